@@ -1,0 +1,315 @@
+"""Bundle: trunk, head and preprocessing in one folder; saves, loads, predicts without torch."""
+
+import dataclasses
+import datetime
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart import io
+from headstart.data.dataset import Dataset, Skipped
+from headstart.errors import IntegrityError, UnreadableRow, UsageError
+from headstart.features.compile import Graph, compiled
+from headstart.features.engine import Engine, engine_for, engine_of
+from headstart.features.extract import forward
+from headstart.features.features import Features
+from headstart.heads.head import Head, decided, head_from
+from headstart.machine import n_threads, versions
+from headstart.sources.preprocess import TextPreprocess, preprocess_hash
+from headstart.sources.source import Source, from_json, to_json
+from headstart.store import open_store
+from headstart.task import Kind, Modality, Task
+
+#: Changes when a bundle of today could not be read by the code of yesterday.
+FORMAT = 1
+
+#: The parts of a bundle's folder.
+FACTS, HEAD, TRUNK, WEIGHTS, TOKENIZER, CARD = (
+    "bundle.json", "head.safetensors", "trunk.onnx", "trunk.safetensors", "tokenizer.json",
+    "README.md",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """What ships: a trunk, a head, and how rows become the trunk's input.
+
+    Parameters
+    ----------
+    source
+        The trunk's card; a fine-tuned trunk is a source of its own.
+    task
+        What is predicted.
+    head
+        The head.
+    facts
+        Scores, seed, plan, versions: what a person may ask about later; plain JSON values.
+    graph
+        The compiled trunk, where it came with the bundle.
+    """
+
+    source: Source
+    task: Task
+    head: Head
+    facts: dict[str, Any] = field(default_factory=dict)
+    graph: Graph | None = None
+
+    @cached_property
+    def engine(self) -> Engine:
+        """What runs the trunk here."""
+        if self.graph is not None and self.graph.is_faithful:
+            return engine_of(self.graph, self.source)
+        return engine_for(self.source)
+
+    def features(self, rows: Any) -> Features:
+        """Return what the trunk says of rows, as they were when the head learned; never cached."""
+        return forward(self.source, self._dataset(rows), engine=self.engine)
+
+    def logits(self, rows: Any) -> NDArray[np.float32]:
+        """Return what the head says of rows before it becomes probabilities; shape (n, k)."""
+        return self.head.logits(_all_read(self.features(rows)).array())
+
+    def outputs(self, rows: Any) -> NDArray[np.float32]:
+        """Return probabilities (or numbers) of shape (n, k).
+
+        Raises
+        ------
+        UnreadableRow
+            Where a row cannot be read; `predictions` reports such rows instead.
+        """
+        return self.head.outputs(_all_read(self.features(rows)).array())
+
+    predict_proba = outputs
+
+    def predict(self, rows: Any) -> NDArray[Any]:
+        """Return the class name, the number, or the 0/1 labels of every row."""
+        return self.decide(self.outputs(rows))
+
+    def decide(self, outputs: NDArray[np.floating]) -> NDArray[Any]:
+        """Return what is said for outputs of shape (n, k)."""
+        said = decided(self.task.kind, outputs, self.head.thresholds)
+        return np.asarray(self.task.labels)[said] if self.task.kind is Kind.MULTICLASS else said
+
+    def predictions(self, rows: Dataset, top: int = 3) -> list[dict[str, Any]]:
+        """Return a record a row, in order; rows that cannot be read say why.
+
+        Parameters
+        ----------
+        top
+            How many classes a record lists under "top".
+        """
+        found = self.features(rows)
+        outputs = self.head.outputs(found.array()) if len(found) else np.zeros((0, 1))
+        records = {
+            int(i): self._record(values, top) for i, values in zip(found.kept, outputs, strict=True)
+        }
+        reasons = {skipped.row: skipped.reason for skipped in found.skipped}
+        names = [rows.name(i) for i in range(len(rows))]
+        return [
+            {"name": name} | records.get(i, {"error": reasons.get(name, "cannot be read")})
+            for i, name in enumerate(names)
+        ]
+
+    def _record(self, values: NDArray[np.floating], top: int) -> dict[str, Any]:
+        said = self.decide(values[None])[0]
+        if self.task.kind is Kind.REGRESSION:
+            return {"prediction": float(said), "top": [("", float(said))]}
+        labels = self.task.labels
+        order = np.argsort(-values, kind="stable")[:top]
+        best = [(labels[j], float(values[j])) for j in order]
+        outputs = {label: float(value) for label, value in zip(labels, values, strict=True)}
+        if self.task.kind is Kind.MULTILABEL:
+            chosen = [label for label, bit in zip(labels, said, strict=True) if bit]
+            return {"prediction": ", ".join(chosen), "top": best, "outputs": outputs}
+        return {"prediction": str(said), "top": best, "outputs": outputs}
+
+    def _dataset(self, rows: Any) -> Dataset:
+        if isinstance(rows, Dataset):
+            return rows
+        modality = self.source.modality
+        if modality is Modality.VECTOR:
+            return Dataset(modality, np.asarray(rows))  # type: ignore[arg-type]
+        if isinstance(rows, (str, bytes, Path)):
+            raise UsageError("Expected a list of rows, got a single one.\nPut it in a list: [row].")
+        return Dataset(modality, tuple(rows))
+
+    def save(self, path: str | Path) -> Path:
+        """Write the bundle as a folder whose every byte is in its manifest.
+
+        An existing bundle at `path` is replaced, whole or not at all.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with io.sealed_folder(path) as folder:
+            graph = self._save_trunk(folder)
+            arrays, head = self.head.state()
+            io.write_safetensors(folder / HEAD, arrays, {})
+            facts = {
+                "format": FORMAT,
+                "source": self._card(folder),
+                "preprocess": preprocess_hash(self.source.preprocess),
+                "task": dataclasses.asdict(self.task),
+                "head": head,
+                "graph": None if graph is None else graph.facts(),
+                "facts": self.facts,
+                "versions": versions(),
+                "threads": n_threads(),
+                "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            }
+            io.write_json(folder / FACTS, facts)
+            io.write_text(folder / CARD, model_card(self, facts))
+        return path
+
+    def _save_trunk(self, folder: Path) -> Graph | None:
+        """Put the compiled trunk, and the weights if they moved, in the folder."""
+        if self.source.modality is Modality.VECTOR:
+            return None
+        weights = Path(self.source.location.get("path", ""))
+        if weights.suffix == ".safetensors":
+            shutil.copyfile(weights, folder / WEIGHTS)
+        if isinstance(self.source.preprocess, TextPreprocess):
+            shutil.copyfile(self.source.preprocess.tokenizer, folder / TOKENIZER)
+        graph = self.graph
+        if graph is None:
+            with open_store() as store:
+                graph = compiled(self.source, None, store=store)
+        if graph.is_faithful:
+            shutil.copyfile(graph.path, folder / TRUNK)
+        return graph
+
+    def _card(self, folder: Path) -> dict[str, Any]:
+        """Return the source's card with the places its parts have in the folder."""
+        card = to_json(self.source)
+        if (folder / WEIGHTS).exists():
+            card["location"] = {"path": WEIGHTS}
+        if (folder / TOKENIZER).exists():
+            card["preprocess"]["tokenizer"] = TOKENIZER
+        return card
+
+
+def load(path: str | Path) -> Bundle:
+    """Read a saved bundle; every byte is checked first.
+
+    Parameters
+    ----------
+    path
+        The bundle's folder, or the run's folder it lies in.
+
+    Raises
+    ------
+    IntegrityError
+        Where a file is missing, changed, or not the bundle's; or another version wrote it.
+    UsageError
+        Where there is no bundle.
+    """
+    folder = _folder_of(Path(path))
+    io.verify_folder(folder)
+    facts = io.read_json(folder / FACTS)
+    if facts.get("format") != FORMAT:
+        raise IntegrityError(
+            f"{folder} has format {facts.get('format')!r}, this Headstart reads {FORMAT}.\n"
+            "Load it with the version that wrote it: bundle.json names it under versions."
+        )
+    source = from_json(facts["source"], folder)
+    if "path" in source.location and (folder / WEIGHTS).exists():
+        source = dataclasses.replace(source, location={"path": str(folder / WEIGHTS)})
+    if preprocess_hash(source.preprocess) != facts["preprocess"]:
+        raise IntegrityError(
+            f"The preprocessing in {folder} is not the one the head learned with.\n"
+            "Save the model again, or restore the folder."
+        )
+    return Bundle(source, _task(facts["task"]), _head(folder, facts), facts["facts"],
+                  _graph(folder, facts))  # fmt: skip
+
+
+def _folder_of(path: Path) -> Path:
+    for folder in (path, path / "model"):
+        if (folder / FACTS).exists() or (folder / "manifest.json").exists():
+            return folder
+    raise UsageError(
+        f"{path} holds no model.\nExpected the folder that `headstart fit` named under "
+        "'model', or the run's folder above it."
+    )
+
+
+def _task(values: dict[str, Any]) -> Task:
+    return Task(Kind(values["kind"]), tuple(values["labels"]), values["target"])
+
+
+def _head(folder: Path, facts: dict[str, Any]) -> Head:
+    arrays, _ = io.read_safetensors(folder / HEAD)
+    return head_from(arrays, facts["head"])
+
+
+def _graph(folder: Path, facts: dict[str, Any]) -> Graph | None:
+    return None if facts["graph"] is None else Graph.of(facts["graph"], folder / TRUNK)
+
+
+def _all_read(features: Features) -> Features:
+    """Return the features if every row could be read."""
+    if features.skipped:
+        first: Skipped = features.skipped[0]
+        raise UnreadableRow(first.row, first.reason)
+    return features
+
+
+def model_card(bundle: Bundle, facts: dict[str, Any]) -> str:
+    """Return the model's README: what it is, how good, how to use it."""
+    source, task = bundle.source, bundle.task
+    scores = bundle.facts.get("scores", {})
+    lines = [
+        "---",
+        f"license: {source.license}",
+        "library_name: headstart",
+        f"tags: [transfer-learning, {source.modality}, {task.kind}]",
+        "---",
+        "# A model made by transfer",
+        "",
+        f"Starts from `{source.uri}`: {source.title or 'a pretrained model'}, trained on "
+        f"{source.trained_on}, license {source.license}.",
+        "",
+        f"Predicts {_predicts(task)}.",
+        "",
+        "## Scores",
+        "",
+        *_score_rows(scores),
+        "",
+        "## Use",
+        "",
+        "```python",
+        "import headstart as hs",
+        "",
+        f'model = hs.load("PATH OF THIS FOLDER")',
+        "model.predict([…])  # and model.predict_proba([…])",
+        "```",
+        "",
+        f"Seed {bundle.facts.get('seed')}, {facts['threads']} threads, made {facts['created']} with "
+        + ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+        + ".",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _predicts(task: Task) -> str:
+    if task.kind is Kind.REGRESSION:
+        return "a number"
+    shown = ", ".join(task.labels[:20]) + (" …" if len(task.labels) > 20 else "")
+    count = "one of" if task.kind is Kind.MULTICLASS else "any of"
+    return f"{count} {len(task.labels)}: {shown}"
+
+
+def _score_rows(scores: dict[str, dict[str, float]]) -> Iterable[str]:
+    if not scores:
+        return ["None were measured."]
+    return [
+        f"- {part.replace('_', ' ')}: "
+        + ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in found.items())
+        for part, found in scores.items()
+    ]

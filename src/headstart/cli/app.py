@@ -1,0 +1,236 @@
+"""The command line: a function a verb, no logic of its own.
+
+Results go to stdout, progress and notes to stderr; `--json` prints one JSON document. Exit codes:
+0 done, 1 failed, 2 usage, 3 data, 4 integrity, 5 resources, 6 transfer required but not best,
+75 busy, 130 and 143 stopped by the user.
+"""
+
+import dataclasses
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headstart.errors import HeadstartError
+
+app = typer.Typer(
+    name="headstart",
+    help="Transfer learning, with proof.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+Seed = Annotated[int, typer.Option(help="Of splits, folds, views and random weights.")]
+TextColumn = Annotated[str | None, typer.Option("--text", help="The column that holds the text.")]
+ImageColumn = Annotated[
+    str | None, typer.Option("--image", help="The column that holds the picture's path.")
+]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option("--label", help="The column to predict; several, separated by commas: 0/1 each."),
+]
+Separator = Annotated[
+    str | None, typer.Option("--separator", help="What separates several labels in one cell.")
+]
+MaxSkipped = Annotated[
+    float, typer.Option(help="The share of rows that may be unreadable and left out.")
+]
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
+) -> None:
+    """Transfer learning, with proof."""
+    if debug:
+        os.environ["HEADSTART_DEBUG"] = "1"
+
+
+@app.command()
+def fit(
+    data: Annotated[str, typer.Argument(help="A folder of class folders, or a table (CSV, …).")],
+    source: Annotated[str, typer.Option(help="What to transfer from; see `sources`.")] = "auto",
+    text: TextColumn = None,
+    image: ImageColumn = None,
+    label: LabelColumn = None,
+    separator: Separator = None,
+    finetune: Annotated[
+        str, typer.Option(help="auto, no, last:25%, stage:NAME or all: what may move in step 5.")
+    ] = "auto",
+    head: Annotated[str, typer.Option(help="linear or mlp.")] = "linear",
+    epochs: Annotated[int | None, typer.Option(help="Of step 5, at most.")] = None,
+    rate: Annotated[float | None, typer.Option(help="The peak learning rate of step 5.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="Of step 5: adamw or sgd.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The run's folder [runs/NAME of the data].")
+    ] = None,
+    seed: Seed = 0,
+    max_skipped: MaxSkipped = 0.01,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Transfer a pretrained source to DATA in five steps, and save the model."""
+    from headstart.cli import show
+    from headstart.data.readers import read
+    from headstart.transfer.transfer import Transfer
+
+    rows = read(
+        data, text=text, image=image, label=label, separator=separator, max_skipped=max_skipped
+    )
+    folder = out or Path("runs") / (Path(data).stem or Path(data).resolve().name)
+    asked = {"epochs": epochs, "rate": rate, "optimizer": optimizer}
+    model = Transfer(
+        source,
+        head=head,
+        finetune=finetune,
+        phase=_phase(source, rows.modality, asked),
+        seed=seed,
+        max_skipped=max_skipped,
+        run=folder,
+    )
+    with show.bars(quiet):
+        show.notes(rows.notes)
+        model.fit(rows)
+        model.save(folder / "model")
+    found = show.fitted(model, folder)
+    show.as_json(found) if json else show.fit(found, model.plan_)
+
+
+def _phase(source: str, modality: Any, asked: dict[str, Any]) -> Any:
+    """Return step 5's default phase with what was asked changed; None where nothing was."""
+    from headstart.steps.phase import default_phase
+
+    changed = {name: value for name, value in asked.items() if value is not None}
+    if not changed:
+        return None
+    return dataclasses.replace(default_phase(source, modality), **changed).check()
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="A run's folder, or the model inside it.")],
+    inputs: Annotated[list[str], typer.Argument(help="Pictures, folders, tables, or texts.")],
+    text: TextColumn = None,
+    image: ImageColumn = None,
+    top: Annotated[int, typer.Option(help="How many classes to show a row.")] = 3,
+    csv: Annotated[Path | None, typer.Option(help="Write the predictions here too.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Predict new rows with a saved model."""
+    from headstart.bundle import load
+    from headstart.cli import show
+    from headstart.data.readers import read_rows
+
+    bundle = load(model)
+    rows = read_rows(inputs, bundle.source.modality, text=text, image=image)
+    with show.bars(quiet):
+        found = bundle.predictions(rows, top=top)
+    if csv is not None:
+        show.write_csv(csv, found)
+    show.as_json(found) if json else show.predictions(found)
+
+
+@app.command()
+def sources(json: Json = False) -> None:
+    """List the shelf: what can be transferred from."""
+    from headstart.cli import show
+    from headstart.sources.catalog import shelf
+
+    found = [show.shelved(entry) for entry in shelf()]
+    show.as_json(found) if json else show.shelf(found)
+
+
+@app.command()
+def doctor(
+    data: Annotated[str | None, typer.Argument(help="Data to look at, too.")] = None,
+    json: Json = False,
+) -> None:
+    """Find what is wrong with this installation, or with DATA, and say the fix."""
+    from headstart.cli import show
+    from headstart.cli.doctor import examine
+
+    found = examine(data)
+    show.as_json([vars(finding) for finding in found]) if json else show.findings(found)
+    if any(finding.is_bad for finding in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the runs go.")] = Path("runs"),
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Do the main job on packaged pictures and texts with packaged weights."""
+    from headstart.cli import show
+    from headstart.cli.demo import run
+
+    with show.bars(quiet):
+        found = [show.fitted(model, folder) for model, folder in run(out, tell=show.err)]
+    if json:
+        show.as_json(found)
+
+
+def main() -> None:
+    """Run the command line; turn errors into a message and an exit code."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        app(standalone_mode=False)
+        code = 0
+    except typer.Exit as exit_:
+        code = exit_.exit_code
+    except KeyboardInterrupt:
+        code = _say("Stopped. What was finished is kept; the same command goes on from there.", 130)
+    except _Terminated:
+        code = _say("Stopped. What was finished is kept; the same command goes on from there.", 143)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:
+        code = _failed(error)
+    sys.exit(code)
+
+
+class _Terminated(BaseException):
+    """SIGTERM came."""
+
+
+def _stop(*_: object) -> None:
+    raise _Terminated
+
+
+def _failed(error: Exception) -> int:
+    """Say what went wrong; the traceback only where it was asked for."""
+    from click.exceptions import Abort, ClickException
+
+    if isinstance(error, Abort):
+        return _say("Stopped.", 130)
+    if os.environ.get("HEADSTART_DEBUG"):
+        raise error
+    if isinstance(error, ClickException):
+        error.show()
+        return error.exit_code
+    if isinstance(error, HeadstartError):
+        return _say(f"error: {error}", error.exit_code)
+    if isinstance(error, MemoryError):
+        return _say("error: out of memory.\nGive a smaller source, or fewer rows at a time.", 5)
+    return _say(
+        f"error: {type(error).__name__}: {error}\nThis is a fault of Headstart. "
+        "`headstart --debug …` shows where; please report it.",
+        1,
+    )
+
+
+def _say(text: str, code: int) -> int:
+    from headstart.cli.show import err
+
+    err(text)
+    return code

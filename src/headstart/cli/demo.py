@@ -1,0 +1,75 @@
+"""The packaged demo: its data, and the run over them.
+
+Pictures are emoji of 12 classes in three drawing styles; texts are their names. `train` and
+`validation` hold two of the styles, noto and twemoji; `test` holds all three, so a third of it is
+in a style, fluent, that nothing was fitted on. Concepts never cross: a concept, with all its
+relatives ("cat", "black cat", "cat face"), lies in one split only. A test score thus says
+how well the model knows birds it has not seen, not how well it remembers a swan.
+
+Names follow the same rule: a name and the keywords of the same emoji lie in the same split.
+How the data were made: `scripts/make_demo_data.py`; by whom they were drawn:
+`demo_data/ATTRIBUTION.md`.
+"""
+
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from headstart import io
+from headstart.errors import IntegrityError, UsageError
+
+DATA = Path(__file__).parent / "demo_data"
+LANGUAGES = ("en", "fr")
+MAX_PICTURE_BYTES = 50_000  # ten times the largest: what is bigger is not ours
+
+
+def pictures(folder: Path) -> Path:
+    """Unpack the demo pictures below `folder` and return the root of their class folders.
+
+    The tree is `train/`, `validation/`, `test/`, each with a folder a class. A second call finds
+    the pictures there, checks every byte, and unpacks again only if something was changed.
+    """
+    archive = DATA / "pictures.zip"
+    sealed = folder / f"emoji-{io.sha256_file(archive)[:8]}"
+    if not _is_whole(sealed):
+        with io.sealed_folder(sealed) as inside:
+            unpack(archive, inside / "pictures")
+    return sealed / "pictures"
+
+
+def names(language: str) -> Path:
+    """Return the CSV file of emoji names, columns text, group and split; "en" or "fr"."""
+    if language not in LANGUAGES:
+        raise UsageError(
+            f"language={language!r} has no demo names.\nExpected one of {', '.join(LANGUAGES)}."
+        )
+    return DATA / f"names_{language}.csv"
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack small files only, and none outside `folder`, whatever their names say."""
+    with zipfile.ZipFile(archive) as opened:
+        for member in opened.infolist():
+            if not member.is_dir():
+                target = folder / _inner(archive, member)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(opened.read(member))
+
+
+def _inner(archive: Path, member: zipfile.ZipInfo) -> PurePosixPath:
+    path = PurePosixPath(member.filename)
+    is_inside = not path.is_absolute() and ".." not in path.parts and "\\" not in member.filename
+    if not is_inside or member.file_size > MAX_PICTURE_BYTES:
+        raise IntegrityError(
+            f"{archive} holds {member.filename!r} of {member.file_size} bytes.\n"
+            f"Expected pictures of at most {MAX_PICTURE_BYTES} bytes inside the folder.\n"
+            "Install headstart again: this file was changed."
+        )
+    return path
+
+
+def _is_whole(sealed: Path) -> bool:
+    try:
+        io.verify_folder(sealed)
+    except (IntegrityError, FileNotFoundError):
+        return False
+    return True

@@ -1,0 +1,153 @@
+"""What is wrong with this installation or these data, and the fix."""
+
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from headstart import machine
+from headstart.errors import HeadstartError
+
+#: What Headstart cannot do without, by the name it is imported under.
+NEEDED = (
+    "torch", "torchvision", "timm", "transformers", "tokenizers", "safetensors",
+    "huggingface_hub", "onnxruntime", "onnx", "sklearn", "scipy", "PIL", "h5py", "sqlalchemy",
+)  # fmt: skip
+
+#: What makes more inputs readable, and the extra that brings it.
+OPTIONAL = {"pandas": "parquet", "pyarrow": "parquet", "datasets": "datasets"}
+
+#: Below this, features of a middling data set may not fit.
+SPACE_BYTES = 2 * 10**9
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """One thing that was looked at.
+
+    Parameters
+    ----------
+    what
+        What was seen.
+    fix
+        What to do; empty where all is well.
+    is_bad
+        Whether something will not work.
+    """
+
+    what: str
+    fix: str = ""
+    is_bad: bool = False
+
+    @property
+    def mark(self) -> str:
+        """A sign that needs no color."""
+        return "bad " if self.is_bad else ("note" if self.fix else "ok  ")
+
+
+def examine(data: str | None = None) -> list[Complaint]:
+    """Look at everything; nothing raises."""
+    found = [*_python(), *_modules(), *_torchvision(), *_space(), *_store(), *_shelf()]
+    return found + ([] if data is None else list(_data(data)))
+
+
+def _python() -> Iterator[Complaint]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    is_old = sys.version_info < (3, 11)
+    yield Complaint(f"Python {version}", "Headstart needs Python 3.11." if is_old else "", is_old)
+    threads = machine.n_threads()
+    half = "has" if machine.has_bfloat16() else "has no"
+    yield Complaint(f"{threads} threads; the processor {half} bfloat16; runs on {machine.device()}")
+
+
+def _modules() -> Iterator[Complaint]:
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        fix = "Install Headstart again: pip install headstart"
+        yield Complaint(f"missing: {', '.join(missing)}", fix, is_bad=True)
+    else:
+        yield Complaint(f"all {len(NEEDED)} needed packages are installed")
+    for name, extra in OPTIONAL.items():
+        if importlib.util.find_spec(name) is None:
+            yield Complaint(f"{name} is not installed", f"pip install 'headstart[{extra}]'")
+
+
+def _torchvision() -> Iterator[Complaint]:
+    """The mismatch many know: a torchvision built for another torch breaks timm and transformers."""
+    from headstart.extras import ensure_torchvision
+
+    try:
+        state = ensure_torchvision()
+    except Exception as error:
+        fix = "Install a torchvision built for your torch: https://pytorch.org/get-started"
+        yield Complaint(f"torchvision does not import: {error}", fix, is_bad=True)
+        return
+    versions = f"torchvision {_version('torchvision')}, torch {_version('torch')}"
+    if state == "repaired":
+        fix = (
+            "Headstart repairs this for itself while it runs. In your own code, import headstart "
+            "before timm, or install a torchvision built for this torch."
+        )
+        yield Complaint(f"{versions}: its compiled part does not load", fix)
+    elif state == "absent":
+        fix = "pip install torchvision (timm needs it)"
+        yield Complaint("torchvision is not installed", fix, is_bad=True)
+    else:
+        yield Complaint(f"{versions} fit each other")
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "(absent)"
+
+
+def _space() -> Iterator[Complaint]:
+    home = machine.home()
+    free = machine.free_space_bytes(home)
+    is_little = free < SPACE_BYTES
+    fix = f"Free some space, or set HEADSTART_HOME to another disk than {home}." * is_little
+    yield Complaint(f"{free / 1e9:.1f} GB free for features in {home}", fix, is_little)
+
+
+def _store() -> Iterator[Complaint]:
+    from headstart.store import open_store
+
+    try:
+        open_store().close()
+    except HeadstartError as error:
+        yield Complaint("the store cannot be opened", str(error), is_bad=True)
+    else:
+        yield Complaint("the store opens")
+
+
+def _shelf() -> Iterator[Complaint]:
+    from headstart.sources.catalog import shelf, verify
+
+    for entry in shelf():
+        if not entry.on_disk:
+            yield Complaint(f"{entry.source.uri} is not here", entry.why)
+            continue
+        try:
+            verify(entry.source)
+        except HeadstartError as error:
+            yield Complaint(f"{entry.source.uri}: wrong bytes", str(error), is_bad=True)
+        else:
+            yield Complaint(f"{entry.source.uri}: its SHA-256 is right")
+
+
+def _data(path: str) -> Iterator[Complaint]:
+    from headstart.data.readers import read
+
+    try:
+        data = read(path)
+    except HeadstartError as error:
+        yield Complaint(f"{path} cannot be used", str(error), is_bad=True)
+        return
+    n_classes = 0 if data.task is None else len(data.task.labels)
+    yield Complaint(f"{path}: {len(data)} rows, {n_classes} classes or labels")
+    yield from (Complaint(note) for note in data.notes)
+    for skipped in data.skipped:
+        yield Complaint(f"{skipped.row}: {skipped.reason}", "Mend or remove it.")

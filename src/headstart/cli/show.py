@@ -1,0 +1,238 @@
+"""What a person sees: results on stdout, progress and notes on stderr."""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Self
+
+from headstart.progress import listen
+
+
+def out(text: str) -> None:
+    """Print a result."""
+    sys.stdout.write(printable(text) + "\n")
+
+
+def err(text: str) -> None:
+    """Print what is not a result: a note, an error."""
+    sys.stderr.write(printable(text) + "\n")
+
+
+def as_json(value: Any) -> None:
+    """Print one JSON document."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def printable(text: str) -> str:
+    """Show control characters as they are written in code, so that no name moves the cursor.
+
+    >>> printable("a\\x1b[2Jb")
+    'a\\\\x1b[2Jb'
+    """
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode()
+                   for c in text)  # fmt: skip
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print columns, as wide as what is in them."""
+    lines = [tuple(header), *(tuple(printable(cell) for cell in row) for row in rows)]
+    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+
+
+def scores_lines(scores: dict[str, dict[str, float]]) -> list[str]:
+    """Return a line a part of the data."""
+    return [
+        f"{part.replace('_', ' '):<11} "
+        + "  ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in found.items())
+        for part, found in scores.items()
+    ]
+
+
+class Bars:
+    """Listens to progress and draws rich bars with the time left on stderr; plain where no one looks.
+
+    Parameters
+    ----------
+    quiet
+        Draw nothing; notes are still printed.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn,
+            TimeRemainingColumn,
+        )  # fmt: skip
+
+        self.bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description:<9}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[last]}"),
+            console=Console(stderr=True),
+            transient=True,
+            disable=quiet or not sys.stderr.isatty(),
+        )
+        self.started: dict[Any, tuple[str, float]] = {}
+
+    def __enter__(self) -> Self:
+        """Begin to draw."""
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the terminal as it was."""
+        self.bars.stop()
+
+    def start(self, name: str, total: int | None, unit: str) -> Any:
+        """Add a bar."""
+        token = self.bars.add_task(name.lower(), total=total, unit=unit, last="")
+        self.started[token] = (name, time.perf_counter())
+        return token
+
+    def advance(self, token: Any, n: int) -> None:
+        """Move a bar."""
+        self.bars.advance(token, n)
+
+    def note(self, token: Any, text: str) -> None:
+        """Print what a person should know; short news of a running bar stay on its line."""
+        name, _ = self.started[token]
+        if name == "train":
+            self.bars.update(token, last=printable(text))
+        else:
+            self.bars.console.print(printable(text), markup=False, highlight=False)
+
+    def finish(self, token: Any) -> None:
+        """Take a bar away."""
+        self.bars.remove_task(token)
+
+
+@contextlib.contextmanager
+def bars(quiet: bool = False) -> Iterator[None]:
+    """Show progress while a verb works."""
+    with Bars(quiet) as listener, listen(listener):
+        yield
+
+
+def notes(texts: Iterable[str]) -> None:
+    """Print what was guessed of the data."""
+    for text in texts:
+        err(f"note: {text}")
+
+
+def fitted(model: Any, folder: Any) -> dict[str, Any]:
+    """Return what a fit found, for `--json` and for `fit`."""
+    facts = model.bundle_.facts
+    return {
+        "run": str(folder),
+        "model": str(folder / "model"),
+        "source": model.source_.uri,
+        "arm": facts["arm"],
+        "scores": model.scores_,
+        "plan": model.plan_.to_json(),
+        "n_computed": facts["n_computed"],
+        "skipped": facts["skipped"],
+        "seconds": sum(model.plan_.taken_s.values()),
+    }
+
+
+def fit(found: dict[str, Any], plan: Any) -> None:
+    """Print what a fit found."""
+    out(str(plan))
+    for note in plan.notes:
+        out(f"note       {note}")
+    for line in scores_lines(found["scores"]):
+        out(f"score      {line}")
+    for skipped in found["skipped"]:
+        out(f"skipped    {skipped['row']}: {skipped['reason']}")
+    out(f"model      {found['model']}")
+    out(f"predict    headstart predict {found['run']} NEW…")
+
+
+def predictions(found: list[dict[str, Any]]) -> None:
+    """Print a line a row."""
+    for row in found:
+        said = row.get("error") or ", ".join(
+            f"{label} {value:.3f}" if label else f"{value:.4g}" for label, value in row["top"]
+        )
+        out(f"{row['name']}\t{row.get('prediction', '')}\t{said}")
+
+
+def write_csv(path: Any, found: list[dict[str, Any]]) -> None:
+    """Write predictions as a table; a cell that a spreadsheet would run is quoted."""
+    import csv
+    import io as text
+
+    from headstart.io import write_text
+
+    page = text.StringIO(newline="")
+    writer = csv.writer(page)
+    labels = list(found[0]["outputs"]) if found and "outputs" in found[0] else []
+    writer.writerow(["name", "prediction", *map(harmless, labels), "error"])
+    for row in found:
+        values = [row.get("outputs", {}).get(label, "") for label in labels]
+        cells = [harmless(row["name"]), harmless(str(row.get("prediction", "")))]
+        writer.writerow([*cells, *values, row.get("error", "")])
+    write_text(path, page.getvalue())
+
+
+def harmless(cell: str) -> str:
+    """Put a quote before a text that a spreadsheet would read as a formula.
+
+    >>> harmless("=1+1"), harmless("bee")
+    ("'=1+1", 'bee')
+    """
+    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+
+
+def shelved(entry: Any) -> dict[str, Any]:
+    """Return what is shown of a source of the shelf."""
+    source = entry.source
+    return {
+        "uri": source.uri,
+        "modality": str(source.modality),
+        "trained_on": source.trained_on,
+        "n_parameters": source.n_parameters,
+        "license": source.license,
+        "frozen_only": not source.is_trainable,
+        "on_disk": entry.on_disk,
+        "why": entry.why,
+    }
+
+
+def shelf(found: list[dict[str, Any]]) -> None:
+    """Print the shelf."""
+    table(
+        ("source", "reads", "parameters", "trained on", "license", "here"),
+        [
+            (
+                row["uri"],
+                row["modality"],
+                f"{row['n_parameters'] / 1e6:.1f} M" + (" frozen" if row["frozen_only"] else ""),
+                row["trained_on"],
+                row["license"],
+                "yes" if row["on_disk"] else "no",
+            )
+            for row in found
+        ],
+    )
+    for why in dict.fromkeys(row["why"] for row in found if not row["on_disk"]):
+        out(why)
+    out("Others: timm:NAME, hf:OWNER/NAME, file:PATH, run:PATH of a saved model, scratch:URI.")
+
+
+def findings(found: list[Any]) -> None:
+    """Print what the doctor found."""
+    for finding in found:
+        out(f"{finding.mark}  {finding.what}")
+        if finding.fix:
+            out(f"    {finding.fix}")

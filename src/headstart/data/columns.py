@@ -1,0 +1,268 @@
+"""Which column of a table is what: by its name, by its content, or by the user's word."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headstart.data.dataset import TEST, TRAIN, UNASSIGNED, VALIDATION
+from headstart.data.pictures import PICTURE_SUFFIXES
+from headstart.data.tables import Table
+from headstart.data.targets import is_missing
+from headstart.errors import DataError
+from headstart.task import Modality
+
+#: The names under which people keep splits.
+SPLIT_NAMES = {
+    "train": TRAIN,
+    "training": TRAIN,
+    "val": VALIDATION,
+    "valid": VALIDATION,
+    "validation": VALIDATION,
+    "dev": VALIDATION,
+    "test": TEST,
+    "testing": TEST,
+    "": UNASSIGNED,
+}
+
+LABEL_NAMES = frozenset(
+    "label labels class classes category categories target y intent sentiment stars rating score "
+    "genre genres tag tags species topic group".split()
+)
+TEXT_NAMES = frozenset(
+    "text texts sentence content body review question query document message comment utterance "
+    "headline description caption abstract".split()
+)
+IMAGE_NAMES = frozenset(
+    "image images img picture photo path file filename file_name filepath file_path image_path "
+    "image_file image_name".split()
+)
+_INDEX_NAMES = re.compile(r"|id|idx|index|unnamed: ?\d+|.*_id|__index_level_\d+__", re.IGNORECASE)
+_N_LOOKED_AT = 200
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What the columns are for.
+
+    Parameters
+    ----------
+    modality
+        What a row is.
+    inputs
+        The column of texts or pictures, or the columns of numbers.
+    labels
+        The column of labels, or several columns of 0 and 1; empty without labels.
+    split
+        The column that names splits, or "".
+    notes
+        What was guessed.
+    """
+
+    modality: Modality
+    inputs: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    split: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def roles(
+    table: Table,
+    text: str | None = None,
+    image: str | None = None,
+    label: str | None = None,
+    *,
+    is_labelled: bool = True,
+) -> Roles:
+    """Say what each column of a table is for.
+
+    Parameters
+    ----------
+    table
+        With at least one row.
+    text, image, label
+        What the user said; several label columns stand with commas between them.
+    is_labelled
+        False: labels are neither needed nor looked for.
+
+    Examples
+    --------
+    >>> table = Table({"body": ["an ant", "a bee"], "label": ["ant", "bee"]}, ["row 0", "row 1"])
+    >>> roles(table).notes
+    ("Text is in the column 'body', the label in 'label' (guessed by their names).",)
+    """
+    if text is not None and image is not None:
+        raise DataError(
+            f"Both a text column '{text}' and an image column '{image}' are given; expected one."
+        )
+    labels = _given_labels(table, label)
+    split = _split_column(table, taken={text, image, *labels})
+    free = [name for name in table.columns if name not in {*labels, split}]
+    if is_labelled and not labels:
+        labels = _guessed_label(table, free, taken=text or image)
+        free = [name for name in free if name not in labels]
+    modality, inputs = _inputs(table, free, text, image)
+    guessed = text is None and image is None, is_labelled and label is None
+    return Roles(modality, inputs, labels, split, _notes(modality, inputs, labels, guessed))
+
+
+def column_error(table: Table, what: str, option: str) -> DataError:
+    """Return the error for a column that cannot be told, with the columns there are."""
+    first = {name: cells[0] if len(cells) else None for name, cells in table.columns.items()}
+    shown = "".join(f"\n  {name!r}, for example {cell!r:.60}" for name, cell in first.items())
+    return DataError(f"{what}\nThe columns are:{shown}\nSay which with {option}.")
+
+
+def _present(table: Table, name: str, option: str) -> str:
+    if name in table.columns:
+        return name
+    alike = [column for column in table.columns if column.lower() == name.lower()]
+    if len(alike) == 1:
+        return alike[0]
+    hint = " Is the first line a header?" if table.folder != Path() else ""
+    raise column_error(table, f"There is no column '{name}'.{hint}", f"--{option}")
+
+
+def _given_labels(table: Table, label: str | None) -> tuple[str, ...]:
+    if label is None:
+        return ()
+    if label in table.columns or "," not in label:
+        return (_present(table, label, "label"),)
+    names = [name.strip() for name in label.split(",") if name.strip()]
+    return tuple(_present(table, name, "label") for name in names)
+
+
+def _split_column(table: Table, taken: set[str | None]) -> str:
+    """Return the column named "split", if it names splits."""
+    found = [name for name in table.columns if name.lower() == "split" and name not in taken]
+    if not found:
+        return ""
+    values = {split_key(cell) for cell in table.columns[found[0]]}
+    unknown = sorted(values - SPLIT_NAMES.keys())
+    if len(unknown) == len(values - {""}):
+        return ""  # about something else
+    if unknown:
+        raise DataError(
+            f"The column '{found[0]}' holds {', '.join(map(repr, unknown[:5]))}.\n"
+            "Expected train, validation or test, or nothing."
+        )
+    return found[0]
+
+
+def split_key(cell: Any) -> str:
+    """Return a cell of a split column as `SPLIT_NAMES` has it.
+
+    >>> split_key(" Train"), split_key(None)
+    ('train', '')
+    """
+    return "" if is_missing(cell) else str(cell).strip().lower()
+
+
+def _guessed_label(table: Table, free: Sequence[str], taken: str | None) -> tuple[str, ...]:
+    """Return the one column named like labels, or the only one left beside the input."""
+    others = [name for name in free if name != taken]
+    named = [name for name in others if name.lower() in LABEL_NAMES]
+    if len(named) == 1:
+        return (named[0],)
+    left = [name for name in others if not _INDEX_NAMES.fullmatch(name)]
+    if not named and taken is None:
+        is_input = [_is_named(name, TEXT_NAMES | IMAGE_NAMES) for name in left]
+        left = [name for name, known in zip(left, is_input, strict=True) if not known]
+    if not named and len(left) == 1 and len(others) > (taken is None):
+        return (left[0],)
+    what = (
+        f"Several columns could hold the labels: {named}."
+        if named
+        else ("No column is clearly the one with the labels.")
+    )
+    raise column_error(table, what, "--label COLUMN (several: --label a,b,c)")
+
+
+def _is_named(name: str, names: frozenset[str]) -> bool:
+    return name.lower() in names
+
+
+def _inputs(
+    table: Table, free: Sequence[str], text: str | None, image: str | None
+) -> tuple[Modality, tuple[str, ...]]:
+    if image is not None:
+        return Modality.IMAGE, (_present(table, image, "image"),)
+    if text is not None:
+        return Modality.TEXT, (_present(table, text, "text"),)
+    columns = [name for name in free if not _INDEX_NAMES.fullmatch(name)] or list(free)
+    pictures = [name for name in columns if _holds_pictures(table.columns[name])]
+    texts = [name for name in columns if name not in pictures and _holds(table, name, str)]
+    if pictures:
+        rivals = [name for name in texts if _is_named(name, TEXT_NAMES)]
+        return Modality.IMAGE, _only(table, pictures, rivals, "image")
+    if texts:
+        return Modality.TEXT, _only(table, _favored(table, texts), [], "text")
+    numbers = [name for name in columns if _holds_numbers(table.columns[name])]
+    if numbers and len(numbers) == len(columns):
+        return Modality.VECTOR, tuple(numbers)
+    raise column_error(table, "No column holds texts or pictures.", "--text or --image COLUMN")
+
+
+def _favored(table: Table, texts: Sequence[str]) -> list[str]:
+    """Return the columns named like texts, else those that hold sentences, else all."""
+    named = [name for name in texts if _is_named(name, TEXT_NAMES)]
+    long = [name for name in texts if _holds_sentences(table.columns[name])]
+    return named or long or list(texts)
+
+
+def _only(
+    table: Table, found: Sequence[str], rivals: Sequence[str], option: str
+) -> tuple[str, ...]:
+    if len(found) == 1 and not rivals:
+        return (found[0],)
+    what = f"Several columns could be what is read: {', '.join([*found, *rivals])}."
+    raise column_error(table, what, f"--{option} COLUMN" + (" (or --text)" if rivals else ""))
+
+
+def _looked_at(cells: Sequence[Any]) -> list[Any]:
+    """Return some present cells from all over a column."""
+    step = max(1, len(cells) // _N_LOOKED_AT)
+    return [cell for cell in cells[::step] if not is_missing(cell)]
+
+
+def _holds_pictures(cells: Sequence[Any]) -> bool:
+    seen = _looked_at(cells)
+    return bool(seen) and all(_is_picture(cell) for cell in seen)
+
+
+def _is_picture(cell: Any) -> bool:
+    if isinstance(cell, str):
+        return "\n" not in cell and Path(cell.strip()).suffix.lower() in PICTURE_SUFFIXES
+    is_encoded = isinstance(cell, dict) and "bytes" in cell and "path" in cell
+    return is_encoded or isinstance(cell, bytes | Path) or hasattr(cell, "getbands")
+
+
+def _holds(table: Table, name: str, kind: type) -> bool:
+    seen = _looked_at(table.columns[name])
+    return bool(seen) and all(isinstance(cell, kind) for cell in seen) and not _holds_numbers(seen)
+
+
+def _holds_sentences(cells: Sequence[Any]) -> bool:
+    seen = _looked_at(cells)
+    return sum(len(cell.split()) for cell in seen) >= 3 * len(seen)
+
+
+def _holds_numbers(cells: Sequence[Any]) -> bool:
+    seen = _looked_at(cells)
+    try:
+        return bool(seen) and all(isinstance(float(cell), float) for cell in seen)
+    except (TypeError, ValueError):
+        return False
+
+
+def _notes(
+    modality: Modality, inputs: Sequence[str], labels: Sequence[str], guessed: tuple[bool, bool]
+) -> tuple[str, ...]:
+    """Say what was guessed, in one sentence."""
+    what = {Modality.TEXT: "Text", Modality.IMAGE: "The picture", Modality.VECTOR: "Each number"}
+    place = f"the column '{inputs[0]}'" if len(inputs) == 1 else f"{len(inputs)} columns"
+    input_part = f"{what[modality]} is in {place}" if guessed[0] else ""
+    label_part = f"the label in '{', '.join(labels)}'" if guessed[1] and labels else ""
+    said = ", ".join(part for part in (input_part, label_part) if part)
+    return (f"{said[0].upper()}{said[1:]} (guessed by their names).",) if said else ()

@@ -1,0 +1,332 @@
+"""Dataset: rows, labels and split, never changed once made."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from headstart.data.pictures import PICTURE_SUFFIXES
+from headstart.data.targets import encode
+from headstart.errors import DataError
+from headstart.task import Kind, Modality, Task
+
+#: A raw row: a picture (path, bytes, array of shape (h, w, 3), PIL picture), a text, a vector.
+Row: TypeAlias = Any
+
+TRAIN, VALIDATION, TEST, UNASSIGNED = "train", "validation", "test", ""
+SPLITS = (TRAIN, VALIDATION, TEST, UNASSIGNED)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A row that was left out, and why."""
+
+    row: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled (or unlabelled) rows.
+
+    Parameters
+    ----------
+    modality
+        What a row is.
+    rows
+        The raw rows: paths, bytes or arrays of shape (h, w, 3) for pictures, texts, or one array
+        of shape (n, d) for vectors.
+    task
+        What is to be predicted; None without labels.
+    targets
+        Multiclass: int64 of shape (n,), an index in `task.labels`. Multilabel: int8 of shape
+        (n, k), 0 or 1. Regression: float64 of shape (n,). None without labels.
+    split
+        Shape (n,): "train", "validation", "test", or "" where the reader found none.
+    names
+        How a row is shown to a person: a path, or a file and line; shape (n,).
+    domain, weight
+        Optional, shape (n,).
+    skipped
+        Rows the reader had to leave out.
+    notes
+        What the reader guessed, a sentence each; the command line prints them.
+    """
+
+    modality: Modality
+    rows: Sequence[Row]
+    task: Task | None = None
+    targets: NDArray[Any] | None = None
+    split: NDArray[np.str_] | None = None
+    names: Sequence[str] | None = None
+    domain: NDArray[np.str_] | None = None
+    weight: NDArray[np.float64] | None = None
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self.rows)
+
+    def __repr__(self) -> str:
+        """Say what it holds, in one line."""
+        return f"Dataset({self.describe()})"
+
+    def describe(self) -> str:
+        """Return one line for people: what a row is, how many in each split, what is asked."""
+        parts = Counter(() if self.split is None else self.split.tolist())
+        counts = [f"{parts[part]:,} {part}" for part in SPLITS[:3] if parts[part]]
+        rows = f"{len(self):,} rows" + (f" ({', '.join(counts)})" if counts else "")
+        asked = "no labels" if self.task is None else _asked(self.task)
+        left_out = [f"{len(self.skipped):,} skipped"] if self.skipped else []
+        return ", ".join([str(self.modality), rows, asked, *left_out])
+
+    def name(self, i: int) -> str:
+        """Return how row `i` is shown to a person."""
+        return f"row {i}" if self.names is None else str(self.names[i])
+
+    def with_split(self, split: ArrayLike) -> "Dataset":
+        """Return the same rows in other splits; shape (n,)."""
+        return dataclasses.replace(self, split=np.asarray(split, dtype=np.str_))
+
+    def check(self) -> "Dataset":
+        """Return itself, if it can be learned from.
+
+        Raises
+        ------
+        DataError
+            No rows, arrays of other lengths than the rows, an unknown split, a single class, or a
+            class to judge that there is nothing to learn from.
+        """
+        if len(self) == 0:
+            raise DataError("The data have 0 rows, expected at least one." + listed(self.skipped))
+        self._check_lengths()
+        self._check_splits()
+        if self.task is not None and self.task.kind is not Kind.REGRESSION:
+            self._check_classes(self.task)
+        return self
+
+    def _check_lengths(self) -> None:
+        for field in ("targets", "split", "names", "domain", "weight"):
+            values = getattr(self, field)
+            if values is not None and len(values) != len(self):
+                raise DataError(
+                    f"{field} has {len(values)} values for {len(self)} rows: expected one a row."
+                )
+
+    def _check_splits(self) -> None:
+        unknown = set() if self.split is None else set(self.split.tolist()) - set(SPLITS)
+        if unknown:
+            raise DataError(
+                f"Unknown split {_quoted(sorted(unknown))}.\n"
+                "Expected 'train', 'validation', 'test', or '' for rows to be drawn from."
+            )
+
+    def _check_classes(self, task: Task) -> None:
+        n_needed = 2 if task.kind is Kind.MULTICLASS else 1
+        if len(task.labels) < n_needed:
+            raise DataError(
+                f"All rows have the same class {_quoted(task.labels)}; expected at least two "
+                "classes.\nAdd rows of another class, or choose another label column."
+            )
+        lacking = self._unlearnable(task)
+        if lacking:
+            raise DataError(
+                f"No training row has the label {_quoted(lacking)}, but rows to judge have it.\n"
+                "Expected every class of the validation and test rows among the training rows: "
+                "add such rows, or leave that class out."
+            )
+
+    def _unlearnable(self, task: Task) -> list[str]:
+        """Return the labels that some rows have, and no row that could train."""
+        if self.split is None or self.targets is None:
+            return []
+        trains = np.isin(self.split, (TRAIN, UNASSIGNED))
+        if not trains.any():
+            return []
+        learned = _labels_in(self.targets[trains])
+        return [task.labels[i] for i in sorted(_labels_in(self.targets) - learned)]
+
+    def take(self, index: ArrayLike) -> "Dataset":
+        """Return the rows at `index` (integers or a mask of shape (n,)), in that order."""
+        at = np.asarray(index)
+        at = np.flatnonzero(at) if at.dtype == bool else at.astype(np.int64)
+        return dataclasses.replace(
+            self,
+            rows=pick(self.rows, at),
+            targets=None if self.targets is None else self.targets[at],
+            split=None if self.split is None else self.split[at],
+            names=None if self.names is None else pick(self.names, at),
+            domain=None if self.domain is None else self.domain[at],
+            weight=None if self.weight is None else self.weight[at],
+        )
+
+    def only(self, split: str) -> "Dataset":
+        """Return the rows of one split."""
+        if self.split is None:
+            return self.take(np.zeros(0, dtype=np.int64))
+        return self.take(self.split == split)
+
+
+def pick(values: Sequence[Any], at: NDArray[np.int64]) -> Sequence[Any]:
+    """Return the values at `at`: an array of an array, a tuple of anything else."""
+    if isinstance(values, np.ndarray):
+        return cast(Sequence[Any], values[at])
+    return tuple(values[i] for i in at.tolist())
+
+
+def from_arrays(
+    rows: Any,
+    targets: Any = None,
+    modality: Modality | str | None = None,
+    kind: Kind | str | None = None,
+) -> Dataset:
+    """Return a dataset of things that are in memory.
+
+    Parameters
+    ----------
+    rows
+        An array or DataFrame of numbers of shape (n, d); a list, array or column of texts; paths,
+        encoded bytes, PIL pictures or arrays of shape (h, w, 3), or one array of such.
+    targets
+        One label or number a row, a list of labels a row, or an array of 0 and 1 of shape
+        (n, labels). Labels are named by their text and ordered as `numpy.unique` orders them.
+    modality
+        Guessed if None: strings are texts, unless all end like the name of a picture.
+    kind
+        Guessed if None, as for a file.
+
+    Examples
+    --------
+    >>> from_arrays(["an ant", "a bee", "a bee!"], ["ant", "bee", "bee"])
+    Dataset(text, 3 rows, multiclass, 2 labels)
+    >>> from_arrays([[1.0, 2.0], [3.0, 4.0]], [0.5, 0.7])
+    Dataset(vector, 2 rows, regression)
+    """
+    given = _unwrapped(rows)
+    kind_of_rows = Modality(modality) if modality else _modality(given)
+    ready = _ROWS_OF[kind_of_rows](given)
+    if targets is None:
+        return Dataset(kind_of_rows, ready)
+    encoded = encode(_unwrapped(targets), kind=kind)
+    if len(encoded.missing):
+        raise DataError(
+            f"Input y contains NaN: {len(encoded.missing)} of {len(ready)} labels are missing, "
+            f"the first at row {encoded.missing[0]}.\nExpected a label for every row."
+        )
+    made = Dataset(kind_of_rows, ready, encoded.task, encoded.values, notes=encoded.notes)
+    made._check_lengths()
+    return made
+
+
+def listed(skipped: Sequence[Skipped], at_most: int = 5) -> str:
+    r"""Return the first skipped rows, a line each, for the end of a message.
+
+    >>> listed([Skipped("a.jpg", "the file is empty")])
+    '\n  a.jpg: the file is empty'
+    """
+    lines = [f"\n  {row.row}: {row.reason}" for row in skipped[:at_most]]
+    n_more = len(skipped) - len(lines)
+    return "".join(lines) + (f"\n  and {n_more:,} more" if n_more else "")
+
+
+def limit_skipped(skipped: Sequence[Skipped], n_rows: int, max_skipped: float) -> None:
+    """Refuse to go on without more than a share of the rows.
+
+    Parameters
+    ----------
+    skipped
+        The rows left out.
+    n_rows
+        How many there were, the skipped ones among them.
+    max_skipped
+        The share that may be left out, from 0 to 1.
+    """
+    if len(skipped) <= max_skipped * n_rows:
+        return
+    raise DataError(
+        f"{len(skipped):,} of {n_rows:,} rows cannot be used, "
+        f"more than the {max_skipped:.3g} allowed:{listed(skipped)}\n"
+        f"Repair or remove them, or allow more with --max-skipped "
+        f"(max_skipped={min(1.0, len(skipped) / n_rows + 0.005):.2f})."
+    )
+
+
+def _quoted(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(str(name)) for name in names[:5])
+    return shown + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
+
+
+def _asked(task: Task) -> str:
+    n_labels = f", {len(task.labels):,} labels" if task.labels else ""
+    return f"{task.kind}{n_labels}"
+
+
+def _labels_in(targets: NDArray[Any]) -> set[int]:
+    present = np.unique(targets) if targets.ndim == 1 else np.flatnonzero(targets.any(axis=0))
+    return set(present.tolist())
+
+
+def _unwrapped(values: Any) -> Any:
+    """Return a DataFrame or another column as an array or a list."""
+    if hasattr(values, "to_numpy"):
+        values = values.to_numpy()
+    if isinstance(values, np.ndarray):
+        is_one_column = values.ndim == 2 and values.shape[1] == 1 and values.dtype.kind in "OUT"
+        values = values[:, 0] if is_one_column else values
+        return values.tolist() if values.dtype.kind in "OUT" else values
+    return list(values)
+
+
+def _modality(rows: Any) -> Modality:
+    """Guess what rows are by the first of them."""
+    if len(rows) == 0:
+        raise DataError("The data have 0 rows, expected at least one.")
+    if isinstance(rows, np.ndarray):
+        return Modality.VECTOR if rows.ndim <= 2 else Modality.IMAGE
+    first = rows[0]
+    if isinstance(first, str):
+        are_pictures = all(Path(str(row)).suffix.lower() in PICTURE_SUFFIXES for row in rows)
+        return Modality.IMAGE if are_pictures else Modality.TEXT
+    is_picture = isinstance(first, Path | bytes) or hasattr(first, "getbands")
+    return Modality.IMAGE if is_picture or np.ndim(first) >= 2 else Modality.VECTOR
+
+
+def _vectors(rows: Any) -> NDArray[Any]:
+    try:
+        values = np.asarray(rows)
+        values = values if values.dtype.kind == "f" else values.astype(np.float64)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"Rows that are no numbers: {error}.\nExpected shape (n, d).") from error
+    if values.ndim != 2:
+        raise DataError(f"Rows of shape {values.shape}, expected (n, d): one vector a row.")
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(bad):
+        raise DataError(
+            f"Input X contains NaN or infinity in {len(bad):,} of {len(values):,} rows, the first "
+            f"is row {bad[0]}.\nExpected numbers: fill the gaps or remove those rows."
+        )
+    return values
+
+
+def _texts(rows: Any) -> tuple[str, ...]:
+    wrong = next((i for i, row in enumerate(rows) if not isinstance(row, str)), None)
+    if wrong is not None:
+        raise DataError(f"Row {wrong} is {rows[wrong]!r:.80}, expected a text.")
+    return tuple(str(row) for row in rows)
+
+
+def _pictures(rows: Any) -> tuple[Row, ...]:
+    return tuple(Path(row) if isinstance(row, str) else row for row in rows)
+
+
+_ROWS_OF: dict[Modality, Callable[[Any], Any]] = {
+    Modality.VECTOR: _vectors,
+    Modality.TEXT: _texts,
+    Modality.IMAGE: _pictures,
+}

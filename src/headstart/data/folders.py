@@ -1,0 +1,139 @@
+"""Folders: a folder of pictures (or of text files) for each class, with or without splits above."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from headstart.data.columns import SPLIT_NAMES
+from headstart.data.dataset import UNASSIGNED, Skipped
+from headstart.data.pictures import PICTURE_SUFFIXES, problem
+from headstart.errors import DataError
+from headstart.task import Modality
+
+
+@dataclass(frozen=True)
+class Found:
+    """The files of a folder of class folders.
+
+    Parameters
+    ----------
+    modality
+        Pictures or text files.
+    paths, labels, splits
+        One a file.
+    skipped
+        Files that no reader can read, by their first bytes.
+    notes
+        What was passed over.
+    """
+
+    modality: Modality
+    paths: tuple[Path, ...]
+    labels: tuple[str, ...]
+    splits: tuple[str, ...]
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def class_folders(folder: Path) -> Found:
+    """Find the files of a folder of class folders; nothing is decoded."""
+    splits = split_folders(folder)
+    places = [
+        (split, name, inner)
+        for split, top in (splits or {UNASSIGNED: folder}).items()
+        for name, inner in sorted(_subfolders(top).items())
+    ]
+    files = {place: sorted(walk(place[2])) for place in places}
+    suffixes = Counter(path.suffix.lower() for paths in files.values() for path in paths)
+    modality = Modality.IMAGE if PICTURE_SUFFIXES & suffixes.keys() else Modality.TEXT
+    wanted = PICTURE_SUFFIXES if modality is Modality.IMAGE else frozenset((".txt",))
+    kept = {place: [p for p in files[place] if p.suffix.lower() in wanted] for place in places}
+    if not any(kept.values()):
+        raise DataError(_nothing(folder, suffixes))
+    _refuse_deep(folder, kept)
+    return _found(modality, kept, _passed_over(suffixes, wanted))
+
+
+def split_folders(folder: Path) -> dict[str, Path]:
+    """Return the folders inside that are splits, by the name of the split."""
+    found: dict[str, Path] = {}
+    for name, inner in sorted(_subfolders(folder).items()):
+        split = SPLIT_NAMES.get(name.lower())
+        if split in found:
+            raise DataError(f"{found[split]} and {inner} are both the {split} rows: keep one.")
+        if split is not None:
+            found[split] = inner
+    return found if any(_subfolders(inner) for inner in found.values()) else {}
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Yield every file below a folder that is not hidden; links to folders are not followed."""
+    for place, inner, files in os.walk(folder):
+        inner[:] = [name for name in inner if not _is_hidden(name)]
+        yield from (Path(place, name) for name in files if not _is_hidden(name))
+
+
+def _subfolders(folder: Path) -> dict[str, Path]:
+    with os.scandir(folder) as entries:
+        return {e.name: Path(e.path) for e in entries if e.is_dir() and not _is_hidden(e.name)}
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
+
+
+Place = tuple[str, str, Path]
+
+
+def _found(modality: Modality, kept: dict[Place, list[Path]], notes: list[str]) -> Found:
+    paths, labels, splits, skipped = [], [], [], []
+    for (split, label, inner), files in kept.items():
+        if not files:
+            notes.append(f"The class folder {inner} is empty and was left out.")
+        for path in files:
+            reason = problem(path) if modality is Modality.IMAGE else ""
+            if reason:
+                skipped.append(Skipped(str(path), reason))
+                continue
+            paths.append(path)
+            labels.append(label)
+            splits.append(split)
+    columns = tuple(paths), tuple(labels), tuple(splits)
+    return Found(modality, *columns, tuple(skipped), tuple(notes))
+
+
+def _nothing(folder: Path, suffixes: Counter[str]) -> str:
+    there = ", ".join(f"{n} × {suffix or 'no suffix'}" for suffix, n in suffixes.most_common(5))
+    return (
+        f"{folder} has no pictures in class folders"
+        + (f" (what is there: {there})" if there else "")
+        + f".\nExpected {folder}/CLASS/picture.jpg with a folder for each class, "
+        f"or {folder}/train/CLASS/picture.jpg; also a CSV, TSV, JSONL or Parquet file."
+    )
+
+
+def _refuse_deep(folder: Path, kept: dict[Place, list[Path]]) -> None:
+    """Refuse folders of folders of classes, where the class is a guess."""
+    if any(path.parent == place[2] for place, files in kept.items() for path in files):
+        return
+    names = sorted({path.relative_to(folder).parts[0] for files in kept.values() for path in files})
+    raise DataError(
+        f"{folder} has folders inside of its folders: which ones are the classes?\n"
+        f"Expected pictures right in the class folders; read one of them, for example "
+        f"{folder / names[0]}."
+    )
+
+
+def _passed_over(suffixes: Counter[str], wanted: frozenset[str]) -> list[str]:
+    others = {suffix: n for suffix, n in suffixes.items() if suffix not in wanted}
+    if not others:
+        return []
+    shown = ", ".join(f"{n:,} {suffix or 'without suffix'}" for suffix, n in others.items())
+    return [f"{sum(others.values()):,} files were passed over by their suffix: {shown}."]
+
+
+def pictures_in(folder: Path) -> Sequence[Path]:
+    """Return every picture below a folder, in order."""
+    return sorted(path for path in walk(folder) if path.suffix.lower() in PICTURE_SUFFIXES)

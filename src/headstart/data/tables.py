@@ -1,0 +1,344 @@
+"""Tables: files and objects of named columns, read without guessing what a column is for.
+
+CSV, TSV, JSON Lines, JSON, Parquet, DataFrames, Hugging Face datasets, lists of records. What can
+be read is read; a line that cannot be is set aside and named.
+"""
+
+import codecs
+import csv
+import dataclasses
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headstart.data.dataset import Skipped
+from headstart.errors import DataError
+from headstart.extras import need
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet")
+
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_DELIMITERS = ",;\t|"
+_LONGEST_CELL = 2**31 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Named columns of equal length.
+
+    Parameters
+    ----------
+    columns
+        The cells of each column.
+    names
+        How a row is shown to a person: "pets.csv:17".
+    folder
+        What relative paths in cells are relative to.
+    class_names
+        The names behind class numbers, for columns that declare them.
+    skipped
+        Lines that could not be read.
+    notes
+        What was guessed.
+    """
+
+    columns: Mapping[str, Sequence[Any]]
+    names: Sequence[str]
+    folder: Path = Path()
+    class_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self.names)
+
+
+def read_table(path: Path) -> Table:
+    """Read a file of columns, by its suffix."""
+    suffix = path.suffix.lower()
+    if suffix in (".xlsx", ".xls", ".ods", ".xlsm"):
+        raise DataError(f"{path} is a spreadsheet. Save it as CSV (UTF-8) and read that.")
+    if suffix not in TABLE_SUFFIXES:
+        raise DataError(
+            f"{path} has a suffix that is not known.\nExpected {', '.join(TABLE_SUFFIXES)}, "
+            "or a folder with a folder of pictures for each class."
+        )
+    if suffix == ".parquet":
+        return _parquet(path)
+    text, notes = decoded(_bytes(path), str(path))
+    if not text.strip():
+        raise DataError(f"{path} is empty: 0 rows, expected a table.")
+    parse = {".jsonl": _json_lines, ".ndjson": _json_lines, ".json": _json}.get(suffix, _csv)
+    table = parse(text, path)
+    return dataclasses.replace(table, folder=path.parent, notes=(*notes, *table.notes))
+
+
+def table_of(source: Any) -> Table | None:
+    """Return a table made of a Python object; None if it is not one of columns.
+
+    Examples
+    --------
+    >>> table_of([{"text": "an ant", "label": 0}, {"text": "a bee"}]).columns
+    {'text': ['an ant', 'a bee'], 'label': [0, None]}
+    """
+    if hasattr(source, "column_names") and hasattr(source, "features"):
+        return _hugging_face(source)
+    if hasattr(source, "columns") and hasattr(source, "itertuples"):
+        return _data_frame(source)
+    if isinstance(source, Mapping):
+        columns = {str(name): list(cells) for name, cells in source.items()}
+        return _of_columns(columns, "row ")
+    if isinstance(source, list) and source and all(isinstance(row, Mapping) for row in source):
+        return _of_records(source, [f"row {i}" for i in range(len(source))])
+    return None
+
+
+def lines_of(path: Path) -> list[tuple[str, str]]:
+    """Return the lines of a text file that are not blank, each with its "file:line"."""
+    text, _ = decoded(_bytes(path), str(path))
+    lines = enumerate(text.splitlines(), start=1)
+    return [(f"{path}:{number}", line.strip()) for number, line in lines if line.strip()]
+
+
+def decoded(data: bytes, name: str) -> tuple[str, tuple[str, ...]]:
+    r"""Return bytes as text, with a note where they are not plain UTF-8.
+
+    A byte-order mark decides. Without one, each line is UTF-8 if it can be, else Windows-1252:
+    files pasted together from two worlds hold both.
+
+    Examples
+    --------
+    >>> decoded("é\n".encode() + "é".encode("latin-1"), "a.csv")[0]
+    'é\né'
+    """
+    for mark, encoding in _BOMS:
+        if data.startswith(mark):
+            return _by_mark(data, encoding, name)
+    if b"\0" in data[:4096]:
+        raise DataError(
+            f"{name} holds zero bytes: it is no text, or UTF-16 without a byte-order mark.\n"
+            "Expected a text file; save it as UTF-8."
+        )
+    try:
+        return data.decode(), ()
+    except UnicodeDecodeError:
+        return _line_by_line(data, name)
+
+
+def _by_mark(data: bytes, encoding: str, name: str) -> tuple[str, tuple[str, ...]]:
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        if encoding == "utf-8-sig":
+            return _line_by_line(data[len(codecs.BOM_UTF8) :], name)
+        raise DataError(
+            f"{name} begins as {encoding} and goes on as something else: {error.reason} at byte "
+            f"{error.start:,}.\nSave it as UTF-8."
+        ) from error
+    return text, () if encoding == "utf-8-sig" else (f"{name} was read as {encoding.upper()}.",)
+
+
+def _line_by_line(data: bytes, name: str) -> tuple[str, tuple[str, ...]]:
+    lines, n_foreign = [], 0
+    for line in data.split(b"\n"):
+        try:
+            lines.append(line.decode())
+        except UnicodeDecodeError:
+            lines.append(_western(line))
+            n_foreign += 1
+    note = f"{name}: {n_foreign:,} lines are not UTF-8 and were read as Windows-1252."
+    return "\n".join(lines), (note,)
+
+
+def _western(line: bytes) -> str:
+    try:
+        return line.decode("cp1252")
+    except UnicodeDecodeError:  # five bytes mean nothing there
+        return line.decode("latin-1")
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _csv(text: str, path: Path) -> Table:
+    delimiter = _delimiter(text, path)
+    records, notes = _records(text, delimiter, path)
+    _, header = next(records)
+    header = [name.strip() for name in header]
+    refuse_duplicates(header, str(path))
+    rows, names, skipped = [], [], []
+    for line, cells in records:
+        name = f"{path}:{line}"
+        if len(cells) == len(header):
+            rows.append(cells)
+            names.append(name)
+        else:
+            skipped.append(Skipped(name, f"{len(cells)} cells, expected {len(header)}"))
+    columns = dict(zip(header, map(list, zip(*rows, strict=True)), strict=False))
+    if not rows:
+        columns = {name: [] for name in header}
+    if delimiter != "," and path.suffix.lower() == ".csv":
+        notes.append(f"{path}: columns are separated by {delimiter!r}.")
+    return Table(columns, names, skipped=tuple(skipped), notes=tuple(notes))
+
+
+def _delimiter(text: str, path: Path) -> str:
+    """Return what separates the columns: the same number in most of the first rows."""
+    if path.suffix.lower() in (".tsv", ".tab"):
+        return "\t"
+    head = "\n".join(text.splitlines()[:50])
+
+    def fit(delimiter: str) -> tuple[bool, int, int]:
+        widths = [len(row) for row in csv.reader(io.StringIO(head), delimiter=delimiter) if row]
+        n_equal = sum(width == widths[0] for width in widths)
+        return widths[0] > 1, n_equal, widths[0]
+
+    return max(_DELIMITERS, key=fit)  # the comma, where nothing is better
+
+
+def _records(
+    text: str, delimiter: str, path: Path
+) -> tuple[Iterator[tuple[int, list[str]]], list[str]]:
+    """Return (line, cells) of each record that is not blank; stray quotes are noted."""
+    csv.field_size_limit(_LONGEST_CELL)  # a cell may be a whole document
+    try:
+        records = list(_parsed(text, delimiter, strict=True))
+        notes = []
+    except csv.Error as error:
+        if "unexpected end" in str(error):
+            raise DataError(_open_quote(text, delimiter, path)) from error
+        records = list(_parsed(text, delimiter, strict=False))
+        notes = [f"{path} has quotes inside of cells that are not doubled; they were kept."]
+    return iter(records), notes
+
+
+def _parsed(text: str, delimiter: str, *, strict: bool) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict)
+    line = 1
+    for cells in reader:
+        if any(cell.strip() for cell in cells):
+            yield line, cells
+        line = reader.line_num + 1
+
+
+def _open_quote(text: str, delimiter: str, path: Path) -> str:
+    *_, (line, _cells) = _parsed(text, delimiter, strict=False)
+    return (
+        f"{path}: a quote is opened in the record at line {line} and never closed.\n"
+        'Expected every " to have its twin; a quote inside of a cell is written "".'
+    )
+
+
+def refuse_duplicates(header: Sequence[str], name: str) -> None:
+    """Refuse a header that names two columns alike."""
+    twice = [column for column, n in Counter(header).items() if n > 1 and column]
+    if twice:
+        raise DataError(
+            f"{name} names columns twice: {', '.join(map(repr, twice))}.\n"
+            f"It has {', '.join(map(repr, header))}; expected a name of its own for each."
+        )
+
+
+def _json_lines(text: str, path: Path) -> Table:
+    records, names, skipped = [], [], []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        name = f"{path}:{number}"
+        try:
+            records.append(_record(json.loads(line)))
+            names.append(name)
+        except (json.JSONDecodeError, DataError, RecursionError) as error:
+            skipped.append(Skipped(name, f"no JSON object: {error}"))
+    return dataclasses.replace(_of_records(records, names), skipped=tuple(skipped))
+
+
+def _json(text: str, path: Path) -> Table:
+    try:
+        values = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
+            return _json_lines(text, path)
+        raise DataError(f"{path} is no JSON: {error}.\nExpected a list of objects.") from error
+    lists = [v for v in values.values() if isinstance(v, list)] if _is_object(values) else [values]
+    if len(lists) != 1 or not isinstance(lists[0], list):
+        raise DataError(
+            f"{path} holds no list of rows.\nExpected [{{…}}, {{…}}], one object a row."
+        )
+    names = [f"{path}[{i}]" for i in range(len(lists[0]))]
+    return _of_records([_record(row) for row in lists[0]], names)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _record(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise DataError(f"{value!r:.60} is no object, expected {{…}} with a key for each column")
+    return value
+
+
+def _of_records(records: Sequence[Mapping[Any, Any]], names: Sequence[str]) -> Table:
+    keys = dict.fromkeys(key for record in records for key in record)
+    columns = {str(key): [record.get(key) for record in records] for key in keys}
+    return Table(columns, names)
+
+
+def _of_columns(columns: dict[str, list[Any]], prefix: str) -> Table:
+    lengths = {name: len(cells) for name, cells in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"Columns of different lengths: {lengths}. Expected one length.")
+    n = next(iter(lengths.values()), 0)
+    return Table(dict(columns), [f"{prefix}{i}" for i in range(n)])
+
+
+def _data_frame(frame: Any) -> Table:
+    header = [str(name) for name in frame.columns]
+    refuse_duplicates(header, "The DataFrame")
+    cells = [frame.iloc[:, i].tolist() for i in range(len(header))]
+    return _of_columns(dict(zip(header, cells, strict=True)), "row ")
+
+
+def _parquet(path: Path) -> Table:
+    parquet = need("pyarrow.parquet", "parquet")
+    try:
+        file = parquet.read_table(path)
+    except (OSError, ValueError) as error:  # pyarrow's errors are of these
+        raise DataError(f"{path} cannot be read as Parquet: {error}") from error
+    refuse_duplicates(file.column_names, str(path))
+    columns = {name: file.column(name).to_pylist() for name in file.column_names}
+    names = [f"{path}:{i + 1}" for i in range(file.num_rows)]
+    return Table(columns, names, folder=path.parent)
+
+
+def _hugging_face(data: Any) -> Table:
+    """Read a `datasets.Dataset`; its pictures stay encoded, its class numbers get their names."""
+    if not hasattr(data, "__len__"):
+        raise DataError("A streaming dataset has no length; expected one that is on disk.")
+    features = data.features
+    for name, feature in features.items():
+        if type(feature).__name__ == "Image":
+            data = data.cast_column(name, type(feature)(decode=False))
+    named = {name: tuple(feature.names) for name, feature in features.items() if _is_named(feature)}
+    columns = {name: list(data[name]) for name in data.column_names}
+    return dataclasses.replace(_of_columns(columns, "row "), class_names=named)
+
+
+def _is_named(feature: Any) -> bool:
+    return type(feature).__name__ == "ClassLabel"

@@ -1,0 +1,297 @@
+"""What a column of labels says: classes, several labels a row, or numbers."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.errors import DataError
+from headstart.task import Kind, Task
+
+#: Cells that hold no label. "NA" and "None" are not among them: they name Namibia and a class.
+MISSING = frozenset(("", "nan", "NaN", "NAN", "null", "NULL", "<NA>", "#N/A"))
+
+#: Whole numbers of more different values than this are taken for quantities.
+MOST_NUMBERED_CLASSES = 20
+
+_SEPARATORS = (";", "|", ",")
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Labels made into numbers.
+
+    Parameters
+    ----------
+    task
+        What is asked, and the names of the labels.
+    values
+        As `Dataset.targets`, of the rows that have a label; shape (n − missing, …).
+    missing
+        The indices of the rows that have none.
+    notes
+        What was guessed, a sentence each.
+    """
+
+    task: Task
+    values: NDArray[Any]
+    missing: NDArray[np.int64]
+    notes: tuple[str, ...] = ()
+
+
+def encode(
+    cells: Sequence[Any] | NDArray[Any],
+    *,
+    kind: Kind | str | None = None,
+    separator: str | None = None,
+    name: str = "",
+) -> Targets:
+    """Make a column of labels into numbers.
+
+    Parameters
+    ----------
+    cells
+        Labels, numbers, texts that hold them, lists of labels; or an array of 0 and 1 of shape
+        (n, labels).
+    kind
+        Guessed if None. Lists, or texts joined by a consistent separator, are several labels;
+        numbers with a fraction, or whole numbers of many different values, are quantities; the
+        rest are classes.
+    separator
+        What stands between the labels of a row; it makes them several labels.
+    name
+        The column's name, for the notes and the task.
+
+    Examples
+    --------
+    >>> encode(["10", "9", "10"]).task.labels
+    ('10', '9')
+    >>> encode(["red;blue", "red", "blue"], separator=";").values.tolist()  # blue, red
+    [[1, 1], [0, 1], [1, 0]]
+    """
+    wanted = Kind(kind) if kind else None
+    if isinstance(cells, np.ndarray) and cells.ndim == 2 and cells.shape[1] > 1:
+        return _indicators(cells, tuple(map(str, range(cells.shape[1]))), name)
+    values = list(np.ravel(cells)) if isinstance(cells, np.ndarray) else list(cells)
+    guess = _guess(values, separator) if wanted is None else _Guess(wanted, separator)
+    if guess.kind is Kind.MULTILABEL:
+        return _several(values, guess, name)
+    empty = [is_missing(value) for value in values]
+    present = [value for value, none in zip(values, empty, strict=True) if not none]
+    missing = np.flatnonzero(empty)
+    notes = _said(guess, name)
+    if guess.kind is Kind.REGRESSION:
+        return Targets(Task(Kind.REGRESSION, target=name), _numbers(present, name), missing, notes)
+    labels, index = _classes(present)
+    return Targets(Task(Kind.MULTICLASS, labels, name), index, missing, notes)
+
+
+def encode_columns(columns: Mapping[str, Sequence[Any]]) -> Targets:
+    """Make several columns of 0 and 1, a label each, into one array of shape (n, labels)."""
+    table = np.array(
+        [[_zero_or_one(cell, name) for cell in cells] for name, cells in columns.items()]
+    ).T  # (n, labels), NaN where empty
+    empty = np.isnan(table).any(axis=1)
+    task = Task(Kind.MULTILABEL, tuple(columns), ",".join(columns))
+    return Targets(task, table[~empty].astype(np.int8), np.flatnonzero(empty))
+
+
+def is_missing(cell: Any) -> bool:
+    """Tell whether a cell holds no label.
+
+    >>> is_missing(" "), is_missing(float("nan")), is_missing(None), is_missing("NA"), is_missing(0)
+    (True, True, True, False, False)
+    """
+    if cell is None:
+        return True
+    if isinstance(cell, str):
+        return cell.strip() in MISSING
+    if isinstance(cell, float | np.floating):
+        return math.isnan(cell)
+    return type(cell).__name__ in ("NAType", "NaTType")  # pandas has its own
+
+
+@dataclass(frozen=True)
+class _Guess:
+    kind: Kind
+    separator: str | None = None
+    note: str = ""
+
+
+def _guess(cells: list[Any], separator: str | None) -> _Guess:
+    if separator is not None or any(_is_several(cell) for cell in cells):
+        return _Guess(Kind.MULTILABEL, separator)
+    present = [cell for cell in cells if not is_missing(cell)]
+    numbers = _as_numbers(present)
+    if numbers is not None and len(numbers):
+        return _guess_numbers(present, numbers)
+    found = _consistent_separator([str(cell) for cell in present])
+    if found is None:
+        return _Guess(Kind.MULTICLASS)
+    return _Guess(Kind.MULTILABEL, found, f"holds several labels a row, separated by {found!r}")
+
+
+def _is_several(cell: Any) -> bool:
+    return isinstance(cell, list | tuple | set | frozenset | np.ndarray)
+
+
+def _as_numbers(cells: Sequence[Any]) -> NDArray[np.float64] | None:
+    """Return the cells as numbers; None if one is not."""
+    if any(isinstance(cell, bool | np.bool_) for cell in cells):
+        return None
+    try:
+        return np.array([float(cell) for cell in cells], dtype=np.float64)
+    except (ValueError, TypeError):
+        return None
+
+
+def _guess_numbers(cells: list[Any], numbers: NDArray[np.float64]) -> _Guess:
+    """Whole numbers of few different values are classes, other numbers quantities."""
+    different = np.unique(numbers)
+    if not (np.isfinite(different).all() and (different == np.round(different)).all()):
+        return _Guess(Kind.REGRESSION, note="holds numbers with fractions: a quantity to predict")
+    if len(different) <= MOST_NUMBERED_CLASSES or _are_class_numbers(different, len(cells)):
+        is_doubtful = len(different) > 2
+        note = f"holds {len(different)} different whole numbers: taken for classes"
+        return _Guess(Kind.MULTICLASS, note=note if is_doubtful else "")
+    note = f"holds {len(different):,} different whole numbers: a quantity to predict"
+    return _Guess(Kind.REGRESSION, note=note)
+
+
+def _are_class_numbers(different: NDArray[np.float64], n: int) -> bool:
+    """Tell whether the values run 0, 1, 2, … or 1, 2, 3, … without a gap, each in many rows."""
+    is_run = different[0] in (0, 1) and different[-1] - different[0] + 1 == len(different)
+    return bool(is_run and n >= 5 * len(different))
+
+
+def _consistent_separator(cells: Sequence[str]) -> str | None:
+    """Return the separator of a column of several labels a row, None if it is no such column.
+
+    The parts of a joined cell must mostly be met in other cells too: "New York, NY" is one label.
+
+    >>> _consistent_separator(["red;blue", "red", "blue"])
+    ';'
+    >>> _consistent_separator(["New York, NY", "Boston, MA", "Albany, NY"]) is None
+    True
+    """
+    different = sorted(set(cells))
+    for separator in _SEPARATORS:
+        joined = [cell for cell in different if separator in cell]
+        if not joined:
+            continue
+        met = Counter(part for cell in different for part in set(_parts(cell, separator)))
+        parts = {part for cell in joined for part in _parts(cell, separator)}
+        n_shared = sum(met[part] > 1 for part in parts)
+        if parts and n_shared > len(parts) / 2 and len(parts) <= max(20, len(cells) // 5):
+            return separator
+    return None
+
+
+def _parts(cell: str, separator: str) -> list[str]:
+    """Return the labels of a cell.
+
+    >>> _parts(" red ;blue;", ";")
+    ['red', 'blue']
+    """
+    return [part.strip() for part in cell.split(separator) if part.strip()]
+
+
+def _said(guess: _Guess, name: str) -> tuple[str, ...]:
+    column = f"The column '{name}'" if name else "The labels' column"
+    return (f"{column} {guess.note} (say otherwise with kind=).",) if guess.note else ()
+
+
+def _classes(cells: Sequence[Any]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Return the names of the classes, in order, and the class of each cell.
+
+    >>> _classes([10, 9, 10.0])
+    (('9', '10'), array([1, 0, 1]))
+    """
+    keys = [cell.strip() if isinstance(cell, str) else _plain(cell) for cell in cells]
+    order = _sorted(set(keys))
+    labels = tuple(str(key) for key in order)
+    if len(set(labels)) < len(labels):  # 1 and "1" are one class to a person
+        return _classes([str(key) for key in keys])
+    at = {key: i for i, key in enumerate(order)}
+    return labels, np.array([at[key] for key in keys], dtype=np.int64)
+
+
+def _plain(cell: Any) -> Any:
+    """Return a NumPy value as Python's own, and 1.0 as 1."""
+    value = cell.item() if isinstance(cell, np.generic) else cell
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _sorted(keys: Iterable[Any]) -> list[Any]:
+    try:
+        return sorted(keys)
+    except TypeError:  # texts and numbers mixed
+        return sorted(keys, key=str)
+
+
+def _numbers(cells: Sequence[Any], name: str) -> NDArray[np.float64]:
+    numbers = _as_numbers(cells)
+    if numbers is None:
+        wrong = next(cell for cell in cells if _as_numbers([cell]) is None)
+        raise DataError(f"'{name}' holds {wrong!r:.60}, expected numbers to predict.")
+    infinite = np.flatnonzero(~np.isfinite(numbers))
+    if len(infinite):
+        raise DataError(
+            f"Input y contains infinity: {len(infinite)} values of '{name}', "
+            f"the first is value {infinite[0]}. Expected finite numbers."
+        )
+    return numbers
+
+
+def _several(cells: list[Any], guess: _Guess, name: str) -> Targets:
+    """Encode rows of several labels; an empty cell says that none of them applies."""
+    separator = guess.separator or _consistent_separator([str(c) for c in cells if c]) or ";"
+    rows = [_labels_of(cell, separator) for cell in cells]
+    order = _sorted({label for row in rows for label in row})
+    at = {label: i for i, label in enumerate(order)}
+    values = np.zeros((len(rows), len(order)), dtype=np.int8)  # (n, labels)
+    for i, row in enumerate(rows):
+        values[i, [at[label] for label in row]] = 1
+    notes = _said(guess, name)
+    n_empty = sum(not row for row in rows)
+    if n_empty:
+        notes += (f"{n_empty:,} rows have no label: read as 'none of the labels applies'.",)
+    task = Task(Kind.MULTILABEL, tuple(str(label) for label in order), name)
+    return Targets(task, values, np.zeros(0, dtype=np.int64), notes)
+
+
+def _labels_of(cell: Any, separator: str) -> list[Any]:
+    if _is_several(cell):
+        return [_plain(label) for label in cell]
+    return [] if is_missing(cell) else _parts(str(cell), separator)
+
+
+def _indicators(table: NDArray[Any], labels: tuple[str, ...], name: str) -> Targets:
+    if not np.isin(table, (0, 1)).all():
+        raise DataError(
+            f"Targets of shape {table.shape} hold other values than 0 and 1.\n"
+            "Expected shape (n,), or 0 and 1 of shape (n, labels); predict several numbers one "
+            "by one."
+        )
+    nothing = np.zeros(0, dtype=np.int64)
+    return Targets(Task(Kind.MULTILABEL, labels, name), table.astype(np.int8), nothing)
+
+
+_ONES = {"1": 1.0, "1.0": 1.0, "true": 1.0, "yes": 1.0}
+_ZEROS = {"0": 0.0, "0.0": 0.0, "false": 0.0, "no": 0.0}
+
+
+def _zero_or_one(cell: Any, column: str) -> float:
+    if is_missing(cell):
+        return math.nan
+    value = (_ONES | _ZEROS).get(str(cell).strip().lower())
+    if value is None:
+        raise DataError(
+            f"The label column '{column}' holds {cell!r:.60}.\n"
+            "With several label columns each must hold 0 or 1."
+        )
+    return value

@@ -1,0 +1,217 @@
+"""Cache: features kept in verified shards, found again by what they are the features of."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart import io, progress
+from headstart.sources.preprocess import preprocess_hash
+from headstart.sources.source import Source
+from headstart.store import Shard, Store
+
+#: Changes when the same row would give other features.
+FEATURES_VERSION = 1
+#: The largest rounding error that float16 may bring, as a share of a row's length. Half a unit in
+#: its last place is 0.0005; more means that values were too large, or all too small, for it.
+ROUNDING = 1e-3
+LARGEST = 65504.0
+
+Place = tuple[int, int]
+
+
+def feature_key(source: Source, stages: int | None, pooled: bool, view: int, precision: str) -> str:
+    """Return what features are the features of: another key, other numbers.
+
+    Parameters
+    ----------
+    source
+        The pretrained model.
+    stages
+        How many of its stages were run; None: all.
+    pooled
+        Whether they are a vector a row.
+    view
+        Which augmented view of a picture; 0: the picture itself.
+    precision
+        What the trunk computed in.
+    """
+    facts = [
+        FEATURES_VERSION,
+        source.weights_sha256,
+        source.architecture,
+        "top" if stages is None else [stages, pooled],
+        preprocess_hash(source.preprocess),
+        view,
+        precision,
+    ]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def rounded(values: NDArray[np.float32]) -> NDArray[np.floating]:
+    """Return rows as they are kept: float16 if all of them fit, else float32.
+
+    A row that fits is rounded to float16 whatever its neighbors are, so that a row has the same
+    values alone, in a shard, and in a served model.
+
+    >>> rounded(np.array([[1.0001]], dtype=np.float32))
+    array([[1.]], dtype=float16)
+    >>> rounded(np.array([[1.0001], [70000.0]], dtype=np.float32)).ravel().tolist()
+    [1.0, 70000.0]
+    """
+    with np.errstate(over="ignore"):
+        half = values.astype(np.float16)
+    fits = _fits(values, half)
+    if fits.all():
+        return half
+    each = (-1, *[1] * (values.ndim - 1))
+    return np.where(fits.reshape(each), half.astype(np.float32), values)
+
+
+def _fits(values: NDArray[np.float32], half: NDArray[np.float16]) -> NDArray[np.bool_]:
+    """Return whether float16 holds each row; shape (n,)."""
+    rows = values.reshape(len(values), -1)  # (n, d)
+    error = rows - half.reshape(rows.shape).astype(np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        size = np.einsum("nd,nd->n", rows, rows)
+        lost = np.einsum("nd,nd->n", error, error)
+        is_close = lost <= ROUNDING**2 * size
+    return np.asarray(is_close & (np.abs(rows).max(axis=1, initial=0) <= LARGEST))
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """The rows of one shard.
+
+    Parameters
+    ----------
+    values
+        Shape (rows, …), or (pieces, …) where rows are ragged.
+    offsets
+        Shape (rows + 1,): where each ragged row begins in `values`; None if rows are alike.
+    """
+
+    values: NDArray[np.floating]
+    offsets: NDArray[np.int64] | None = None
+
+    @classmethod
+    def of(cls, rows: NDArray[np.float32] | Sequence[NDArray[np.float32]]) -> "Block":
+        """Return rows as they are kept: one array, or a list of arrays where they are ragged."""
+        if isinstance(rows, np.ndarray):
+            return cls(rounded(rows))
+        offsets = np.cumsum([0, *(len(row) for row in rows)], dtype=np.int64)
+        return cls(rounded(np.concatenate(rows)), offsets)
+
+
+class Cache(Protocol):
+    """Where features are looked up and kept."""
+
+    def find(self, key: str, hashes: Sequence[bytes]) -> dict[bytes, Place]:
+        """Return (shard, position) of the rows that are known."""
+        ...
+
+    def add(self, key: str, block: Block, hashes: Sequence[bytes]) -> int:
+        """Keep a whole shard; return its number."""
+        ...
+
+    def open(self, shard: int) -> Block:
+        """Return the rows of a shard."""
+        ...
+
+
+class MemoryCache:
+    """Features for the length of one call: nothing is found, nothing is written."""
+
+    def __init__(self) -> None:
+        self.blocks: list[Block] = []
+
+    def find(self, key: str, hashes: Sequence[bytes]) -> dict[bytes, Place]:
+        """Return nothing: every row is computed."""
+        return {}
+
+    def add(self, key: str, block: Block, hashes: Sequence[bytes]) -> int:
+        """Hold a shard; return its number."""
+        self.blocks.append(block)
+        return len(self.blocks) - 1
+
+    def open(self, shard: int) -> Block:
+        """Return the rows of a shard."""
+        return self.blocks[shard]
+
+
+#: Files checked by this process: path, hash, size and time of change.
+_checked: set[tuple[str, str, int, int]] = set()
+
+
+class FeatureCache:
+    """Features on disk, each shard checked against its hash before this process first uses it.
+
+    Parameters
+    ----------
+    store
+        Where shards and rows are listed.
+    folder
+        Where their files lie.
+    """
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self.store = store
+        self.folder = folder
+
+    def find(self, key: str, hashes: Sequence[bytes]) -> dict[bytes, Place]:
+        """Return (shard, position) of the rows that are known and whose shard is whole."""
+        found = self.store.find_rows(key, hashes)
+        shards = {shard for shard, _ in found.values()}
+        whole = {shard for shard in sorted(shards) if self._is_whole(self._entry(shard))}
+        return {row: place for row, place in found.items() if place[0] in whole}
+
+    def add(self, key: str, block: Block, hashes: Sequence[bytes]) -> int:
+        """Write a whole shard, then list its rows; return its number."""
+        name = hashlib.sha256(b"".join(hashes)).hexdigest()[:16]
+        path = (
+            self.folder / key / (f"{name}.npy" if block.offsets is None else f"{name}.safetensors")
+        )
+        if block.offsets is None:
+            io.write_npy(path, block.values)
+        else:
+            io.write_safetensors(path, {"values": block.values, "offsets": block.offsets})
+        sha256 = io.sha256_file(path)
+        _checked.add(_mark(path, sha256))
+        file = str(path.relative_to(self.folder))
+        return self.store.add_shard(key, file, sha256, str(block.values.dtype), hashes)
+
+    def open(self, shard: int) -> Block:
+        """Return the rows of a shard, memory-mapped."""
+        path = self.folder / self._entry(shard).file
+        if path.suffix == ".npy":
+            return Block(np.load(path, mmap_mode="r", allow_pickle=False))
+        arrays, _ = io.read_safetensors(path)
+        return Block(arrays["values"], arrays["offsets"])
+
+    def _entry(self, shard: int) -> Shard:
+        entry = self.store.shard(shard)
+        assert entry is not None, "a row is listed in a shard that is not"
+        return entry
+
+    def _is_whole(self, entry: Shard) -> bool:
+        path = self.folder / entry.file
+        if path.exists():
+            mark = _mark(path, entry.sha256)
+            if mark in _checked or io.sha256_file(path) == entry.sha256:
+                _checked.add(mark)
+                return True
+            path.replace(path.with_suffix(path.suffix + ".bad"))
+        self.store.drop_shard(entry.id)
+        with progress.track("checking features") as tracked:
+            tracked.note(f"Cached features were damaged or lost ({path}); computing them again.")
+        return False
+
+
+def _mark(path: Path, sha256: str) -> tuple[str, str, int, int]:
+    status = path.stat()
+    return str(path), sha256, status.st_size, status.st_mtime_ns

@@ -1,0 +1,348 @@
+"""Compile: the frozen part of a source, exported once to ONNX, checked, and kept.
+
+A kept graph is found and used without importing torch. It reads the raw numbers (uint8 pixels of
+shape (n, height, width, channels), or ids and mask) and normalizes inside.
+"""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart import io, machine, progress
+from headstart.errors import UsageError
+from headstart.features.graphs import cut, pool, read_pixels, session
+from headstart.features.inputs import inputs_for
+from headstart.sources.preprocess import PicturePreprocess, Preprocess, preprocess_hash
+from headstart.sources.source import Source
+from headstart.store import Store
+from headstart.task import Modality
+
+if TYPE_CHECKING:
+    import torch
+
+    from headstart.sources.backbone import Backbone
+
+#: Changes when the same source would be compiled to another graph.
+EXPORT_VERSION = 1
+OPSET = 17
+#: The largest error against PyTorch, as a share of the largest value, that a graph may have.
+PARITY = 1e-4
+#: Rows of the check against PyTorch.
+N_CHECKED = 4
+
+Arrays = dict[str, NDArray[Any]]
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A compiled trunk.
+
+    Parameters
+    ----------
+    key
+        What it computes: weights, architecture, boundaries, pooling, preprocessing.
+    path
+        The ONNX file; meaningless where the graph is not faithful.
+    boundaries
+        How many stages lie below each output.
+    n_stages
+        How many stages the source has.
+    outputs
+        The names of the outputs.
+    shapes
+        The shape of one row of each output; 0 for a length that differs from row to row.
+    parity
+        The largest error against PyTorch on the first batch, as a share of the largest value;
+        0.0 for a graph that came as ONNX.
+    reason
+        Why it must not be used; empty if it may.
+    """
+
+    key: str
+    path: Path
+    boundaries: tuple[int, ...]
+    n_stages: int
+    outputs: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    parity: float = 0.0
+    reason: str = ""
+
+    @property
+    def is_faithful(self) -> bool:
+        """Whether it computes what PyTorch does."""
+        return not self.reason
+
+    @property
+    def n_features(self) -> int:
+        """How many numbers the last output has a row; of its last axis where there are several."""
+        return self.shapes[-1][-1]
+
+    def facts(self) -> dict[str, Any]:
+        """Return all but the path, as plain JSON values."""
+        return {name: value for name, value in asdict(self).items() if name != "path"}
+
+    @classmethod
+    def of(cls, facts: dict[str, Any], path: Path) -> "Graph":
+        """Read back what `facts` wrote; `path` is where the file lies now."""
+        values: Facts = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
+        values["shapes"] = tuple(tuple(shape) for shape in facts["shapes"])
+        return cls(path=path, **values)
+
+
+def graph_key(source: Source, boundaries: tuple[int, ...] | None, pooled: bool) -> str:
+    """Return the name of a compiled trunk: another key, another graph."""
+    facts = [
+        [EXPORT_VERSION, OPSET],
+        source.weights_sha256,
+        source.architecture,
+        list(boundaries) if boundaries is not None else "top",
+        pooled,
+        preprocess_hash(source.preprocess),
+    ]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def compiled(
+    source: Source,
+    boundaries: tuple[int, ...] | None,
+    *,
+    pooled: bool = True,
+    store: Store,
+    sample: Callable[[], Arrays | None] | None = None,
+) -> Graph:
+    """Return the compiled trunk of `source`, found or made now.
+
+    Parameters
+    ----------
+    source
+        The pretrained model.
+    boundaries
+        How many stages to run, one number an output; None: all of them.
+    pooled
+        Whether each output is a vector a row, or the whole activation.
+    store
+        Where compiled graphs are listed.
+    sample
+        Gives a batch of real inputs for the check against PyTorch; None: random ones.
+    """
+    key = graph_key(source, boundaries, pooled)
+    return _known(key, store) or _compile(source, boundaries, pooled, store, sample)
+
+
+def _known(key: str, store: Store) -> Graph | None:
+    row = store.get_graph(key)
+    if row is None:
+        return None
+    graph = Graph.of(row.meta, machine.home() / "graphs" / row.file)
+    if not graph.is_faithful or (graph.path.exists() and _is_intact(graph.path, row.sha256)):
+        return graph
+    store.drop_graph(key)
+    with progress.track("compiling") as tracked:
+        tracked.note(f"The compiled trunk {graph.path} was damaged or lost; compiling it again.")
+    return None
+
+
+def _is_intact(path: Path, sha256: str) -> bool:
+    return io.sha256_file(path) == sha256
+
+
+def _compile(
+    source: Source,
+    boundaries: tuple[int, ...] | None,
+    pooled: bool,
+    store: Store,
+    sample: Callable[[], Arrays | None] | None,
+) -> Graph:
+    with progress.track("compiling"):
+        if source.architecture.get("library") == "onnx":
+            model, facts = _adopt(source, boundaries, pooled)
+        else:
+            model, facts = _export(source, boundaries, pooled, sample)
+        key = graph_key(source, boundaries, pooled)
+        folder = machine.home() / "graphs"
+        folder.mkdir(parents=True, exist_ok=True)
+        graph = Graph(key, folder / f"{key}.onnx", **facts)
+        io.write_bytes(graph.path, model)
+        store.put_graph(key, graph.path.name, io.sha256_bytes(model), graph.facts())
+    return graph
+
+
+# PyTorch to ONNX ---------------------------------------------------------------------------------
+
+
+def outputs_at(
+    backbone: "Backbone",
+    state: tuple["torch.Tensor", ...],
+    boundaries: Sequence[int],
+    pooled: bool,
+) -> tuple["torch.Tensor", ...]:
+    """Return the values at each boundary, in one pass; vectors of shape (n, d) if `pooled`."""
+    outputs = {}
+    below = 0
+    for at in sorted(boundaries):
+        state = backbone.run(state, below, at)
+        outputs[at] = backbone.pool(state, at) if pooled else state[0]
+        below = at
+    return tuple(outputs[at] for at in boundaries)
+
+
+def is_ragged(source: Source, boundary: int, n_stages: int, pooled: bool) -> bool:
+    """Return whether rows differ in length at a boundary: texts, below their pooling."""
+    return source.modality is Modality.TEXT and not pooled and boundary < n_stages
+
+
+def _export(
+    source: Source,
+    boundaries: tuple[int, ...] | None,
+    pooled: bool,
+    sample: Callable[[], Arrays | None] | None,
+) -> tuple[bytes, Facts]:
+    from headstart.sources.catalog import open_backbone
+
+    inputs = sample() if sample is not None else None
+    backbone = open_backbone(source).eval()
+    n_stages = backbone.n_stages
+    at = boundaries or (n_stages,)
+    inputs = inputs or _random_inputs(source, backbone)
+    ragged = [is_ragged(source, b, n_stages, pooled) for b in at]
+    expected = _expected(backbone, inputs, at, pooled)
+    shapes = tuple(
+        (0, *x.shape[2:]) if is_open else x.shape[1:]
+        for x, is_open in zip(expected, ragged, strict=True)
+    )
+    facts: Facts = {"boundaries": at, "n_stages": n_stages, "outputs": _names(at), "shapes": shapes}
+    try:
+        model = _traced(backbone, at, pooled, ragged)
+        parity = relative_error(_run(model, inputs), expected)
+    except Exception as error:  # whatever the exporter stumbles over, PyTorch still runs it
+        reason = f"it cannot be exported to ONNX ({type(error).__name__}: {error})"
+        return b"", facts | {"reason": " ".join(reason.split())[:300]}
+    reason = "" if parity <= PARITY else f"its ONNX graph is off by {parity:.1e} from PyTorch"
+    return model, facts | {"parity": parity, "reason": reason}
+
+
+def _names(boundaries: Sequence[int]) -> tuple[str, ...]:
+    return tuple(f"features_{at}" for at in boundaries)
+
+
+def _random_inputs(source: Source, backbone: "Backbone") -> Arrays:
+    if isinstance(source.preprocess, PicturePreprocess):
+        return _noise(source.preprocess)
+    example = backbone.example(N_CHECKED)
+    return {name: x.numpy() for name, x in zip(backbone.input_names, example, strict=True)}
+
+
+def _noise(preprocess: Preprocess) -> Arrays:
+    assert isinstance(preprocess, PicturePreprocess)
+    channels = 1 if preprocess.channels == "L" else 3
+    shape = (N_CHECKED, preprocess.height, preprocess.width, channels)
+    return {"pixels": np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)}
+
+
+def _expected(
+    backbone: "Backbone", inputs: Arrays, boundaries: Sequence[int], pooled: bool
+) -> list[NDArray[Any]]:
+    import torch
+
+    if "pixels" in inputs:
+        normalize = inputs_for(backbone.source.preprocess).normalize
+        inputs = {"pixels": normalize(inputs["pixels"])}
+    state = tuple(torch.from_numpy(inputs[name]) for name in backbone.input_names)
+    with torch.inference_mode():
+        return [x.numpy() for x in outputs_at(backbone, state, boundaries, pooled)]
+
+
+def _traced(
+    backbone: "Backbone", boundaries: tuple[int, ...], pooled: bool, ragged: Sequence[bool]
+) -> bytes:
+    """Return the ONNX graph of the network, with the normalization in front."""
+    import torch
+
+    class Below(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone = backbone
+
+        def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return outputs_at(self.backbone, inputs, boundaries, pooled)
+
+    is_text = "pixels" not in backbone.input_names
+    names = dict(zip(_names(boundaries), ragged, strict=True))
+    names = dict.fromkeys(backbone.input_names, is_text) | names
+    buffer = BytesIO()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter by tracing is deprecated, fast, and exact
+        torch.onnx.export(
+            Below().eval(),
+            backbone.example(2),
+            buffer,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=list(backbone.input_names),
+            output_names=list(_names(boundaries)),
+            dynamic_axes={
+                k: {0: "n", 1: "length"} if is_open else {0: "n"} for k, is_open in names.items()
+            },
+        )
+    if is_text:
+        return buffer.getvalue()
+    return read_pixels(buffer.getvalue(), backbone.source.preprocess)
+
+
+def _run(model: bytes, inputs: Arrays) -> list[NDArray[Any]]:
+    return list(session(model).run(None, inputs))
+
+
+def relative_error(values: Sequence[NDArray[Any]], expected: Sequence[NDArray[Any]]) -> float:
+    """Return the largest error, as a share of the largest expected value of its output.
+
+    >>> relative_error([np.array([1.0, 2.1])], [np.array([1.0, 2.0])])  # doctest: +ELLIPSIS
+    0.05...
+    """
+    errors = [
+        np.abs(value - wanted).max() / max(np.abs(wanted).max(), np.finfo(np.float32).tiny)
+        for value, wanted in zip(values, expected, strict=True)
+    ]
+    return float(np.max(np.nan_to_num(errors, nan=np.inf)))
+
+
+# ONNX to ONNX ---------------------------------------------------------------------------------
+
+
+def _adopt(source: Source, boundaries: tuple[int, ...] | None, pooled: bool) -> tuple[bytes, Facts]:
+    """Return a graph that came as ONNX, cut at the output its card names."""
+    from headstart.sources.catalog import verify, weights_path
+
+    if boundaries not in (None, (1,)) or not pooled:
+        raise UsageError(
+            f"{source.uri} can only be used frozen, as a whole: it is an ONNX graph.\n"
+            "Leave the boundary at the head (`--finetune no`), or choose a source that trains."
+        )
+    verify(source)
+    model = cut(weights_path(source), source.architecture["output"], *_names((1,)))
+    model = read_pixels(model, source.preprocess)
+    noise = _noise(source.preprocess)
+    values = _run(model, noise)[0]
+    if values.ndim > 2:
+        model = pool(
+            model,
+            rank=values.ndim,
+            channels_last=bool(source.architecture.get("channels_last")),
+        )
+        values = _run(model, noise)[0]
+    facts: Facts = {
+        "boundaries": (1,),
+        "n_stages": 1,
+        "outputs": _names((1,)),
+        "shapes": (values.shape[1:],),
+    }
+    return model, facts

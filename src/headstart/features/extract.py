@@ -1,0 +1,307 @@
+"""Extract: run the frozen trunk over rows, once.
+
+Rows stream: they are hashed, looked up, and only those missing are decoded and run, in fixed
+batches of fixed shards, on all cores at once. Missing rows are taken in the order of the data, so
+an extraction that was interrupted begins again where a shard would have begun, and ends with the
+same bytes.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart import machine, progress
+from headstart.data.dataset import Dataset, Skipped
+from headstart.errors import UsageError
+from headstart.features.cache import Block, Cache, FeatureCache, MemoryCache, feature_key
+from headstart.features.compile import is_ragged
+from headstart.features.engine import Engine, engine_for
+from headstart.features.features import Features
+from headstart.features.inputs import inputs_for
+from headstart.features.reading import Reading
+from headstart.sources.source import Source
+from headstart.store import open_store
+from headstart.task import Modality
+
+#: Rows a shard: what an interruption may cost, and what is held in memory before it is written.
+SHARD_ROWS = 1024
+#: The same for whole activations, which take a hundred times as much.
+SHARD_ACTIVATIONS = 256
+
+
+@overload
+def extract(
+    source: Source,
+    data: Dataset,
+    *,
+    boundary: int | None = None,
+    pooled: bool = True,
+    cache: bool = True,
+) -> Features: ...
+
+
+@overload
+def extract(
+    source: Source,
+    data: Dataset,
+    *,
+    boundary: int | None = None,
+    pooled: bool = True,
+    views: int,
+    cache: bool = True,
+) -> Features | tuple[Features, ...]: ...
+
+
+def extract(
+    source: Source,
+    data: Dataset,
+    *,
+    boundary: int | None = None,
+    pooled: bool = True,
+    views: int = 1,
+    cache: bool = True,
+) -> Features | tuple[Features, ...]:
+    """Return the features of every readable row; only what no cache holds is computed.
+
+    Parameters
+    ----------
+    source
+        The pretrained model.
+    data
+        The rows.
+    boundary
+        How many stages to run; None: all.
+    pooled
+        Whether to return a vector a row, or its whole activation.
+    views
+        How many views of a picture: the picture itself, then augmented ones. More than one give
+        one handle a view.
+    cache
+        False: nothing is looked up or kept on disk.
+
+    Raises
+    ------
+    UsageError
+        The source cannot be cut there.
+    """
+    at = None if boundary is None else (boundary,)
+    handles = [_extract(source, data, at, pooled, view, cache)[0] for view in range(views)]
+    return handles[0] if views == 1 else tuple(handles)
+
+
+def extract_many(
+    source: Source,
+    data: Dataset,
+    boundaries: Sequence[int],
+    *,
+    pooled: bool = True,
+    cache: bool = True,
+) -> dict[int, Features]:
+    """Return the features at several boundaries, computed in one pass over the rows."""
+    at = tuple(sorted(set(boundaries)))
+    return dict(zip(at, _extract(source, data, at, pooled, 0, cache), strict=True))
+
+
+def forward(
+    source: Source,
+    data: Dataset,
+    *,
+    boundary: int | None = None,
+    pooled: bool = True,
+    engine: Engine | None = None,
+) -> Features:
+    """Return the features of new rows, in memory, rounded as cached ones are.
+
+    Parameters
+    ----------
+    source
+        The pretrained model.
+    data
+        The rows.
+    boundary, pooled
+        As in `extract`.
+    engine
+        What runs the trunk; None: what is best here.
+    """
+    if source.modality is Modality.VECTOR:
+        return _vectors(source, data)
+    at = None if boundary is None else (boundary,)
+    with Reading(source, data) as reading:
+        engine = engine or engine_for(source, at, pooled, data_sample=reading.sample)
+        return _Pass(source, reading, engine, pooled, MemoryCache()).handles()[0]
+
+
+def _extract(
+    source: Source,
+    data: Dataset,
+    boundaries: tuple[int, ...] | None,
+    pooled: bool,
+    view: int,
+    cache: bool,
+) -> list[Features]:
+    if source.modality is Modality.VECTOR:
+        return [_vectors(source, data)]
+    if boundaries is not None and min(boundaries) < 1:
+        raise UsageError(
+            f"boundary={min(boundaries)} is the input itself; nothing lies below it.\n"
+            "Expected at least 1 stage to run, or None for all."
+        )
+    view = view if source.modality is Modality.IMAGE else 0
+    with Reading(source, data, view) as reading, contextlib.closing(open_store()) as store:
+        engine = engine_for(source, boundaries, pooled, data_sample=reading.sample)
+        kept: Cache = FeatureCache(store, machine.home() / "features") if cache else MemoryCache()
+        return _Pass(source, reading, engine, pooled, kept).handles()
+
+
+def _vectors(source: Source, data: Dataset) -> Features:
+    array = np.asarray(data.rows)
+    inputs_for(source.preprocess).batch(list(array[:1]))  # refuses another number of columns
+    return Features.of(array, key="identity")
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Rows that went through the trunk together: their indices, and a boundary their values."""
+
+    rows: list[int]
+    outputs: list[list[NDArray[np.float32]]]
+    n_asked: int
+
+
+class _Pass:
+    """One pass over the rows that a cache lacks, for one or several boundaries."""
+
+    def __init__(
+        self, source: Source, reading: Reading, engine: Engine, pooled: bool, cache: Cache
+    ) -> None:
+        self.reading, self.engine, self.cache = reading, engine, cache
+        tops = [None if at == engine.n_stages else at for at in engine.boundaries]
+        self.keys = [feature_key(source, at, pooled, reading.view, engine.precision) for at in tops]
+        self.ragged = [is_ragged(source, at, engine.n_stages, pooled) for at in engine.boundaries]
+        self.is_text = source.modality is Modality.TEXT
+        self.shard_rows = SHARD_ROWS if pooled else SHARD_ACTIVATIONS
+
+    def handles(self) -> list[Features]:
+        """Run what is missing; return a handle a boundary."""
+        self.hashes = self.reading.hashes()
+        known = [row for row in self.hashes if row is not None]
+        self.found = [self.cache.find(key, known) for key in self.keys]
+        missing = self._missing()
+        n_computed = 0
+        with progress.track("extracting features", len(missing)) as tracked:
+            for futures in self._shards(missing):
+                n_computed += self._keep([_told(future, tracked) for future in futures])
+        return [self._handle(b, n_computed) for b in range(len(self.keys))]
+
+    def _missing(self) -> list[int]:
+        """Return the rows to run: the first of equal ones, where some boundary lacks it."""
+        firsts: dict[bytes, int] = {}
+        for i, row in enumerate(self.hashes):
+            if row is not None:
+                firsts.setdefault(row, i)
+        return [i for row, i in firsts.items() if any(row not in places for places in self.found)]
+
+    def _shards(self, missing: Sequence[int]) -> Iterator[list[Future[_Batch]]]:
+        """Yield the batches of shard after shard, with the next shard always under way."""
+        shards = (self._submit(rows) for rows in _groups(missing, self.shard_rows))
+        under_way = next(shards, [])
+        while under_way:
+            following = next(shards, [])
+            yield under_way
+            under_way = following
+
+    def _submit(self, rows: Sequence[int]) -> list[Future[_Batch]]:
+        if self.is_text:
+            return self._submit_texts(rows)
+        groups = _groups(rows, self.engine.batch)
+        return [self.reading.pool.submit(self._read_and_run, group) for group in groups]
+
+    def _submit_texts(self, rows: Sequence[int]) -> list[Future[_Batch]]:
+        # Texts of like length go together, so that little of a batch is padding.
+        ids = self.reading.read_all(rows)
+        groups = _groups(sorted(ids, key=lambda i: (len(ids[i]), i)), self.engine.batch)
+        submit = self.reading.pool.submit
+        return [submit(self._run, at, [ids[i] for i in at], len(at)) for at in groups]
+
+    def _read_and_run(self, rows: Sequence[int]) -> _Batch:
+        values = {i: value for i in rows if (value := self.reading.read(i)) is not None}
+        return self._run(list(values), list(values.values()), len(rows))
+
+    def _run(self, rows: list[int], values: list[NDArray[Any]], n_asked: int) -> _Batch:
+        if not rows:
+            return _Batch([], [[] for _ in self.keys], n_asked)
+        outputs = self.engine.run(self.reading.inputs.batch(values))
+        finite = np.all([_finite(output) for output in outputs], axis=0)  # (b,)
+        for i in np.flatnonzero(~finite):
+            self.reading.skip(rows[i], "the network gives a value that is not a finite number")
+        kept = np.flatnonzero(finite)
+        return _Batch(
+            [rows[i] for i in kept],
+            [
+                [output[i, : len(values[i])] if ragged else output[i] for i in kept]
+                for output, ragged in zip(outputs, self.ragged, strict=True)
+            ],
+            n_asked,
+        )
+
+    def _keep(self, batches: Sequence[_Batch]) -> int:
+        """Put a shard into the cache, a boundary the rows it lacks; return how many rows ran."""
+        rows = [i for batch in batches for i in batch.rows]
+        order = np.argsort(rows)
+        for b, places in enumerate(self.found):
+            values = [value for batch in batches for value in batch.outputs[b]]
+            names = {hash_: at for at in order if (hash_ := self.hashes[rows[at]]) is not None}
+            lacking = [name for name in names if name not in places]
+            if lacking:
+                chosen = [values[names[name]] for name in lacking]
+                block = Block.of(chosen if self.ragged[b] else np.stack(chosen))
+                shard = self.cache.add(self.keys[b], block, lacking)
+                places.update((name, (shard, at)) for at, name in enumerate(lacking))
+        return len(rows)
+
+    def _handle(self, b: int, n_computed: int) -> Features:
+        places = self.found[b]
+        at = [None if row is None else places.get(row) for row in self.hashes]
+        kept = [i for i, place in enumerate(at) if place is not None]
+        where = np.array([place for place in at if place is not None], dtype=np.int64)
+        shards, local = np.unique(where.reshape(-1, 2)[:, 0], return_inverse=True)
+        blocks = [self.cache.open(int(shard)) for shard in shards]
+        offsets = [block.offsets for block in blocks if block.offsets is not None]
+        return Features(
+            shards=[block.values for block in blocks],
+            where=np.stack([local, where.reshape(-1, 2)[:, 1]], axis=1),
+            boundary=self.engine.boundaries[b],
+            key=self.keys[b],
+            kept=np.array(kept, dtype=np.int64),
+            offsets=offsets if self.ragged[b] else None,
+            skipped=self._skipped(set(kept)),
+            n_computed=n_computed,
+        )
+
+    def _skipped(self, kept: set[int]) -> tuple[Skipped, ...]:
+        """Return the rows left out; one equal to an unreadable one is left out with it."""
+        noted = self.reading.skipped
+        reasons = {self.hashes[i]: row.reason for i, row in noted.items()}
+        left = (i for i in range(len(self.hashes)) if i not in kept)
+        return tuple(
+            noted.get(i) or Skipped(self.reading.name(i), reasons[self.hashes[i]]) for i in left
+        )
+
+
+def _told(future: Future[_Batch], tracked: progress.Progress) -> _Batch:
+    batch = future.result()
+    tracked.advance(batch.n_asked)
+    return batch
+
+
+def _groups(rows: Sequence[int], size: int) -> list[list[int]]:
+    return [list(rows[start : start + size]) for start in range(0, len(rows), size)]
+
+
+def _finite(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return np.asarray(np.isfinite(values.reshape(len(values), -1)).all(axis=1))

@@ -1,0 +1,130 @@
+"""Features: a handle on arrays at a boundary."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from headstart.data.dataset import Skipped
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What a trunk says of the rows, on disk or in memory; never copied as a whole unless asked.
+
+    Parameters
+    ----------
+    shards
+        Arrays (usually memory maps) of shape (rows, …) each, or (pieces, …) where rows are ragged.
+    where
+        Shape (n, 2): the shard of a row, and its place in the shard.
+    offsets
+        Where rows are ragged, an array of shape (rows + 1,) a shard: row i of the shard is
+        `shard[offsets[i]:offsets[i + 1]]`. Otherwise None.
+    boundary
+        How many stages of the source lie below these values.
+    key
+        What they are the features of: trunk, boundary, pooling, preprocess, view, precision.
+    kept
+        The indices of the data's rows that could be read; shape (n,).
+    skipped
+        The rows that could not.
+    n_computed
+        How many rows went through the trunk to make this handle.
+    """
+
+    shards: Sequence[NDArray[np.floating]]
+    where: NDArray[np.int64]
+    boundary: int
+    key: str
+    kept: NDArray[np.int64]
+    offsets: Sequence[NDArray[np.int64]] | None = None
+    skipped: tuple[Skipped, ...] = ()
+    n_computed: int = 0
+
+    @classmethod
+    def of(
+        cls, array: NDArray[np.floating], *, boundary: int = 0, key: str = "memory"
+    ) -> "Features":
+        """Return a handle on one array of shape (n, …) that is in memory already.
+
+        >>> Features.of(np.ones((3, 2))).shape
+        (2,)
+        """
+        at = np.arange(len(array), dtype=np.int64)
+        return cls((array,), np.stack([np.zeros_like(at), at], axis=1), boundary, key, kept=at)
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self.where)
+
+    @property
+    def is_ragged(self) -> bool:
+        """Whether rows differ in their first length, as texts do below the pooling."""
+        return self.offsets is not None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one row; of one piece of it where rows are ragged."""
+        return self.shards[0].shape[1:] if self.shards else ()
+
+    def batch(self, index: ArrayLike | slice) -> NDArray[np.float32]:
+        """Return the rows at `index` (integers or a slice) as float32, shape (b, …).
+
+        >>> Features.of(np.array([[1.0], [2.0], [3.0]])).batch([2, 0]).ravel()
+        array([3., 1.], dtype=float32)
+        """
+        if self.is_ragged:
+            raise ValueError("rows are ragged: read them with `pieces`, or pool them first")
+        where = self.where[_as_index(index)]
+        rows = np.empty((len(where), *self.shape), dtype=np.float32)
+        for shard in np.unique(where[:, 0]):
+            here = where[:, 0] == shard
+            rows[here] = _rows(self.shards[shard], where[here, 1])
+        return rows
+
+    def pieces(self, index: ArrayLike | slice) -> list[NDArray[np.float32]]:
+        """Return the rows at `index` one by one as float32, each of shape (pieces, …) if ragged."""
+        if self.offsets is None:
+            return list(self.batch(index))
+        return [self._piece(shard, at) for shard, at in self.where[_as_index(index)]]
+
+    def _piece(self, shard: int, at: int) -> NDArray[np.float32]:
+        assert self.offsets is not None
+        start, stop = self.offsets[shard][at : at + 2]
+        return np.asarray(self.shards[shard][start:stop], dtype=np.float32)
+
+    def chunks(self, size: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Yield (the slice of rows, their float32 values of shape (≤ size, …)), in order."""
+        for start in range(0, len(self), size):
+            at = slice(start, min(start + size, len(self)))
+            yield at, self.batch(at)
+
+    def array(self) -> NDArray[np.float32]:
+        """Return all rows in memory, shape (n, …); prefer `chunks` where there may be many."""
+        return self.batch(slice(None))
+
+    def take(self, index: ArrayLike) -> "Features":
+        """Return a handle on the rows at `index` (integers, or a mask of shape (n,)).
+
+        >>> Features.of(np.array([[1.0], [2.0]])).take([1]).array()
+        array([[2.]], dtype=float32)
+        """
+        at = _as_index(index)
+        return dataclasses.replace(self, where=self.where[at], kept=self.kept[at])
+
+
+def _as_index(index: ArrayLike | slice) -> NDArray[np.int64] | slice:
+    if isinstance(index, slice):
+        return index
+    at = np.asarray(index)
+    return np.flatnonzero(at) if at.dtype == bool else at.astype(np.int64)
+
+
+def _rows(shard: NDArray[np.floating], at: NDArray[np.int64]) -> NDArray[np.floating]:
+    # Rows in a run are read as one slice: a memory map is then walked, not gathered.
+    if len(at) and np.array_equal(at, np.arange(at[0], at[0] + len(at))):
+        return shard[at[0] : at[0] + len(at)]
+    return shard[at]

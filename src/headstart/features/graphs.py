@@ -1,0 +1,157 @@
+"""Graphs: ONNX graphs cut, given our own input, pooled, and opened; no torch."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.errors import IntegrityError, UsageError
+from headstart.features.inputs import affine
+from headstart.sources.preprocess import PicturePreprocess, Preprocess
+
+if TYPE_CHECKING:
+    import onnx
+    import onnxruntime as ort
+
+
+def session(model: bytes) -> "ort.InferenceSession":
+    """Open a graph for one thread a call, with the same result on every run."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.use_deterministic_compute = True
+    options.log_severity_level = 3
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def read_pixels(model: bytes, preprocess: Preprocess) -> bytes:
+    """Return the graph reading uint8 pixels of shape (n, height, width, channels) itself."""
+    import onnx
+
+    if not isinstance(preprocess, PicturePreprocess):
+        return model
+    network = onnx.load_model_from_string(model)
+    graph, p = network.graph, preprocess
+    constants = [x.name for x in graph.initializer]
+    old = next(x for x in graph.input if x.name not in constants)
+    for node in graph.node:
+        node.input[:] = ["network_input" if name == old.name else name for name in node.input]
+    front, numbers = _normalization(p)
+    nodes = [*front, *graph.node]
+    channels = 1 if p.channels == "L" else 3
+    shape = ["n", p.height, p.width, channels]
+    pixels = onnx.helper.make_tensor_value_info("pixels", onnx.TensorProto.UINT8, shape)
+    del graph.node[:], graph.input[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    graph.input.append(pixels)
+    graph.initializer.extend(numbers)
+    return bytes(network.SerializeToString())
+
+
+def _normalization(
+    p: PicturePreprocess,
+) -> tuple[list["onnx.NodeProto"], list["onnx.TensorProto"]]:
+    """Return the nodes from "pixels" to "network_input", and their constants."""
+    from onnx import TensorProto, numpy_helper
+    from onnx.helper import make_node
+
+    is_nchw = p.layout == "NCHW"
+    shape = (-1, 1, 1) if is_nchw else (-1,)
+    factor, offset = (values.reshape(shape) for values in affine(p))
+    constants = [
+        numpy_helper.from_array(factor, "pixels_factor"),
+        numpy_helper.from_array(offset, "pixels_offset"),
+    ]
+    # Turned while still uint8: a quarter of the bytes to move.
+    turn = make_node("Transpose", ["pixels"], ["pixels_turned"], perm=[0, 3, 1, 2])
+    nodes = [
+        make_node(
+            "Cast",
+            ["pixels_turned" if is_nchw else "pixels"],
+            ["pixels_float"],
+            to=TensorProto.FLOAT,
+        ),
+        make_node("Mul", ["pixels_float", "pixels_factor"], ["pixels_scaled"]),
+        make_node("Add", ["pixels_scaled", "pixels_offset"], ["network_input"]),
+    ]
+    return [turn, *nodes] if is_nchw else nodes, constants
+
+
+def cut(path: Path, output: str, result: str) -> bytes:
+    """Return the part of an ONNX file that computes one value, from then on called `result`.
+
+    Parameters
+    ----------
+    path
+        The file.
+    output
+        The name of the value, or of the node whose first output it is.
+    result
+        The name it gets.
+
+    Raises
+    ------
+    IntegrityError
+        The file keeps weights in other files.
+    UsageError
+        There is no such value.
+    """
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    graph = model.graph
+    if any(x.data_location == onnx.TensorProto.EXTERNAL for x in graph.initializer):
+        raise IntegrityError(
+            f"{path} keeps its weights in other files, which a hash of it would not cover.\n"
+            "Expected one file that holds everything; save it again without external data."
+        )
+    name = _value_named(graph, output, path)
+    nodes, needed = [], {name}
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            nodes.append(node)
+            needed.update(node.input)
+    kept = [x for x in graph.initializer if x.name in needed]
+    last = onnx.helper.make_node("Identity", [name], [result])
+    value = onnx.helper.make_tensor_value_info(result, onnx.TensorProto.FLOAT, None)
+    nodes = [*reversed(nodes), last]
+    del graph.node[:], graph.output[:], graph.initializer[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    graph.output.append(value)
+    graph.initializer.extend(kept)
+    return bytes(model.SerializeToString())
+
+
+def _value_named(graph: "onnx.GraphProto", output: str, path: Path) -> str:
+    if any(output in node.output for node in graph.node):
+        return output
+    for node in graph.node:
+        if node.name == output:
+            return str(node.output[0])
+    raise UsageError(
+        f"{path} has no value or node named {output!r}; the card's `output` must name one.\n"
+        f"Its last ones: {', '.join(node.output[0] for node in graph.node[-5:])}."
+    )
+
+
+def pool(model: bytes, *, rank: int, channels_last: bool) -> bytes:
+    """Return the graph with its output averaged over all places: a vector of channels a row."""
+    import onnx
+    from onnx.helper import make_node
+
+    network = onnx.load_model_from_string(model)
+    graph = network.graph
+    value = graph.output[0].name
+    source = next(node for node in graph.node if value in node.output)
+    source.output[:] = ["unpooled" if name == value else name for name in source.output]
+    order = [0, rank - 1, *range(1, rank - 1)] if channels_last else list(range(rank))
+    graph.node.extend(
+        [
+            make_node("Transpose", ["unpooled"], ["channels_first"], perm=order),
+            make_node("GlobalAveragePool", ["channels_first"], ["averaged"]),
+            make_node("Flatten", ["averaged"], [value], axis=1),
+        ]
+    )
+    return bytes(network.SerializeToString())

@@ -1,0 +1,113 @@
+"""Reading: raw rows hashed and decoded on all cores, ahead of the trunk."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart import machine
+from headstart.data.dataset import Dataset, Row, Skipped
+from headstart.data.pictures import row_hash
+from headstart.errors import UnreadableRow
+from headstart.features.compile import N_CHECKED
+from headstart.features.inputs import inputs_for
+from headstart.sources.source import Source
+
+#: Rows decoded while the trunk is being compiled, which keeps one core busy only.
+N_AHEAD = 512
+#: Rows that may be tried to find some for the check of a new graph.
+N_TRIED = 32
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class Reading:
+    """The rows of a dataset as a source reads them, and the threads that do it.
+
+    Decoding and hashing let go of Python's lock, so that threads fill the cores.
+
+    Parameters
+    ----------
+    source
+        Whose input they are to be.
+    data
+        The raw rows.
+    view
+        Which augmented view of a picture; 0: the picture itself.
+    """
+
+    def __init__(self, source: Source, data: Dataset, view: int = 0) -> None:
+        self.data = data
+        self.view = view
+        self.inputs = inputs_for(source.preprocess)
+        self.pool = ThreadPoolExecutor(machine.n_threads(), thread_name_prefix="headstart")
+        self.skipped: dict[int, Skipped] = {}
+        self.ahead: dict[int, Future[NDArray[Any] | None]] = {}
+
+    def __enter__(self) -> "Reading":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop at once: what has not begun is given up."""
+        self.pool.shutdown(wait=True, cancel_futures=True)
+
+    def hashes(self) -> list[bytes | None]:
+        """Return the content hash of every row; None for those that cannot be read."""
+        return list(self.pool.map(self._hash, range(len(self.data)), chunksize=16))
+
+    def _hash(self, i: int) -> bytes | None:
+        try:
+            return row_hash(self._row(i))
+        except UnreadableRow as error:
+            self.skip(i, error.reason)
+            return None
+
+    def _row(self, i: int) -> Row:
+        return self.data.rows[i]
+
+    def read(self, i: int) -> NDArray[Any] | None:
+        """Return a row ready to be batched; None, and a note of why, if it cannot be read."""
+        waiting = self.ahead.pop(i, None)
+        return self._read(i) if waiting is None else waiting.result()
+
+    def _read(self, i: int) -> NDArray[Any] | None:
+        row = self._row(i)
+        try:
+            return self.inputs.row(row, self.view, row_hash(row) if self.view else b"")
+        except UnreadableRow as error:
+            self.skip(i, error.reason)
+            return None
+
+    def skip(self, i: int, reason: str) -> None:
+        """Note that a row is left out."""
+        self.skipped[i] = Skipped(self.name(i), reason)
+
+    def name(self, i: int) -> str:
+        """Return how a row is shown to a person."""
+        if self.data.names is not None:
+            return str(self.data.names[i])
+        row = self._row(i)
+        return f"row {i}" if isinstance(row, bytes | np.ndarray) else str(row)[:200]
+
+    def sample(self) -> Arrays | None:
+        """Return the first readable rows as a batch, and begin to decode those after them."""
+        found: list[NDArray[Any]] = []
+        for i in range(min(len(self.data), N_TRIED)):
+            if len(found) < N_CHECKED and (row := self._read(i)) is not None:
+                found.append(row)
+        ahead = range(min(len(self.data), N_AHEAD))
+        self.ahead.update({i: self.pool.submit(self._read, i) for i in ahead})
+        return self.inputs.batch(found) if found else None
+
+    def read_all(self, rows: Sequence[int]) -> dict[int, NDArray[Any]]:
+        """Return those of the rows that can be read."""
+        values = self.pool.map(self.read, rows, chunksize=16)
+        return {i: row for i, row in zip(rows, values, strict=True) if row is not None}

@@ -1,0 +1,46 @@
+"""Calibrate: make a head's probabilities mean what they say, on rows it has not learned from."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.heads.head import Head, outputs_of
+from headstart.heads.solve import temperature_of
+from headstart.metrics.scores import best_threshold
+from headstart.task import Kind
+
+
+def calibrated(head: Any, logits: NDArray[np.floating], targets: NDArray[Any]) -> Any:
+    """Return the head with the temperature and thresholds that suit held-out rows best.
+
+    Parameters
+    ----------
+    head
+        A `Head`.
+    logits
+        Shape (n, k): what the head, or its like, said of rows it had not seen.
+    targets
+        What is true of them, as in a dataset.
+
+    References
+    ----------
+    Guo et al., On Calibration of Modern Neural Networks, 2017, §4.2.
+    https://arxiv.org/abs/1706.04599
+    """
+    temperature = temperature_of(head.kind, np.asarray(logits, dtype=np.float32), targets)
+    return dataclasses.replace(
+        head, temperature=temperature, thresholds=_thresholds(head, logits, targets, temperature)
+    )
+
+
+def _thresholds(
+    head: Head, logits: NDArray[np.floating], targets: NDArray[Any], temperature: float
+) -> NDArray[np.float64] | None:
+    """Return the cut of highest F1 a label; None where there is nothing to cut."""
+    if head.kind is not Kind.MULTILABEL:
+        return None
+    outputs = outputs_of(head.kind, logits, temperature)
+    pairs = zip(targets.T, outputs.T, strict=True)
+    return np.array([best_threshold(truth, said) for truth, said in pairs])

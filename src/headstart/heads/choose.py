@@ -1,0 +1,164 @@
+"""Choose: the penalty of a linear head, by what rows that were held out cost under it."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.data.sampling import folds as folds_of
+from headstart.heads.design import Rows
+from headstart.heads.solve import (
+    ROUGH,
+    Problem,
+    Solution,
+    held_out_losses,
+    logits_of,
+    problem,
+)
+from headstart.task import Kind, Task
+
+#: The rows to fit, and the rows to hold out.
+Fold: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+#: From the strongest, two a decade. They are per row: the same for many rows as for few.
+PENALTIES: tuple[float, ...] = tuple(float(10 ** (e / 2)) for e in range(4, -11, -1))
+#: Where there are too few rows to choose one.
+DEFAULT_PENALTY = 0.1
+#: A weaker penalty must lower the loss to this share of the least so far, or it is no better.
+WORTH = 0.999
+#: So many penalties in a row that are no better than the best end the path.
+PATIENCE = 3
+#: Above so many rows one split takes the place of the folds.
+SPLIT_ABOVE = 20_000
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A penalty, and what the rows held out of each fold cost under it, on average.
+
+    >>> Tried(0.1, (0.5, 0.25)).loss
+    0.375
+    """
+
+    penalty: float
+    losses: tuple[float, ...]
+
+    @property
+    def loss(self) -> float:
+        """The mean over folds."""
+        return sum(self.losses) / len(self.losses)
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Rows, what is true of them, and how much each counts."""
+
+    rows: Rows
+    targets: NDArray[Any]
+    weight: NDArray[np.float64]
+    task: Task
+
+    def take(self, index: NDArray[np.int64]) -> "Job":
+        """Return the same for some of the rows."""
+        rows = self.rows.take(index)
+        return Job(rows, self.targets[index], self.weight[index], self.task)
+
+    def whole(self) -> Problem:
+        """Return the problem of all the rows."""
+        k = self.task.n_outputs
+        return problem(self.task.kind, self.rows, self.targets, self.weight, k)
+
+    def cost(self, logits: NDArray[np.float32]) -> float:
+        """Return the mean loss of the rows, for logits of shape (n, k)."""
+        each = held_out_losses(self.task.kind, logits, self.targets)
+        return float(self.weight @ each / self.weight.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """The penalty of least held-out loss, and what was seen on the way.
+
+    Parameters
+    ----------
+    logits
+        Shape (n, k): of each row when it was held out; NaN where it never was.
+    start
+        A solution near the one for all the rows.
+    """
+
+    penalty: float
+    path: tuple[Tried, ...] = ()
+    logits: NDArray[np.float32] | None = None
+    start: Solution | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def holdouts(job: Job, folds: int | Sequence[Fold], seed: int) -> Sequence[Fold]:
+    """Return the folds to use; none where no row can be held out of every class."""
+    if not isinstance(folds, int):
+        return folds
+    most = min(folds, _smallest(job))
+    if most < 2:
+        return ()
+    if len(job.rows) > SPLIT_ABOVE:
+        return folds_of(job.targets, job.task, max(folds, 5), seed)[:1]
+    return folds_of(job.targets, job.task, most, seed)
+
+
+def _smallest(job: Job) -> int:
+    # The most folds of which each can hold out a row of every class, and leave one.
+    if job.task.kind is not Kind.MULTICLASS:
+        return len(job.targets) // 2
+    counts = np.bincount(job.targets)
+    return int(counts[counts > 0].min())
+
+
+def choose(job: Job, penalties: Sequence[float] | None, folds: Sequence[Fold]) -> Choice:
+    """Return the penalty of least held-out loss.
+
+    The path goes from the strongest penalty to the weakest, each solved from the one before, and
+    ends early once it only gets worse.
+    """
+    if not folds:
+        return _unchecked(penalties)
+    fitted = [job.take(fit).whole() for fit, _ in folds]
+    held = [job.take(out) for _, out in folds]
+    starts: list[Solution | None] = [None] * len(folds)
+    best, path, lowest = Choice(0.0), [], 0
+    for penalty in sorted(penalties or PENALTIES, reverse=True):
+        found = [p.solve(penalty, s, ROUGH) for p, s in zip(fitted, starts, strict=True)]
+        said = [logits_of(part.rows, s) for part, s in zip(held, found, strict=True)]
+        losses = tuple(part.cost(logits) for part, logits in zip(held, said, strict=True))
+        path.append(Tried(penalty, losses))
+        if len(path) == 1 or path[-1].loss < WORTH * path[lowest].loss:
+            lowest = len(path) - 1
+            best = Choice(penalty, logits=_spread(said, folds, len(job.rows)), start=found[0])
+        elif len(path) - 1 - lowest >= PATIENCE:
+            break
+        starts = list(found)
+    return dataclasses.replace(best, path=tuple(path))
+
+
+def _unchecked(penalties: Sequence[float] | None) -> Choice:
+    if penalties:
+        return Choice(penalties[0])
+    return Choice(
+        DEFAULT_PENALTY,
+        warnings=(
+            "No rows were held out to choose the penalty (a class may have a single row): the "
+            f"default, {DEFAULT_PENALTY:g}, was taken, and probabilities are not calibrated.",
+        ),
+    )
+
+
+def _spread(
+    said: Sequence[NDArray[np.float32]], folds: Sequence[Fold], n: int
+) -> NDArray[np.float32]:
+    # Back to the order of the rows, shape (n, k).
+    logits = np.full((n, said[0].shape[1]), np.nan, dtype=np.float32)
+    for values, (_, out) in zip(said, folds, strict=True):
+        logits[out] = values
+    return logits

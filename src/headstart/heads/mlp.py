@@ -1,0 +1,158 @@
+"""The MLP head: one hidden layer, trained by gradient; predicts without torch."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from headstart.features.features import Features
+from headstart.heads.design import Scaler, scaler_of
+from headstart.heads.head import Layer, outputs_of, run_layers
+from headstart.machine import seeds
+from headstart.task import Kind, Task
+
+
+@dataclass(frozen=True, eq=False)
+class MlpHead:
+    """Two affine layers with max(0, ·) between, on standardized features.
+
+    Parameters
+    ----------
+    hidden, top
+        Weight and bias of each layer: shapes (h, d) and (h,), (k, h) and (k,).
+    kind
+        What is asked of a row.
+    scaler
+        What standardizes the features.
+    spread, level
+        The top layer learns (y − level) / spread; 1 and 0 unless y is a number.
+    dropout
+        The share of hidden values dropped while it trains.
+    temperature, thresholds
+        As in `LinearHead`.
+    """
+
+    hidden: Layer
+    top: Layer
+    kind: Kind
+    scaler: Scaler
+    spread: float = 1.0
+    level: float = 0.0
+    dropout: float = 0.1
+    temperature: float = 1.0
+    thresholds: NDArray[np.float64] | None = None
+
+    name: ClassVar[str] = "mlp"
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The two layers, for raw features: all scales are folded in."""
+        (weight, bias), (top, shift) = self.scaler.fold(*self.hidden), self.top
+        last = top * self.spread, shift * self.spread + self.level
+        return tuple(
+            (w.astype(np.float32), b.astype(np.float32)) for w, b in ((weight, bias), last)
+        )
+
+    def module(self) -> Any:
+        """Return a torch module of the same weights, to be trained; its scales stay as they are."""
+        from torch import nn
+
+        from headstart.heads.module import Affine, affine
+
+        k, scale = len(self.top[1]), self.scaler.inverse
+        return nn.Sequential(
+            Affine(scale, -self.scaler.mean * scale),
+            affine(self.hidden),
+            nn.ReLU(),
+            nn.Dropout(self.dropout),
+            affine(self.top),
+            Affine(np.full(k, self.spread), np.full(k, self.level)),
+        )
+
+    def learned(self, module: Any) -> "MlpHead":
+        """Return the same head with the weights that its module has now."""
+        from headstart.heads.module import layer_of
+
+        return dataclasses.replace(self, hidden=layer_of(module[1]), top=layer_of(module[4]))
+
+    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what the top layer says, shape (n, k), before the temperature."""
+        return run_layers(self.layers, features)
+
+    def outputs(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return probabilities, or numbers of shape (n, 1)."""
+        return outputs_of(self.kind, self.logits(features), self.temperature)
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Return everything needed to make it again: arrays, and facts that fit in JSON."""
+        arrays: dict[str, NDArray[Any]] = {"mean": self.scaler.mean, "inverse": self.scaler.inverse}
+        for part in ("hidden", "top"):
+            arrays[f"{part}.weight"], arrays[f"{part}.bias"] = getattr(self, part)
+        if self.thresholds is not None:
+            arrays["thresholds"] = self.thresholds
+        facts = {name: getattr(self, name) for name in _FACTS}
+        return arrays, {"head": self.name, "kind": str(self.kind), **facts}
+
+    @classmethod
+    def from_state(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> "MlpHead":
+        """Make it again from its `state`."""
+        return cls(
+            hidden=(arrays["hidden.weight"], arrays["hidden.bias"]),
+            top=(arrays["top.weight"], arrays["top.bias"]),
+            kind=Kind(facts["kind"]),
+            scaler=Scaler(arrays["mean"], arrays["inverse"]),
+            thresholds=arrays.get("thresholds"),
+            **{name: float(facts[name]) for name in _FACTS},
+        )
+
+
+_FACTS = ("spread", "level", "dropout", "temperature")
+
+
+def fresh_mlp(
+    features: Features,
+    task: Task,
+    *,
+    targets: ArrayLike | None = None,
+    hidden: int = 256,
+    dropout: float = 0.1,
+    seed: int = 0,
+) -> MlpHead:
+    """Return an MLP head that has learned nothing but the scale of its features.
+
+    Parameters
+    ----------
+    features
+        Shape (n, d): the training rows.
+    targets
+        Of these rows; needed where they are numbers, to learn their scale.
+    hidden, dropout
+        How many hidden values there are, and the share of them dropped while it trains.
+
+    References
+    ----------
+    The weights are drawn as in He et al., Delving Deep into Rectifiers, 2015, eq. 10.
+    """
+    d, k, draw = features.shape[0], task.n_outputs, seeds(seed, "mlp")
+    below = draw.normal(0, np.sqrt(2 / d), (hidden, d)).astype(np.float32)
+    above = draw.normal(0, 0.1 / np.sqrt(hidden), (k, hidden)).astype(np.float32)
+    spread, level = _scale(task, targets)
+    return MlpHead(
+        hidden=(below, np.zeros(hidden, dtype=np.float32)),
+        top=(above, np.zeros(k, dtype=np.float32)),
+        kind=task.kind,
+        scaler=scaler_of(features, np.ones(len(features))),
+        spread=spread,
+        level=level,
+        dropout=dropout,
+    )
+
+
+def _scale(task: Task, targets: ArrayLike | None) -> tuple[float, float]:
+    if targets is None or task.kind is not Kind.REGRESSION:
+        return 1.0, 0.0
+    numbers = np.asarray(targets, dtype=np.float64)
+    return float(numbers.std()) or 1.0, float(numbers.mean())

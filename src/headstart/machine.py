@@ -1,0 +1,160 @@
+"""The machine: where our files live, threads, seeds, versions, device, memory, space.
+
+Nothing here imports torch unless an accelerator is in sight.
+"""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import resource
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from headstart.errors import UsageError
+
+DEVICES = ("cpu", "cuda", "mps")
+
+#: What may change a result, in the order it is shown.
+DISTRIBUTIONS = (
+    "headstart",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pillow",
+    "torch",
+    "torchvision",
+    "timm",
+    "transformers",
+    "tokenizers",
+    "onnx",
+    "onnxruntime",
+    "safetensors",
+)
+
+
+def home() -> Path:
+    """Return the folder of caches and facts, made if need be.
+
+    `HEADSTART_HOME` names it; otherwise it is `headstart` in the user's cache folder.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = Path(os.environ.get("HEADSTART_HOME") or cache / "headstart").expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"HEADSTART_HOME={str(folder)!r} cannot be made: {error.strerror}.\n"
+            "Expected a folder that you may write to: set HEADSTART_HOME to one."
+        ) from error
+    return folder.resolve()
+
+
+def n_threads() -> int:
+    """Return how many threads to compute with: `HEADSTART_THREADS`, else the cores we may use."""
+    asked = os.environ.get("HEADSTART_THREADS")
+    if not asked:
+        return max(1, min(_cores(), _cgroup_cores()))
+    if not asked.isdecimal() or int(asked) < 1:
+        raise UsageError(
+            f"HEADSTART_THREADS={asked!r}; expected a number of threads from 1 up, for example 2."
+        )
+    return int(asked)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _cgroup_cores() -> int:
+    # A container may hold a share of a large machine: more threads than that only get in the way.
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return max(1, -(-int(quota) // int(period)))
+    except (OSError, ValueError):
+        return sys.maxsize
+
+
+def versions() -> dict[str, str]:
+    """Return the installed version of Python and of each library that may change a result.
+
+    >>> versions()["python"] == platform.python_version()
+    True
+    """
+    found = {"python": platform.python_version()}
+    for name in DISTRIBUTIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def seeds(seed: int, *names: str) -> np.random.Generator:
+    """Return the random stream of a named purpose; other names never disturb it.
+
+    Examples
+    --------
+    >>> first, again, other = (int(seeds(0, name).integers(1 << 60)) for name in ("a", "a", "b"))
+    >>> first == again, first == other
+    (True, False)
+    """
+    digest = hashlib.sha256("\0".join(names).encode()).digest()
+    words = np.frombuffer(digest, dtype="<u4").tolist()  # 8 words of 32 bits
+    return np.random.default_rng(np.random.SeedSequence([seed, *words]))
+
+
+def device() -> str:
+    """Return "cuda", "mps" or "cpu"; `HEADSTART_DEVICE` decides where it is set."""
+    asked = os.environ.get("HEADSTART_DEVICE", "").lower()
+    if asked and asked not in DEVICES:
+        raise UsageError(
+            f"HEADSTART_DEVICE={asked!r}; expected one of {', '.join(DEVICES)}, or leave it unset."
+        )
+    if asked:
+        return asked
+    return _best_device() if _accelerator_in_sight() else "cpu"
+
+
+def _accelerator_in_sight() -> bool:
+    # Asking torch costs seconds, and most machines have nothing to ask about.
+    drivers = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+    is_apple = sys.platform == "darwin" and platform.machine() == "arm64"
+    return is_apple or any(Path(driver).exists() for driver in drivers)
+
+
+def _best_device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def has_bfloat16() -> bool:
+    """Return whether this processor multiplies bfloat16 itself (AVX-512 BF16 or AMX)."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    flags = next((line for line in text.splitlines() if line.startswith("flags")), "").split()
+    return bool({"avx512_bf16", "amx_bf16"} & set(flags))
+
+
+def peak_memory_bytes() -> int:
+    """Return the most memory this process has held at once, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def free_space_bytes(path: Path) -> int:
+    """Return the bytes free where `path` lies, or will lie."""
+    there = path.absolute()
+    while not there.exists():
+        there = there.parent
+    return shutil.disk_usage(there).free

@@ -1,0 +1,132 @@
+"""Intervals: how far a number can be trusted, and whether two models differ."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+#: The quantile of the normal law that leaves 2.5 % above it.
+Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number with its 95 % interval.
+
+    >>> print(Interval(0.151, 0.184, 0.217))
+    +0.184 [+0.151, +0.217]
+    >>> f"{Interval(0.151, 0.184, 0.217):.1%}"
+    '18.4% [15.1%, 21.7%]'
+    """
+
+    low: float
+    mid: float
+    high: float
+
+    def __str__(self) -> str:
+        return format(self, "+.3f")
+
+    def __format__(self, spec: str) -> str:
+        low, mid, high = (format(value, spec or "+.3f") for value in self)
+        return f"{mid} [{low}, {high}]"
+
+    def __iter__(self) -> Iterator[float]:
+        return iter((self.low, self.mid, self.high))
+
+
+def one_standard_error(differences: ArrayLike) -> float:
+    """Return the standard error of the mean of paired differences; 0 for fewer than two.
+
+    A simpler model is kept while it is within this of the better one (Breiman et al. 1984, §3.4.3).
+
+    >>> one_standard_error([1.0, 3.0])  # deviation √2, over √2
+    1.0
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    if len(values) < 2:
+        return 0.0
+    return float(values.std(ddof=1) / math.sqrt(len(values)))
+
+
+def wilson(right: int, n: int) -> Interval:
+    """Return the score interval of a share: `right` of `n`.
+
+    References
+    ----------
+    Wilson, Probable inference, the law of succession, and statistical inference, 1927.
+
+    Examples
+    --------
+    >>> print(f"{wilson(144, 153):.3f}")
+    0.941 [0.892, 0.969]
+    """
+    share, z = right / n, Z95 / math.sqrt(n)
+    center = (share + z * z / 2) / (1 + z * z)
+    half = z * math.sqrt(share * (1 - share) + z * z / 4) / (1 + z * z)
+    # At 0 and n of n an end is the share itself; rounding must not put it on the wrong side.
+    return Interval(max(0.0, min(share, center - half)), share, min(1.0, max(share, center + half)))
+
+
+def mcnemar_mid_p(only_a: int, only_b: int) -> float:
+    """Return the exact mid-p of McNemar's test that two models are right equally often.
+
+    It looks at the rows where just one of them is right, and ignores the randomness of training.
+
+    Parameters
+    ----------
+    only_a, only_b
+        How many rows only the one model has right, and only the other.
+
+    References
+    ----------
+    Fagerland, Lydersen & Laake, The McNemar test for binary matched-pairs data: mid-p and
+    asymptotic are better than exact conditional, 2013. https://doi.org/10.1186/1471-2288-13-91
+
+    Examples
+    --------
+    >>> mcnemar_mid_p(0, 3)  # both tails of 3 fair coins, the observed outcome counted half
+    0.125
+    >>> mcnemar_mid_p(1, 1), mcnemar_mid_p(0, 0)
+    (0.75, 1.0)
+    """
+    n, least = only_a + only_b, min(only_a, only_b)
+    if n == 0:
+        return 1.0
+    observed = math.comb(n, least) / 2**n
+    if only_a == only_b:
+        return 1 - observed / 2
+    below = sum(math.comb(n, i) for i in range(least)) / 2**n
+    return 2 * below + observed
+
+
+def paired_interval(a_correct: ArrayLike, b_correct: ArrayLike) -> Interval:
+    """Return accuracy of `a` minus accuracy of `b` on the same rows, with its interval.
+
+    One row is added to each kind of disagreement before the usual formula, which keeps the
+    interval honest for few rows and for two models that never disagree.
+
+    Parameters
+    ----------
+    a_correct, b_correct
+        Shape (n,): whether each model has the row right.
+
+    References
+    ----------
+    Bonett & Price, Adjusted Wald confidence interval for a difference of binomial proportions
+    based on paired data, 2012, eq. 4. https://doi.org/10.3102/1076998611411915
+
+    Examples
+    --------
+    >>> a, b = [1] * 95 + [0] * 5, [1] * 85 + [0] * 10 + [1] * 5  # 10 rows to a, 5 to b
+    >>> print(paired_interval(a, b))
+    +0.050 [-0.030, +0.128]
+    """
+    a, b = np.asarray(a_correct, dtype=bool), np.asarray(b_correct, dtype=bool)
+    n = len(a)
+    to_a, to_b = ((a & ~b).sum() + 1) / (n + 2), ((b & ~a).sum() + 1) / (n + 2)
+    center = float(to_a - to_b)
+    half = Z95 * math.sqrt((to_a + to_b - center**2) / (n + 2))
+    mid = float(a.mean() - b.mean())
+    return Interval(max(-1.0, center - half), mid, min(1.0, center + half))

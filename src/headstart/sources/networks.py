@@ -1,0 +1,122 @@
+"""Networks: an architecture and its weights become a torch module, whole, in evaluation mode."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from headstart.errors import IntegrityError, UsageError
+from headstart.extras import import_timm, import_transformers
+from headstart.sources.source import Source
+from headstart.sources.weights import read_weights, verify, weights_path
+
+COUNTER = "num_batches_tracked"  # BatchNorm's, which no inference reads
+
+
+def network_of(source: Source) -> nn.Module:
+    """Return the network of a source without its old head.
+
+    Random weights (`scratch:`) come from the seed the source names, and leave the global random
+    state as it was.
+    """
+    if not source.is_trainable:
+        raise UsageError(
+            f"{source.uri} is frozen only: it is an ONNX graph, which PyTorch cannot train.\n"
+            "Expected a trainable source. Use it with --finetune no, or choose another source."
+        )
+    if source.format == "none":
+        return _random(source).eval()
+    is_timm = source.architecture["library"] == "timm"
+    return (_timm(source) if is_timm else _transformers(source)).eval()
+
+
+def _random(source: Source) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(source.location["seed"]))
+        if source.architecture["library"] == "timm":
+            return _unfilled(source)
+        return _headless(import_transformers().AutoModel.from_config(_config(source)))
+
+
+def _unfilled(source: Source) -> nn.Module:
+    options = {"num_classes": 0, **source.architecture.get("options", {})}
+    network: nn.Module = import_timm().create_model(source.architecture["name"], **options)
+    return network
+
+
+def _timm(source: Source) -> nn.Module:
+    network = _unfilled(source)
+    arrays = read_weights(source)
+    state = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    if source.architecture.get("match", "names") == "order":
+        state = by_order(network.state_dict(), state, weights_path(source))
+    names = network.state_dict().keys()
+    own = {name: tensor for name, tensor in state.items() if name in names}
+    missing = network.load_state_dict(own, strict=False).missing_keys
+    _complain(source, {name for name in missing if not name.endswith(COUNTER)})
+    return network
+
+
+def _transformers(source: Source) -> nn.Module:
+    """Return a network of `transformers`, which knows the older names of its own weights."""
+    settings = {"output_loading_info": True, "dtype": torch.float32}
+    kind = import_transformers().AutoModel
+    if source.format == "hub":
+        verify(source)
+        folder = weights_path(source).parent
+        local = {"local_files_only": True, "trust_remote_code": False}
+        network, info = kind.from_pretrained(folder, **local, **settings)
+    else:
+        config = _config(source)
+        arrays = read_weights(source)
+        state = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        plain = kind._model_mapping[type(config)]  # the class AutoModel would make
+        network, info = plain.from_pretrained(None, config=config, state_dict=state, **settings)
+    _complain(source, {name for name in info["missing_keys"] if not name.startswith("pooler.")})
+    return _headless(network)
+
+
+def _config(source: Source) -> Any:  # noqa: ANN401 - one class a model type
+    values = dict(source.architecture["config"])
+    return import_transformers().AutoConfig.for_model(values.pop("model_type"), **values)
+
+
+def _headless(network: nn.Module) -> nn.Module:
+    """Remove a pooler that has weights: it belongs to the task of the pretraining."""
+    pooler = getattr(network, "pooler", None)
+    if isinstance(pooler, nn.Module) and any(True for _ in pooler.parameters()):
+        network.pooler = None
+    return network
+
+
+def by_order(own: Mapping[str, Tensor], state: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
+    """Return `state` under the names of `own`, matched by order; what is left at the end is a head.
+
+    Examples
+    --------
+    >>> own = {"stem.weight": torch.zeros(2, 3), "stem.bias": torch.zeros(2)}
+    >>> theirs = {"a": torch.ones(2, 3), "b": torch.ones(2), "old_head": torch.ones(5)}
+    >>> by_order(own, theirs, Path("x"))["stem.bias"]
+    tensor([1., 1.])
+    """
+    names = [name for name in own if not name.endswith(COUNTER)]
+    given = [name for name in state if not name.endswith(COUNTER)]
+    for name, theirs in zip(names, given, strict=False):
+        if own[name].shape != state[theirs].shape:
+            raise IntegrityError(
+                f"{file}: {theirs} has shape {tuple(state[theirs].shape)}; "
+                f"{name}, the next of the network, has {tuple(own[name].shape)}.\n"
+                "Expected a file of the same architecture; correct architecture.name in the card."
+            )
+    return {name: state[theirs] for name, theirs in zip(names, given, strict=False)}
+
+
+def _complain(source: Source, missing: set[str]) -> None:
+    if missing:
+        raise IntegrityError(
+            f"{source.uri}: the weights lack {len(missing)} tensors of the network, "
+            f"{', '.join(sorted(missing)[:3])} among them.\n"
+            "Expected all of them; correct the architecture in the card, or take other weights."
+        )

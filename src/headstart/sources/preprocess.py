@@ -1,0 +1,102 @@
+"""How a source wants its input: declared, hashed, without torch."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class PicturePreprocess:
+    """A picture becomes `height` × `width` pixels, then (value · scale − mean) / std a channel.
+
+    Parameters
+    ----------
+    height, width
+        Pixels the network sees.
+    resize
+        "crop": the short side becomes `height / crop_pct`, then the center is cut out;
+        "squash": both sides are resized, the shape is not kept;
+        "pad": the long side fits, the rest is filled with the mean.
+    crop_pct
+        The share of the resized short side that the center crop keeps.
+    interpolation
+        "bilinear", "bicubic" or "nearest" (Pillow's, with antialiasing).
+    scale
+        What a uint8 value is multiplied with first: 1/255, or 1.
+    mean, std
+        Per channel, in the channel order of `channels`.
+    channels
+        "RGB", "BGR", or "L" (one channel).
+    layout
+        "NCHW" or "NHWC".
+    """
+
+    height: int = 224
+    width: int = 224
+    resize: Literal["crop", "squash", "pad"] = "crop"
+    crop_pct: float = 0.875
+    interpolation: Literal["bilinear", "bicubic", "nearest"] = "bicubic"
+    scale: float = 1 / 255
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    channels: Literal["RGB", "BGR", "L"] = "RGB"
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+
+
+@dataclass(frozen=True)
+class TextPreprocess:
+    """A text becomes the ids of a `tokenizers` file.
+
+    Parameters
+    ----------
+    tokenizer
+        The path of a `tokenizer.json`; not part of the hash, its bytes are.
+    tokenizer_sha256
+        The SHA-256 of that file.
+    max_length
+        Tokens a row may have; longer rows are cut.
+    prefix
+        What is put before every text ("query: " for E5).
+    """
+
+    tokenizer: str
+    tokenizer_sha256: str
+    max_length: int = 256
+    prefix: str = ""
+
+
+@dataclass(frozen=True)
+class VectorPreprocess:
+    """Rows are vectors already; nothing is done."""
+
+    n_features: int = 0
+
+
+Preprocess = PicturePreprocess | TextPreprocess | VectorPreprocess
+
+_KINDS = {"image": PicturePreprocess, "text": TextPreprocess, "vector": VectorPreprocess}
+
+
+def to_json(preprocess: Preprocess) -> dict[str, Any]:
+    """Return the declaration as plain JSON values, its kind under "kind"."""
+    kind = next(name for name, record in _KINDS.items() if isinstance(preprocess, record))
+    return {"kind": kind, **dataclasses.asdict(preprocess)}
+
+
+def from_json(values: dict[str, Any], folder: Path | None = None) -> Preprocess:
+    """Read back what `to_json` wrote; a relative tokenizer path is looked up in `folder`."""
+    fields = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    record = _KINDS[fields.pop("kind")]
+    if folder is not None and "tokenizer" in fields:
+        fields["tokenizer"] = str(folder / fields["tokenizer"])
+    return record(**fields)
+
+
+def preprocess_hash(preprocess: Preprocess) -> str:
+    """Return 16 hexadecimal digits that change when the model would see other numbers."""
+    values = to_json(preprocess)
+    values.pop("tokenizer", None)
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,274 @@
+"""Stages: a network cut into an ordered list of parts that can be run one after another.
+
+A part takes and returns a *state*: for pictures one activation, for texts the hidden vectors of
+shape (n, tokens, d) and the attention mask of shape (n, tokens). The last part returns the
+features, of shape (n, d).
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+State = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Named parts of a network, in order.
+
+    Parameters
+    ----------
+    names, parts
+        The parts and what they are called.
+    blocks
+        Which of them are the repeated blocks; the others are the stem and the end.
+    shapes
+        Of an example's activation at every boundary, the input and the features included.
+    """
+
+    names: tuple[str, ...]
+    parts: tuple[nn.Module, ...]
+    blocks: range
+    shapes: tuple[torch.Size, ...] = ()
+
+
+def cut(network: nn.Module, library: str, pooling: str, example: State) -> Stages:
+    """Cut a network between its blocks; where that cannot be done, before its pooling.
+
+    Every cut is proved on `example`: the parts in turn must give what the whole gives.
+    """
+    whole, wanted = _shaped(_whole(network, library, pooling), example)
+    try:
+        found = _traced(network) if library == "timm" else _encoder(network, pooling)
+        fine, features = _shaped(found, example)
+    except Exception:  # a foreign network may break a trace in any way
+        return whole
+    return fine if torch.allclose(features, wanted, rtol=1e-4, atol=1e-5) else whole
+
+
+def _shaped(stages: Stages, state: State) -> tuple[Stages, Tensor]:
+    """Return the stages with their shapes, and the features of the example."""
+    shapes = [state[0].shape]
+    with torch.no_grad():
+        for part in stages.parts:
+            state = part(*state)
+            shapes.append(state[0].shape)
+    return dataclasses.replace(stages, shapes=tuple(shapes)), state[0]
+
+
+# --- any network: everything, then the pooling --------------------------------------------------
+
+
+def _whole(network: nn.Module, library: str, pooling: str) -> Stages:
+    parts: tuple[nn.Module, ...]
+    if library == "timm":
+        parts = (_TimmBody(network), _TimmHead(network))
+    else:
+        parts = (_Body(network), _Pool(nn.Identity(), pooling))
+    return Stages(("all", "final"), parts, range(0))
+
+
+class _TimmBody(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> State:
+        return (self.network.forward_features(pixels),)  # type: ignore[operator]
+
+
+class _TimmHead(nn.Module):
+    """The pooling of a timm network; its weights, if any, are registered with the body."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        object.__setattr__(self, "network", network)
+
+    def forward(self, activation: Tensor) -> State:
+        return (self.network.forward_head(activation),)  # type: ignore[operator]
+
+
+class _Body(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor, mask: Tensor | None = None) -> State:
+        if mask is None:
+            return (self.network(inputs).last_hidden_state,)
+        return (self.network(input_ids=inputs, attention_mask=mask).last_hidden_state, mask)
+
+
+# --- networks of transformers: embeddings, layers, the end --------------------------------------
+
+LISTS = ("encoder.layer", "encoder.layers", "transformer.layer", "layers", "encoder.stages")
+
+
+def _encoder(network: nn.Module, pooling: str) -> Stages:
+    layers = next((found for name in LISTS if (found := _inner(network, name)) is not None), None)
+    first = _inner(network, "embeddings") or _inner(network, "embedder")
+    if layers is None or first is None:
+        raise ValueError("not an encoder of embeddings and layers")
+    norm = _inner(network, "layernorm") or nn.Identity()
+    bias = getattr(_inner(network, "encoder"), "compute_position_bias", None)
+    project = _inner(network, "embeddings_project") or nn.Identity()
+    middle = [_Layer(layer, bias) for layer in layers.children()]
+    names = ("embeddings", *(f"layer.{i}" for i in range(len(middle))), "final")
+    parts = (_Embeddings(first, project), *middle, _Pool(norm, pooling))
+    return Stages(names, parts, range(1, len(names) - 1))
+
+
+def _inner(network: nn.Module, path: str) -> nn.Module | None:
+    found: Any = network
+    for name in path.split("."):
+        found = getattr(found, name, None)
+    return found if isinstance(found, nn.Module) else None
+
+
+class _Embeddings(nn.Module):
+    def __init__(self, embeddings: nn.Module, project: nn.Module) -> None:
+        super().__init__()
+        self.embeddings = embeddings
+        self.project = project
+
+    def forward(self, inputs: Tensor, mask: Tensor | None = None) -> State:
+        hidden = self.project(self.embeddings(inputs))
+        return (hidden,) if mask is None else (hidden, mask)
+
+
+class _Layer(nn.Module):
+    def __init__(self, layer: nn.Module, bias: Any) -> None:  # noqa: ANN401 - a bound method
+        super().__init__()
+        self.layer = layer
+        object.__setattr__(self, "bias", bias)  # shared by all layers, registered by none
+
+    def forward(self, hidden: Tensor, mask: Tensor | None = None) -> State:
+        if mask is None:
+            return (_first(self.layer(hidden)),)
+        lowest = torch.finfo(hidden.dtype).min
+        added = (1 - mask[:, None, None, :].to(hidden.dtype)) * lowest  # (n, 1, 1, tokens)
+        extra = () if self.bias is None else (self.bias(hidden),)
+        return (_first(self.layer(hidden, added, *extra)), mask)
+
+
+def _first(output: Any) -> Tensor:  # noqa: ANN401 - a tensor, or a tuple that begins with it
+    first: Tensor = output[0] if isinstance(output, tuple) else output
+    return first
+
+
+class _Pool(nn.Module):
+    """The norm of a network and its pooling: "mean" over what the mask keeps, or "cls"."""
+
+    def __init__(self, norm: nn.Module, pooling: str) -> None:
+        super().__init__()
+        self.norm = norm
+        self.pooling = pooling
+
+    def forward(self, hidden: Tensor, mask: Tensor | None = None) -> State:
+        if hidden.ndim == 4:  # convolutional networks pool, then normalize
+            return (self.norm(hidden.mean((-2, -1))),)
+        hidden = self.norm(hidden)
+        return (hidden[:, 0] if self.pooling == "cls" else mean_tokens(hidden, mask),)
+
+
+def mean_tokens(hidden: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return the mean over the tokens the mask keeps.
+
+    >>> mean_tokens(torch.tensor([[[1.0], [3.0], [9.0]]]), torch.tensor([[1, 1, 0]]))
+    tensor([[2.]])
+    """
+    if mask is None:
+        return hidden.mean(1)
+    kept = mask[:, :, None].to(hidden.dtype)  # (n, tokens, 1)
+    return (hidden * kept).sum(1) / kept.sum(1).clamp(min=1)
+
+
+# --- networks of timm: traced, cut after each repeated block ------------------------------------
+
+
+class _Tracer(fx.Tracer):
+    def __init__(self, opened: set[str]) -> None:
+        super().__init__()
+        self.opened = opened
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return module_qualified_name not in self.opened
+
+
+def block_names(network: nn.Module) -> list[str]:
+    """Return the repeated blocks: composite elements of a list that hold no such element."""
+    candidates = [
+        f"{name}.{child}" if name else child
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Sequential | nn.ModuleList)
+        for child, element in module.named_children()
+        if not isinstance(element, nn.Sequential | nn.ModuleList) and any(element.children())
+    ]
+    return [name for name in candidates if not any(c.startswith(f"{name}.") for c in candidates)]
+
+
+def _traced(network: nn.Module) -> Stages:
+    blocks = set(block_names(network))
+    opened = {name.rsplit(".", i)[0] for name in blocks for i in range(1, name.count(".") + 1)}
+    graph = _Tracer(opened).trace(network)
+    cuts = [node for node in graph.nodes if str(node.target) in blocks and _is_alone(node, graph)]
+    if not cuts:
+        raise ValueError("no place where one activation says all")
+    names = ("stem", *(str(node.target) for node in cuts), "final")
+    return Stages(names, _parts(network, graph, cuts), range(1, len(names) - 1))
+
+
+def _is_alone(last: fx.Node, graph: fx.Graph) -> bool:
+    """Whether nothing computed before `last` is needed after it, weights apart."""
+    seen = set()
+    for node in graph.nodes:
+        seen.add(node)
+        if node is last:
+            break
+    return not any(
+        node is not last and node.op != "get_attr" and any(user not in seen for user in node.users)
+        for node in seen
+    )
+
+
+def _parts(network: nn.Module, graph: fx.Graph, cuts: list[fx.Node]) -> tuple[nn.Module, ...]:
+    """Return the stem, one part a block, and the end; a part ends where the next begins.
+
+    The stem goes up to the first block's input, so that the first block is a part of its own.
+    """
+    nodes = [node for node in graph.nodes if node.op not in ("placeholder", "get_attr")]
+    enters = cuts[0].args[0]
+    assert isinstance(enters, fx.Node)
+    ends = [nodes.index(node) + 1 for node in (enters, *cuts)]
+    ends.append(len(nodes))
+    start = 0
+    parts = []
+    entry = next(node for node in graph.nodes if node.op == "placeholder")
+    for end in ends:
+        parts.append(_part(network, nodes[start:end], entry))
+        start, entry = end, nodes[end - 1]
+    return tuple(parts)
+
+
+def _part(network: nn.Module, nodes: list[fx.Node], entry: fx.Node) -> nn.Module:
+    """Return the nodes as a module of their own, from `entry` to the last of them."""
+    graph = fx.Graph()
+    copies = {entry: graph.placeholder("activation")}
+
+    def copy(node: fx.Node) -> fx.Node:
+        if node not in copies:
+            if node.op != "get_attr":
+                raise ValueError(f"{node} comes from before the cut")
+            copies[node] = graph.node_copy(node)
+        return copies[node]
+
+    for node in nodes:
+        if node.op != "output":
+            copies[node] = graph.node_copy(node, copy)
+    last = nodes[-1].args[0] if nodes[-1].op == "output" else nodes[-1]
+    assert isinstance(last, fx.Node)
+    graph.output((copy(last),))
+    return fx.GraphModule(network, graph)

@@ -1,0 +1,66 @@
+"""Weights: one reader a file format; whoever reads, the file was verified just before."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart import io
+from headstart.errors import IntegrityError
+from headstart.sources.formats import h5, pth, q4, safetensors
+from headstart.sources.location import locate
+from headstart.sources.source import Source
+
+#: Arrays by name, in the order the network computes with them where the format keeps an order.
+State = dict[str, NDArray[np.generic]]
+
+#: Format → (file, its SHA-256) → arrays.
+READERS: dict[str, Callable[[Path, str], State]] = {
+    "safetensors": safetensors.read,
+    "pth": pth.read,
+    "h5": h5.read,
+    "q4": q4.read,
+}
+
+#: Format → (file) → the text of a `tokenizer.json`, for formats that hold the vocabulary too.
+TOKENIZERS: dict[str, Callable[[Path], str]] = {"q4": q4.tokenizer}
+
+
+def read_weights(source: Source) -> State:
+    """Return the arrays of a source's weights file, its SHA-256 checked first."""
+    verify(source)
+    return READERS[source.format](weights_path(source), source.weights_sha256)
+
+
+def weights_path(source: Source) -> Path:
+    """Return the file that holds the weights; where they are sharded, its index."""
+    return locate(source.location)
+
+
+def verify(source: Source) -> None:
+    """Check the weights against the SHA-256 of the card; random weights have nothing to check."""
+    if source.format == "none":
+        return
+    path = weights_path(source)
+    found = weights_sha256(path)
+    if found != source.weights_sha256:
+        raise IntegrityError(
+            f"{path} is not the file its card speaks of.\n"
+            f"Expected SHA-256 {source.weights_sha256}, found {found}.\n"
+            "Install or copy the weights again."
+        )
+
+
+def weights_sha256(path: Path) -> str:
+    """Return the SHA-256 of a weights file; of an index, that of its shards' hashes."""
+    if path.name.endswith(".index.json"):
+        digests = [io.sha256_file(shard) for shard in shards(path)]
+        return io.sha256_bytes("".join(digests).encode())
+    return io.sha256_file(path)
+
+
+def shards(index: Path) -> list[Path]:
+    """Return the files an index names, in the order of their names."""
+    names = set(io.read_json(index)["weight_map"].values())
+    return [index.parent / Path(name).name for name in sorted(names)]

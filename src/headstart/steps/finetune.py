@@ -1,0 +1,197 @@
+"""Step 5, fine-tune: let the upper stages move, gently, from cached activations.
+
+Below the boundary nothing moves, so the network is run there once; each epoch reads what it said
+and runs only the stages that train.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.data.dataset import Dataset
+from headstart.errors import UsageError
+from headstart.features.extract import extract
+from headstart.features.features import Features
+from headstart.heads.head import Head
+from headstart.losses.loss import supervised
+from headstart.metrics.curve import Curve
+from headstart.runs import Run
+from headstart.sources.backbone import Backbone
+from headstart.sources.catalog import open_backbone
+from headstart.sources.files import keep_weights
+from headstart.sources.source import Source
+from headstart.steps.attach import Tail, attach, new_head
+from headstart.steps.batches import CachedRows, DecodedRows, Examples, Rows
+from headstart.steps.freeze import boundary_of, check_frozen, fingerprint, freeze, hold_batchnorm
+from headstart.steps.loop import descend, seconds_a_step
+from headstart.steps.phase import SCRATCH, Phase, default_phase
+from headstart.steps.train import labelled, targets_of
+from headstart.task import Modality, Task
+
+@dataclass(frozen=True, eq=False)
+class Finetuned:
+    """A network whose upper stages moved.
+
+    Parameters
+    ----------
+    source
+        The moved network, a source like any other.
+    head
+        Its head.
+    curve
+        Validation loss against rows seen.
+    boundary
+        How many stages stayed as they were.
+    """
+
+    source: Source
+    head: Head
+    curve: Curve
+    boundary: int
+
+
+def finetune(
+    source: Source,
+    spec: str | int,
+    head: Head,
+    data: Dataset,
+    validation: Dataset,
+    *,
+    phase: Phase | None = None,
+    seed: int = 0,
+    run: Run | None = None,
+) -> Finetuned:
+    """Train the stages above a boundary, starting from a converged head.
+
+    Parameters
+    ----------
+    source
+        What the head was trained on.
+    spec
+        The boundary: "last:25%", "stage:…", "all", or a number of stages.
+    head
+        The converged head of step 4.
+    data, validation
+        The rows to learn from, and those that say when to stop.
+
+    Raises
+    ------
+    UsageError
+        Where the source can only be used frozen, or the boundary is none of its.
+    """
+    phase = phase or default_phase(source.uri, source.modality)
+    backbone = open_backbone(source)
+    boundary = boundary_of(spec, backbone.names, backbone.blocks)
+    if boundary >= backbone.n_stages:
+        raise UsageError(f"finetune={spec!r} leaves nothing to train.\nExpected 'last:25%' or so.")
+    freeze(backbone, boundary)
+    before = fingerprint(backbone, boundary)
+    tail = attach(backbone, boundary, head)
+    hold_batchnorm(tail.stages)
+    curve = _descend(source, tail, data, validation, phase, seed, run)
+    check_frozen(backbone, boundary, before)
+    return _kept(source, backbone, head, tail, curve, boundary)
+
+
+def from_scratch(
+    source: Source,
+    data: Dataset,
+    validation: Dataset,
+    *,
+    phase: Phase | None = None,
+    seed: int = 0,
+    run: Run | None = None,
+) -> Finetuned:
+    """Train a network with random weights: another recipe, not fine-tuning without weights.
+
+    Everything trains, BatchNorm in training mode, no head first, one rate, a longer way. Only
+    data, split, architecture and input size (and tokenizer) are shared with the transfer.
+    """
+    task = labelled(data)
+    backbone = open_backbone(source)
+    head = new_head(backbone.n_features, task, seed)
+    tail = attach(backbone, 0, head)
+    curve = _descend(source, tail, data, validation, phase or SCRATCH, seed, run)
+    return _kept(source, backbone, head, tail, curve, 0)
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What one step on made-up rows tells of a training to come.
+
+    Parameters
+    ----------
+    stages, boundary
+        The ordered stages, and how many of them stay as they are.
+    rates
+        The peak rate of each trained stage and of the head, by name.
+    seconds_a_row
+        Of one training step.
+    bytes_a_row
+        What a row's cached activations take on disk.
+    """
+
+    stages: tuple[str, ...]
+    boundary: int
+    rates: dict[str, float]
+    seconds_a_row: float
+    bytes_a_row: int
+
+
+def rehearse(source: Source, spec: str, phase: Phase, task: Task) -> Rehearsal:
+    """Time one training step on made-up rows, so that the plan can say how long it will take."""
+    backbone = open_backbone(source)
+    boundary = boundary_of(spec, backbone.names, backbone.blocks)
+    freeze(backbone, boundary)
+    tail = attach(backbone, boundary, new_head(backbone.n_features, task, seed=0))
+    state = backbone.run(backbone.example(phase.batch), 0, boundary)
+    seconds = seconds_a_step(tail, state, phase)
+    trained = backbone.names[boundary:]
+    rates = {name: phase.rate * phase.decay**i for i, name in enumerate(reversed(trained))}
+    rates["head"] = phase.head_rate or phase.rate
+    n_bytes = 0 if boundary == 0 else 2 * state[0][0].numel()
+    return Rehearsal(backbone.names, boundary, rates, seconds / phase.batch, n_bytes)
+
+
+def _descend(
+    source: Source,
+    tail: Tail,
+    data: Dataset,
+    validation: Dataset,
+    phase: Phase,
+    seed: int,
+    run: Run | None,
+) -> Curve:
+    examples = _examples(source, tail.boundary, data, phase.views)
+    held_out = _examples(source, tail.boundary, validation, 0)
+    terms = [(1.0, supervised(labelled(data)))]
+    return descend(tail, examples, held_out, terms, phase, seed=seed, run=run)
+
+
+def _examples(source: Source, boundary: int, data: Dataset, views: int) -> Examples:
+    """Return the rows as the tail reads them: activations, or decoded where all trains."""
+    task = labelled(data)
+    views = views if source.modality is Modality.IMAGE else 0
+    if boundary == 0:
+        rows: Rows = DecodedRows(data, source.preprocess, views)
+        return Examples(rows, targets_of(data), task, weight=data.weight)
+    every = extract(source, data, boundary=boundary, pooled=False, views=views + 1)
+    handles: tuple[Features, ...] = every if isinstance(every, tuple) else (every,)
+    kept: NDArray[np.int64] = handles[0].kept
+    weight = None if data.weight is None else data.weight[kept]
+    return Examples(CachedRows(handles), targets_of(data)[kept], task, weight=weight)
+
+
+def _kept(
+    source: Source, backbone: Backbone, head: Head, tail: Tail, curve: Curve, boundary: int
+) -> Finetuned:
+    """Keep the moved weights as a source of their own."""
+    moved = keep_weights(source, backbone)
+    return Finetuned(
+        source=dataclasses.replace(moved, trained_on=f"{source.trained_on}, then the user's rows"),
+        head=head.learned(tail.head),
+        curve=curve,
+        boundary=boundary,
+    )

@@ -1,0 +1,334 @@
+"""The one gradient loop: everything that is trained by gradient goes through `descend`.
+
+What makes a run come out the same after a kill: the order of the rows, the dropout masks and the
+view of an epoch follow from (seed, epoch) alone, and a checkpoint after each epoch holds the rest
+(weights, optimizer, best weights, curve).
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from headstart.errors import Diverged
+from headstart.heads.head import outputs_of
+from headstart.losses.loss import Step, Term
+from headstart.machine import device, has_bfloat16, seeds
+from headstart.metrics.curve import Curve
+from headstart.metrics.scores import row_scores
+from headstart.progress import track
+from headstart.runs import Run
+from headstart.steps.attach import Tail
+from headstart.steps.batches import Examples
+from headstart.steps.phase import Phase
+
+#: Rows a forward pass when nothing is trained.
+EVALUATION_BATCH = 64
+
+
+@dataclass
+class Progress:
+    """Where a descent stands; what a checkpoint holds beside weights and optimizer."""
+
+    epoch: int = 0
+    step: int = 0
+    rows: int = 0
+    slowdown: float = 1.0
+    best_loss: float = math.inf
+    best_epoch: int = -1
+
+
+def descend(
+    tail: Tail,
+    examples: Examples,
+    validation: Examples,
+    terms: Sequence[tuple[float, Term]],
+    phase: Phase,
+    *,
+    seed: int = 0,
+    run: Run | None = None,
+) -> Curve:
+    """Train what requires a gradient in `tail`; leave the best weights in it.
+
+    Parameters
+    ----------
+    tail
+        The trained stages and the head.
+    examples, validation
+        The training rows, and those that say when to stop. The first term is the one whose mean
+        over the validation rows is watched.
+    terms
+        The loss is the sum of weight × term.
+    phase
+        How long and how fast.
+    seed
+        Of order, dropout and views.
+    run
+        Where to keep a checkpoint an epoch; a descent that finds one goes on from it.
+
+    Returns
+    -------
+    Curve
+        Validation score and loss after each epoch, against rows seen.
+
+    Raises
+    ------
+    Diverged
+        Where the loss is not finite, and was not with a tenth of the rate either.
+    """
+    descent = Descent(tail, examples, validation, terms, phase.check(), seed, run)
+    descent.resume()
+    with track("train", phase.epochs, unit="epochs") as bar:
+        bar.advance(descent.at.epoch)
+        while not descent.is_done():
+            descent.epoch()
+            bar.advance()
+            bar.note(f"validation loss {descent.curve.loss[-1]:.4f}")
+    return descent.finish()
+
+
+class Descent:
+    """One training by gradient; `descend` is its front door."""
+
+    def __init__(
+        self,
+        tail: Tail,
+        examples: Examples,
+        validation: Examples,
+        terms: Sequence[tuple[float, Term]],
+        phase: Phase,
+        seed: int,
+        run: Run | None,
+    ) -> None:
+        self.tail, self.examples, self.validation = tail, examples, validation
+        self.terms, self.phase, self.seed, self.run = terms, phase, seed, run
+        self.device = device()
+        self.tail.to(self.device, memory_format=torch.channels_last)
+        self.optimizer = optimizer_for(tail, phase)
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.at, self.curve = Progress(), Curve()
+        self.best: dict[str, Tensor] = weights_of(tail)
+
+    @property
+    def n_batches(self) -> int:
+        """Steps an epoch; a last batch of one row is joined to the one before it."""
+        return max(1, round(len(self.examples) / self.phase.batch))
+
+    def is_done(self) -> bool:
+        """Say whether the cap is reached, or the validation loss has stopped falling."""
+        waited = self.at.epoch - 1 - self.at.best_epoch
+        return self.at.epoch >= self.phase.epochs or waited >= self.phase.patience
+
+    def epoch(self) -> None:
+        """Pass over the training rows once; roll back and slow down where the loss breaks."""
+        before = (weights_of(self.tail), _copied(self.optimizer.state_dict()), self.at.step)
+        try:
+            loss = self._pass()
+        except Diverged:
+            if self.at.slowdown < 1:
+                raise
+            load_weights(self.tail, before[0])
+            self.optimizer.load_state_dict(before[1])
+            self.at.step, self.at.slowdown = before[2], 0.1
+            loss = self._pass()
+        self._note(loss)
+        self._checkpoint()
+
+    def _pass(self) -> float:
+        """Return the mean loss of one pass."""
+        _seed_dropout(self.seed, self.at.epoch)
+        order = seeds(self.seed, "order", str(self.at.epoch)).permutation(len(self.examples))
+        self.tail.train()
+        losses = [self.step(rows) for rows in np.array_split(order, self.n_batches)]
+        return float(np.mean(losses))
+
+    def step(self, rows: NDArray[np.int64]) -> float:
+        """Take one step on a batch; return its loss."""
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * self.at.slowdown * self.pace()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.cost(self.forward(self.examples, rows))
+        if not math.isfinite(float(loss.detach())):
+            raise Diverged(self._broken(rows))
+        loss.backward()
+        nn.utils.clip_grad_norm_(trained(self.tail), 1.0)
+        self.optimizer.step()
+        self.at.step += 1
+        return float(loss.detach())
+
+    def pace(self) -> float:
+        """Return the share of the peak rate at this step: linear warm-up, then a cosine to 0."""
+        n_steps = self.n_batches * self.phase.epochs
+        n_warmup = max(1, round(self.phase.warmup * n_steps))
+        if self.at.step < n_warmup:
+            return (self.at.step + 1) / n_warmup
+        done = (self.at.step - n_warmup) / max(1, n_steps - n_warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+    def forward(self, examples: Examples, rows: NDArray[np.int64]) -> Step:
+        """Run a batch through the tail."""
+        epoch = self.at.epoch if self.tail.training else 0
+        state = tuple(part.to(self.device) for part in examples.rows.state(rows, epoch))
+        with torch.autocast(self.device, torch.bfloat16, enabled=is_half(self.device, self.tail)):
+            features, outputs = self.tail(*state)
+        return Step(
+            features=features.float(),
+            outputs=outputs.float(),
+            targets=torch.from_numpy(np.asarray(examples.targets)[rows]).to(self.device),
+            domain=self._column(examples.domain, rows, 0),
+            weight=self._column(examples.weight, rows, 1).float(),
+        )
+
+    def _column(self, values: NDArray[Any] | None, rows: NDArray[np.int64], default: int) -> Tensor:
+        column = np.full(len(rows), default) if values is None else np.asarray(values)[rows]
+        return torch.from_numpy(column).to(self.device)
+
+    def cost(self, step: Step) -> Tensor:
+        """Return the weighted sum of the terms."""
+        costs: list[Tensor] = [weight * term(step) for weight, term in self.terms]
+        return torch.stack(costs).sum()
+
+    @torch.no_grad()
+    def validate(self) -> tuple[float, float]:
+        """Return the first term's mean over the validation rows, and their mean score."""
+        self.tail.eval()
+        _, term = self.terms[0]
+        task, n = self.validation.task, len(self.validation)
+        losses, said = [], []
+        for rows in np.array_split(np.arange(n), math.ceil(n / EVALUATION_BATCH)):
+            step = self.forward(self.validation, rows)
+            losses.append(float(term(step)) * len(rows))
+            said.append(outputs_of(task.kind, step.outputs.cpu().numpy()))
+        each = row_scores(task, self.validation.targets, np.concatenate(said))
+        return sum(losses) / n, float(each.mean())
+
+    def _note(self, train_loss: float) -> None:
+        at = self.at
+        at.rows += len(self.examples)
+        loss, score = self.validate()
+        self.curve = self.curve.then(at.rows, score=score, loss=loss, train_loss=train_loss)
+        if loss < at.best_loss:
+            at.best_loss, at.best_epoch = loss, at.epoch
+            self.best = weights_of(self.tail)
+        at.epoch += 1
+
+    def _broken(self, rows: NDArray[np.int64]) -> str:
+        return (
+            f"The loss at step {self.at.step} (epoch {self.at.epoch + 1}) is not finite; the batch "
+            f"holds the training rows {', '.join(str(i) for i in rows[:8])}"
+            f"{' …' if len(rows) > 8 else ''}.\nA tenth of the rate did not help. Look at these "
+            f"rows, or give a smaller rate than {self.phase.rate:g}."
+        )
+
+    def _checkpoint(self) -> None:
+        if self.run is None:
+            return
+        arrays = {f"weights/{k}": v.cpu().numpy() for k, v in weights_of(self.tail).items()}
+        arrays |= {f"best/{k}": v.cpu().numpy() for k, v in self.best.items()}
+        for i, moments in self.optimizer.state_dict()["state"].items():
+            arrays |= {f"optimizer/{i}/{k}": _array(v) for k, v in moments.items()}
+        facts = {"at": asdict(self.at), "curve": asdict(self.curve)}
+        self.run.checkpoint("descent", arrays, facts)
+
+    def resume(self) -> None:
+        """Go on from the run's checkpoint, if there is one."""
+        found = None if self.run is None else self.run.latest("descent")
+        if found is None:
+            return
+        arrays, facts = found
+        self.at = Progress(**facts["at"])
+        self.curve = Curve(**{name: tuple(values) for name, values in facts["curve"].items()})
+        load_weights(self.tail, _under("weights/", arrays))
+        self.best = _under("best/", arrays)
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in _under("optimizer/", arrays).items():
+            i, moment = name.split("/")
+            state.setdefault(int(i), {})[moment] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+    def finish(self) -> Curve:
+        """Put the best weights back and return the curve."""
+        load_weights(self.tail, self.best)
+        self.tail.eval().to("cpu")
+        return self.curve
+
+
+def seconds_a_step(tail: Tail, state: tuple[Tensor, ...], phase: Phase) -> float:
+    """Return the seconds of one training step on these rows; the second of two, the first warms."""
+    optimizer = optimizer_for(tail, phase)
+    on = device()
+    tail.to(on).train()
+    for _ in range(2):
+        start = time.perf_counter()
+        with torch.autocast(on, torch.bfloat16, enabled=is_half(on, tail)):
+            _, outputs = tail(*(part.to(on) for part in state))
+        outputs.float().square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return time.perf_counter() - start
+
+
+def optimizer_for(tail: Tail, phase: Phase) -> torch.optim.Optimizer:
+    """Return the optimizer: a rate a stage, the head's apart, no decay on biases and norms."""
+    groups = []
+    n = len(tail.stages)
+    parts = [(phase.rate * phase.decay ** (n - 1 - i), part) for i, part in enumerate(tail.stages)]
+    parts.append((phase.head_rate or phase.rate, tail.head))
+    for rate, part in parts:
+        values = [p for p in part.parameters() if p.requires_grad]
+        matrices, others = [p for p in values if p.ndim > 1], [p for p in values if p.ndim <= 1]
+        groups += [{"params": matrices, "lr": rate, "weight_decay": phase.weight_decay}]
+        groups += [{"params": others, "lr": rate, "weight_decay": 0.0}]
+    groups = [group for group in groups if group["params"]]
+    if phase.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=phase.rate, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(groups, lr=phase.rate)
+
+
+def is_half(on: str, tail: Tail) -> bool:
+    """Say whether bfloat16 pays: the processor has it, and there is more to run than a head."""
+    return len(tail.stages) > 0 and (on != "cpu" or has_bfloat16())
+
+
+def trained(tail: Tail) -> list[nn.Parameter]:
+    """Return what requires a gradient."""
+    return [p for p in tail.parameters() if p.requires_grad]
+
+
+def weights_of(tail: Tail) -> dict[str, Tensor]:
+    """Return copies of the weights and buffers."""
+    return {name: value.detach().clone() for name, value in tail.state_dict().items()}
+
+
+def load_weights(tail: Tail, weights: dict[str, Tensor]) -> None:
+    """Put weights and buffers back."""
+    tail.load_state_dict(weights)
+
+
+def _copied(state: dict[str, Any]) -> dict[str, Any]:
+    moments = {i: {k: v.clone() for k, v in m.items()} for i, m in state["state"].items()}
+    return {"state": moments, "param_groups": [dict(group) for group in state["param_groups"]]}
+
+
+def _array(value: Any) -> NDArray[Any]:
+    array: NDArray[Any] = torch.as_tensor(value).cpu().numpy()
+    return array
+
+
+def _under(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): torch.from_numpy(np.array(value))
+        for name, value in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+def _seed_dropout(seed: int, epoch: int) -> None:
+    torch.manual_seed(int(seeds(seed, "dropout", str(epoch)).integers(2**31)))

@@ -1,0 +1,103 @@
+"""Phase: how long and how fast to learn; the options that vary together."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from headstart.errors import UsageError
+from headstart.task import Modality
+
+
+@dataclass(frozen=True)
+class Phase:
+    """How long and how fast to learn, for everything that is trained by gradient.
+
+    Parameters
+    ----------
+    epochs
+        Passes over the training rows, at most.
+    rate
+        The learning rate at its peak, after warm-up, of the topmost trained stage.
+    head_rate
+        The head's own rate; None: the same as `rate`.
+    decay
+        The rate of a stage is `decay` times that of the stage above it.
+    batch
+        Rows a step.
+    views
+        Augmented views cached a picture; 0: the plain picture alone.
+    optimizer
+        "adamw" or "sgd" (with Nesterov momentum 0.9).
+    weight_decay
+        Of the optimizer; biases and norms are left alone.
+    warmup
+        The share of the steps in which the rate rises from 0; then it falls along a cosine.
+    patience
+        Epochs without a better validation loss before the phase stops.
+    """
+
+    epochs: int = 20
+    rate: float = 1e-4
+    head_rate: float | None = None
+    decay: float = 0.8
+    batch: int = 32
+    views: int = 0
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    weight_decay: float = 0.02
+    warmup: float = 0.1
+    patience: int = 5
+
+    def check(self) -> "Phase":
+        """Return the phase itself.
+
+        Raises
+        ------
+        UsageError
+            Where a value cannot be right; it names the value and the range.
+        """
+        wanted = {
+            "epochs": self.epochs >= 1,
+            "rate": self.rate > 0,
+            "head_rate": self.head_rate is None or self.head_rate > 0,
+            "decay": 0 < self.decay <= 1,
+            "batch": self.batch >= 1,
+            "views": self.views >= 0,
+            "optimizer": self.optimizer in ("adamw", "sgd"),
+            "weight_decay": self.weight_decay >= 0,
+            "warmup": 0 <= self.warmup < 1,
+            "patience": self.patience >= 1,
+        }
+        wrong = [name for name, is_right in wanted.items() if not is_right]
+        if wrong:
+            given = ", ".join(f"{name}={getattr(self, name)!r}" for name in wrong)
+            raise UsageError(
+                f"Phase({given}) cannot be right.\nExpected epochs, batch, patience ≥ 1, "
+                "rates > 0, 0 < decay ≤ 1, views ≥ 0, weight_decay ≥ 0, 0 ≤ warmup < 1, "
+                "optimizer 'adamw' or 'sgd'."
+            )
+        return self
+
+
+#: Step 5 on pictures: gentle, a tenth of what a network learns from scratch with.
+PICTURES = Phase(epochs=20, rate=1e-4, head_rate=1e-3, decay=0.8, views=4, patience=5)
+
+#: Step 5 on texts: few epochs, an encoder forgets quickly.
+TEXTS = Phase(epochs=5, rate=5e-5, head_rate=1e-4, decay=0.9, patience=2)
+
+#: From scratch: one rate for all stages, and a longer way.
+SCRATCH = Phase(
+    epochs=100, rate=2e-3, decay=1.0, views=16, weight_decay=0.05, patience=10, warmup=0.05
+)
+
+#: An MLP head on cached features: small, so quick.
+MLP = Phase(epochs=100, rate=1e-3, batch=64, weight_decay=0.05, patience=10)
+
+
+def default_phase(uri: str, modality: Modality) -> Phase:
+    """Return how step 5, or a training from scratch, learns unless told otherwise.
+
+    >>> default_phase("scratch:pkg:efficientnet-lite0", Modality.IMAGE).decay
+    1.0
+    """
+    if uri.startswith("scratch:"):
+        return SCRATCH
+    return PICTURES if modality is Modality.IMAGE else TEXTS

@@ -1,0 +1,150 @@
+"""Step 4, train: the new head to convergence, on cached features."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.data.dataset import Dataset
+from headstart.data.sampling import folds
+from headstart.errors import DataError, UsageError
+from headstart.features.features import Features
+from headstart.heads.head import Head
+from headstart.heads.linear import fit_linear
+from headstart.metrics.curve import Curve
+from headstart.runs import Run
+from headstart.steps.phase import MLP, Phase
+from headstart.task import Kind, Task
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A converged head and what is known of it.
+
+    Parameters
+    ----------
+    head
+        The head.
+    outputs
+        Shape (n, k): what heads that did not see a row say of it; None where there were too few
+        rows to hold any out.
+    notes
+        What a person should know: a class with one row, a solver that did not converge.
+    facts
+        The penalty, the folds, seconds; for the plan.
+    curve
+        Of an MLP head.
+    """
+
+    head: Head
+    outputs: NDArray[np.float32] | None
+    notes: tuple[str, ...]
+    facts: dict[str, Any]
+    curve: Curve | None = None
+
+
+def train(
+    head: str,
+    features: Features,
+    data: Dataset,
+    *,
+    seed: int = 0,
+    phase: Phase | None = None,
+    run: Run | None = None,
+) -> Trained:
+    """Train a head on features.
+
+    Parameters
+    ----------
+    head
+        "linear": a convex problem, solved, its penalty chosen by cross-validation.
+        "mlp": one hidden layer, trained by gradient.
+    features, data
+        The features of the rows and the rows' labels, in the same order.
+    phase
+        How an MLP learns; a linear head needs none.
+    """
+    task = labelled(data)
+    if head == "linear":
+        return _solve(features, data, task, seed)
+    if head == "mlp":
+        return _descend(features, data, task, phase or MLP, seed, run)
+    raise UsageError(f"head={head!r} is not known here.\nExpected 'linear' or 'mlp'.")
+
+
+def labelled(data: Dataset) -> Task:
+    """Return the task of labelled data.
+
+    Raises
+    ------
+    DataError
+        Without labels, or where there is nothing to tell apart.
+    """
+    if data.task is None or data.targets is None:
+        raise DataError(
+            "The rows have no labels, so there is nothing to learn.\n"
+            "Expected a folder a class, or a label column (`--label`)."
+        )
+    if data.task.kind is Kind.MULTICLASS and len(np.unique(data.targets)) < 2:
+        only = data.task.labels[int(data.targets[0])]
+        raise DataError(
+            f"All {len(data)} training rows are of one class, {only!r}.\n"
+            "Expected rows of at least two classes."
+        )
+    return data.task
+
+
+def targets_of(data: Dataset) -> NDArray[Any]:
+    """Return the targets of labelled data; shape (n,) or (n, k)."""
+    labelled(data)
+    return np.asarray(data.targets)
+
+
+def _solve(features: Features, data: Dataset, task: Task, seed: int) -> Trained:
+    fitted = fit_linear(
+        features,
+        targets_of(data),
+        task,
+        weight=data.weight,
+        folds=_folds(data, task, seed),
+        seed=seed,
+    )
+    facts = {
+        "head": "linear",
+        "penalty": fitted.penalty,
+        "converged": fitted.converged,
+        "seconds": fitted.seconds,
+    }
+    return Trained(fitted.head, fitted.oof_outputs, tuple(fitted.warnings), facts)
+
+
+def _folds(data: Dataset, task: Task, seed: int, k: int = 5) -> Any:
+    return folds(targets_of(data), task, k, seed)
+
+
+def _descend(
+    features: Features, data: Dataset, task: Task, phase: Phase, seed: int, run: Run | None
+) -> Trained:
+    from headstart.heads.mlp import fresh_mlp
+    from headstart.losses.loss import supervised
+    from headstart.steps.attach import Tail
+    from headstart.steps.batches import CachedRows, Examples
+    from headstart.steps.loop import descend
+
+    rows, held_out = _folds(data, task, seed)[0]
+    head = fresh_mlp(features.take(rows), task, seed=seed)
+    tail = Tail(None, features.boundary, head.module())
+
+    def examples(index: NDArray[np.int64]) -> Examples:
+        weight = None if data.weight is None else data.weight[index]
+        return Examples(CachedRows([features.take(index)]), targets_of(data)[index], task, weight=weight)
+
+    curve = descend(
+        tail, examples(rows), examples(held_out), [(1.0, supervised(task))], phase,
+        seed=seed, run=run,
+    )  # fmt: skip
+    trained = head.learned(tail.head)
+    outputs = np.full((len(data), task.n_outputs), np.nan)
+    outputs[held_out] = trained.outputs(features.take(held_out).array())
+    facts = {"head": "mlp", "epochs": len(curve.seen), "phase": replace(phase)}
+    return Trained(trained, outputs, (), facts, curve)

@@ -1,0 +1,73 @@
+"""Which arm ships, by validation alone: the simpler one, unless the other is clearly better."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.heads.head import Head
+from headstart.metrics.interval import one_standard_error
+from headstart.metrics.scores import row_scores
+from headstart.sources.source import Source
+from headstart.task import Task
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One way to have transferred.
+
+    Parameters
+    ----------
+    name
+        "probe", "finetuned" or "scratch".
+    source
+        The network; a fine-tuned one is a source of its own.
+    head
+        The head on it.
+    validation
+        Shape (n, k): what it says of the validation rows; None without such rows.
+    """
+
+    name: str
+    source: Source
+    head: Head
+    validation: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The kept arm, and the reason in words."""
+
+    kept: Candidate
+    why: str
+
+
+def prefer(
+    simple: Candidate, other: Candidate | None, task: Task, targets: NDArray[Any] | None
+) -> Choice:
+    """Return the simpler arm unless the other is better by more than one standard error.
+
+    Parameters
+    ----------
+    simple, other
+        The probe, and the fine-tuned network if there is one.
+    targets
+        Of the validation rows; shape (n,) or (n, k).
+
+    Notes
+    -----
+    The standard error is that of the mean difference of the paired row scores; the rule is that
+    of Breiman et al. 1984 (CART, §3.4.3), read for a pair.
+    """
+    if other is None or targets is None:
+        return Choice(simple, f"{simple.name}: nothing else was tried")
+    assert simple.validation is not None and other.validation is not None
+    gaps = row_scores(task, targets, other.validation) - row_scores(
+        task, targets, simple.validation
+    )  # (n,)
+    gain, noise = float(gaps.mean()), one_standard_error(gaps)
+    said = f"{other.name} − {simple.name} = {gain:+.3f} ± {noise:.3f} on {len(gaps)} rows held out"
+    if gain > noise:
+        return Choice(other, f"{other.name}: {said}")
+    return Choice(simple, f"{simple.name}, the simpler: {said}")

@@ -1,0 +1,202 @@
+"""One fit in progress: steps 2 to 5 on one set of rows, and the arm validation prefers."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.bundle import Bundle
+from headstart.data.dataset import TEST, VALIDATION, Dataset
+from headstart.errors import DataError
+from headstart.features.extract import extract
+from headstart.features.features import Features
+from headstart.heads.calibrate import calibrated
+from headstart.heads.head import outputs_of
+from headstart.metrics.scores import scores
+from headstart.runs import Run
+from headstart.steps.train import Trained, labelled, targets_of, train
+from headstart.transfer.choose import Candidate, Choice, prefer
+from headstart.transfer.plan import Plan
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a fit hands back."""
+
+    plan: Plan
+    scores: dict[str, dict[str, float]]
+    bundle: Bundle
+
+
+class Fitting:
+    """Steps 2 to 5 on one set of rows.
+
+    Parameters
+    ----------
+    plan
+        What to do.
+    data
+        Labelled rows, split.
+    seed
+        Of folds, views and random weights.
+    max_skipped
+        The share of rows that may be unreadable.
+    run
+        Where step 5 keeps its checkpoints.
+    """
+
+    def __init__(
+        self, plan: Plan, data: Dataset, seed: int, max_skipped: float, run: Run | None
+    ) -> None:
+        self.plan, self.data, self.seed = plan, data, seed
+        self.max_skipped, self.run = max_skipped, run
+        self.taken_s: dict[str, float] = {}
+        self.features: Features | None = None
+        self.trained: Trained | None = None
+        self.trained_on = np.zeros(0, dtype=np.int64)
+
+    def go(self) -> Fitted:
+        """Do what the plan says."""
+        with self._timed("extract"):
+            self.features = self.freeze_and_extract()
+        if self.plan.is_scratch:
+            with self._timed("scratch"):
+                choice = self.learn_from_scratch()
+        else:
+            with self._timed("train"):
+                probe = self.attach_and_train()
+            with self._timed("finetune"):
+                choice = self.finetune_if_it_pays(probe)
+        return self._fitted(choice)
+
+    def freeze_and_extract(self) -> Features:
+        """Step 2: run the frozen trunk over every row once; leave out what cannot be read."""
+        features = extract(self.plan.source, self.data)
+        n_skipped, n = len(features.skipped), len(self.data)
+        if n_skipped > self.max_skipped * n:
+            raise DataError(_too_many(features, n, self.max_skipped))
+        self.data = self.data.take(features.kept)
+        return features
+
+    def attach_and_train(self) -> Candidate:
+        """Steps 3 and 4: a new head, trained to convergence on the training rows."""
+        self.trained = self._train(self._part(VALIDATION, TEST, inverse=True))
+        held_out = self._part(VALIDATION)
+        outputs = self.trained.head.outputs(self._features(held_out)) if len(held_out) else None
+        return Candidate("probe", self.plan.source, self.trained.head, outputs)
+
+    def finetune_if_it_pays(self, probe: Candidate) -> Choice:
+        """Step 5: let the upper stages move; keep that only if validation prefers it."""
+        task = labelled(self.data)
+        if self.plan.phase is None:
+            return prefer(probe, None, task, None)
+        tuned = self._finetuned(probe)
+        choice = prefer(probe, tuned, task, self.data.only(VALIDATION).targets)
+        if choice.kept is tuned or not self.plan.holds_out:
+            return choice
+        # Nothing is left to choose, so the rows held out for the choice may teach the head too.
+        self.trained = self._train(self._part(TEST, inverse=True))
+        return Choice(replace(probe, head=self.trained.head), choice.why)
+
+    def _finetuned(self, probe: Candidate) -> Candidate:
+        from headstart.steps.finetune import finetune
+
+        rows = self.data.take(self._part(VALIDATION, TEST, inverse=True))
+        held_out = self.data.only(VALIDATION)
+        made = finetune(
+            self.plan.source, self.plan.boundary, probe.head, rows, held_out,
+            phase=self.plan.phase, seed=self.seed, run=self.run,
+        )  # fmt: skip
+        return self._candidate("finetuned", made, held_out)
+
+    def learn_from_scratch(self) -> Choice:
+        """Train the whole network from random weights; another recipe, no transfer."""
+        from headstart.steps.finetune import from_scratch
+
+        rows = self.data.take(self._part(VALIDATION, TEST, inverse=True))
+        held_out = self.data.only(VALIDATION)
+        made = from_scratch(
+            self.plan.source, rows, held_out, phase=self.plan.phase, seed=self.seed, run=self.run
+        )
+        return Choice(self._candidate("scratch", made, held_out), "scratch: no transfer was asked")
+
+    def _candidate(self, name: str, made: Any, held_out: Dataset) -> Candidate:
+        """Calibrate a head that was trained by gradient on the rows held out from it."""
+        logits = Bundle(made.source, labelled(self.data), made.head).logits(held_out)
+        head = calibrated(made.head, logits, targets_of(held_out))
+        return Candidate(name, made.source, head, outputs_of(head.kind, logits, head.temperature))
+
+    def _train(self, at: NDArray[np.int64]) -> Trained:
+        assert self.features is not None
+        self.trained_on = at
+        rows = self.data.take(at)
+        return train(self.plan.head, self.features.take(at), rows, seed=self.seed, run=self.run)
+
+    def _features(self, at: NDArray[np.int64]) -> NDArray[np.float32]:
+        assert self.features is not None
+        return self.features.take(at).array()
+
+    def _part(self, *names: str, inverse: bool = False) -> NDArray[np.int64]:
+        """Return the indices of the rows in (or outside) the named splits."""
+        if self.data.split is None:
+            return np.arange(len(self.data)) if inverse else np.zeros(0, dtype=np.int64)
+        return np.flatnonzero(np.isin(self.data.split, names, invert=inverse))
+
+    def _fitted(self, choice: Choice) -> Fitted:
+        plan = replace(self.plan, outcome=choice.why, taken_s=self.taken_s)
+        if self.trained is not None:
+            plan = replace(plan, notes=(*plan.notes, *self.trained.notes))
+        found = self._scores(choice.kept)
+        facts = {
+            "scores": found,
+            "seed": self.seed,
+            "arm": choice.kept.name,
+            "plan": plan.to_json(),
+            "n_computed": 0 if self.features is None else self.features.n_computed,
+            "skipped": [] if self.features is None else [vars(s) for s in self.features.skipped],
+        }
+        kept = choice.kept
+        return Fitted(plan, found, Bundle(kept.source, labelled(self.data), kept.head, facts))
+
+    def _scores(self, kept: Candidate) -> dict[str, dict[str, float]]:
+        """Return the kept arm's scores by part of the data."""
+        task, found = labelled(self.data), {}
+        if kept.validation is not None:
+            held_out = targets_of(self.data)[self._part(VALIDATION)]
+            found[VALIDATION] = scores(task, held_out, kept.validation)
+        if self.trained is not None and self.trained.outputs is not None:
+            at = self.trained_on
+            seen = np.isfinite(self.trained.outputs).all(axis=1)
+            found["out_of_fold"] = scores(
+                task, targets_of(self.data)[at][seen], self.trained.outputs[seen]
+            )
+        test = self._part(TEST)
+        if len(test):
+            outputs = self._outputs(kept, test)
+            found[TEST] = scores(task, targets_of(self.data)[test], outputs)
+        return found
+
+    def _outputs(self, kept: Candidate, at: NDArray[np.int64]) -> NDArray[np.float32]:
+        if kept.source == self.plan.source and self.features is not None:
+            return kept.head.outputs(self._features(at))
+        return Bundle(kept.source, labelled(self.data), kept.head).outputs(self.data.take(at))
+
+    @contextmanager
+    def _timed(self, step: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.taken_s[step] = time.perf_counter() - start
+
+
+def _too_many(features: Features, n: int, max_skipped: float) -> str:
+    shown = "\n".join(f"  {skipped.row}: {skipped.reason}" for skipped in features.skipped[:5])
+    n_skipped = len(features.skipped)
+    more = f"\n  … and {n_skipped - 5} more" if n_skipped > 5 else ""
+    return (
+        f"{n_skipped} of {n} rows cannot be read, more than {max_skipped:.0%}:\n{shown}{more}\n"
+        "Mend or remove them, or allow more: `--max-skipped 0.1` allows a tenth."
+    )

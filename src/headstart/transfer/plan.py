@@ -1,0 +1,271 @@
+"""Plan: what will be done, said before anything runs, and what was done."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from headstart.data.dataset import TEST, VALIDATION, Dataset
+from headstart.data.sampling import split
+from headstart.sources.source import Source
+from headstart.steps.phase import Phase, default_phase
+from headstart.steps.train import labelled
+from headstart.task import Kind, Modality, Task
+
+#: The share of the rows held out to choose between the arms, where the data name none.
+HELD_OUT = 0.2
+
+#: With fewer training rows than this, `auto` leaves step 5 alone: it could not tell whether it pays.
+ROWS_TO_FINETUNE = 64
+
+#: Seconds step 5 may be expected to take before `auto` leaves it alone.
+SECONDS_TO_FINETUNE = 900.0
+
+#: What `auto` tries.
+AUTO_BOUNDARY = "last:25%"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is taken, frozen, attached and trained; how long it should take and did.
+
+    Parameters
+    ----------
+    source
+        The card of what is started from.
+    task
+        What is predicted, in words.
+    n_rows
+        Rows to train on, rows held out to choose by, and test rows.
+    head
+        The head's kind.
+    stages
+        The ordered stages; empty where the network was not opened (nothing but the head trains).
+    boundary
+        How many of them stay frozen in step 5; equal to the number of stages without a step 5.
+    rates
+        The peak rate of each trained stage, and of the head, by name.
+    phase
+        How step 5 learns; None without one.
+    finetune
+        What was asked for, and why it is or is not tried.
+    expected_s
+        Seconds each step should take; measured on one batch.
+    taken_s
+        Seconds each step took.
+    cache_bytes
+        What the activations of step 5 take on disk.
+    outcome
+        Which arm was kept, and why.
+    notes
+        What a person should know of the rows and the solver.
+    holds_out
+        Whether the validation rows were held out by the plan, not by the data.
+    """
+
+    source: Source
+    task: str
+    n_rows: dict[str, int]
+    head: str
+    stages: tuple[str, ...] = ()
+    boundary: int = 0
+    rates: dict[str, float] = field(default_factory=dict)
+    phase: Phase | None = None
+    finetune: str = "no"
+    expected_s: dict[str, float] = field(default_factory=dict)
+    taken_s: dict[str, float] = field(default_factory=dict)
+    cache_bytes: int = 0
+    outcome: str = ""
+    notes: tuple[str, ...] = ()
+    holds_out: bool = False
+
+    @property
+    def is_scratch(self) -> bool:
+        """Whether the source has random weights."""
+        return self.source.uri.startswith("scratch:")
+
+    def __str__(self) -> str:
+        """Return the plan as five steps a person can read."""
+        return "\n".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """Return one line a step, and what is expected of time and disk."""
+        rows = ", ".join(f"{n} {name}" for name, n in self.n_rows.items() if n)
+        if self.is_scratch:
+            return [
+                f"task       {self.task}; rows: {rows}",
+                f"scratch    {self.source.uri}: random weights, everything trains, at most "
+                f"{self.phase.epochs if self.phase else 0} epochs{self._seconds('scratch')}",
+            ] + ([f"kept       {self.outcome}"] if self.outcome else [])
+        lines = [
+            f"task       {self.task}; rows: {rows}",
+            f"1 take     {self.source.uri} ({self.source.trained_on}; {self.source.license})",
+            f"2 freeze   {self._frozen()}",
+            f"3 attach   a {self.head} head",
+            f"4 train    the head to convergence on cached features{self._seconds('train')}",
+            f"5 finetune {self._finetuned()}",
+        ]
+        if self.expected_s:
+            lines.append(f"expected   about {_duration(sum(self.expected_s.values()))}")
+        if self.taken_s:
+            lines.append(f"taken      {_duration(sum(self.taken_s.values()))}")
+        return lines + ([f"kept       {self.outcome}"] if self.outcome else [])
+
+    def _frozen(self) -> str:
+        n = self.source.n_parameters
+        return f"the whole trunk, {n / 1e6:.1f} M parameters, in evaluation mode"
+
+    def _finetuned(self) -> str:
+        if self.phase is None:
+            return self.finetune
+        names = self.stages[self.boundary :]
+        rates = [self.rates[name] for name in names if name in self.rates]
+        span = f"rates {min(rates):.1e} … {max(rates):.1e}, " if rates else ""
+        head = f"head {self.rates['head']:.1e}, " if "head" in self.rates else ""
+        disk = f", {self.cache_bytes / 1e6:.0f} MB of activations" if self.cache_bytes else ""
+        shown = f"{names[0]} … {names[-1]}" if len(names) > 1 else "".join(names)
+        return (
+            f"{self.finetune}: {shown} of {len(self.stages)} stages train, {span}{head}"
+            f"at most {self.phase.epochs} epochs of {self.phase.batch} rows a step{disk}"
+            f"{self._seconds('finetune')}"
+        )
+
+    def _seconds(self, step: str) -> str:
+        seconds = self.expected_s.get(step)
+        return "" if seconds is None else f", about {_duration(seconds)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a report or a bundle keeps of the plan."""
+        return {
+            "source": self.source.uri,
+            "task": self.task,
+            "n_rows": self.n_rows,
+            "head": self.head,
+            "stages": list(self.stages),
+            "boundary": self.boundary,
+            "rates": self.rates,
+            "phase": None if self.phase is None else vars(self.phase).copy(),
+            "finetune": self.finetune,
+            "expected_s": self.expected_s,
+            "taken_s": self.taken_s,
+            "outcome": self.outcome,
+            "notes": list(self.notes),
+        }
+
+
+def _duration(seconds: float) -> str:
+    """Say a duration as people do.
+
+    >>> _duration(0.4), _duration(42.2), _duration(150)
+    ('0.4 s', '42 s', '2.5 min')
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+
+
+def intend(
+    source: Source, data: Dataset, head: str, finetune: str, phase: Phase | None, seed: int
+) -> tuple[Plan, Dataset]:
+    """Decide what will be done, before any of it is.
+
+    Parameters
+    ----------
+    source
+        What is started from.
+    data
+        Labelled rows.
+    head, finetune, phase, seed
+        As in `Transfer`.
+
+    Returns
+    -------
+    plan, data
+        The plan, and the rows with their split: where step 5 is tried (or all is trained from
+        scratch) and the data name no validation rows, a fifth is held out.
+    """
+    task = labelled(data)
+    said = _in_words(task)
+    if source.uri.startswith("scratch:"):
+        data, holds_out = _holding_out(data, seed)
+        plan = _rehearsed(Plan(source, said, {}, head), "all", data, phase)
+        return _counted(plan, data, holds_out), data
+    why_not = _why_not(source, data, finetune)
+    if why_not:
+        return _counted(Plan(source, said, {}, head, finetune=why_not), data, False), data
+    boundary = AUTO_BOUNDARY if finetune == "auto" else finetune
+    data, holds_out = _holding_out(data, seed)
+    plan = _rehearsed(Plan(source, said, {}, head, finetune=boundary), boundary, data, phase)
+    if finetune == "auto" and sum(plan.expected_s.values()) > SECONDS_TO_FINETUNE:
+        seconds = sum(plan.expected_s.values())
+        no = f"no: it would take about {_duration(seconds)}; ask for it by --finetune {boundary}"
+        return _counted(Plan(source, said, {}, head, finetune=no), data, holds_out), data
+    return _counted(plan, data, holds_out), data
+
+
+def _why_not(source: Source, data: Dataset, finetune: str) -> str:
+    """Return why step 5 is left alone; empty where it is tried."""
+    if finetune in ("no", "head"):
+        return "no: not asked for"
+    if source.modality is Modality.VECTOR:
+        return "no: rows of numbers have no trunk to move"
+    if finetune != "auto":
+        return ""
+    n = len(data) - _count(data, TEST) - _count(data, VALIDATION)
+    if not source.is_trainable:
+        return "no: this source can only be used frozen"
+    if n < ROWS_TO_FINETUNE:
+        return f"no: {n} rows cannot tell whether it pays"
+    return ""
+
+
+def _holding_out(data: Dataset, seed: int) -> tuple[Dataset, bool]:
+    if _count(data, VALIDATION):
+        return data, False
+    return split(data, seed=seed, validation=HELD_OUT), True
+
+
+def _rehearsed(plan: Plan, boundary: str, data: Dataset, phase: Phase | None) -> Plan:
+    """Fill in what one timed step on made-up rows tells: stages, rates, seconds, bytes."""
+    from headstart.steps.finetune import rehearse
+
+    phase = phase or default_phase(plan.source.uri, plan.source.modality)
+    seen = rehearse(plan.source, boundary, phase, labelled(data))
+    n = len(data) - _count(data, TEST) - _count(data, VALIDATION)
+    step = "scratch" if plan.is_scratch else "finetune"
+    return dataclasses.replace(
+        plan,
+        stages=seen.stages,
+        boundary=seen.boundary,
+        rates=seen.rates,
+        phase=phase,
+        expected_s={step: seen.seconds_a_row * n * phase.epochs},
+        cache_bytes=seen.bytes_a_row * n * (1 + phase.views),
+    )
+
+
+def _counted(plan: Plan, data: Dataset, holds_out: bool) -> Plan:
+    n_test, n_held_out = _count(data, TEST), _count(data, VALIDATION)
+    n_rows = {
+        "to train on": len(data) - n_test - n_held_out,
+        "to choose by": n_held_out,
+        "to test on": n_test,
+    }
+    return dataclasses.replace(plan, n_rows=n_rows, holds_out=holds_out)
+
+
+def _count(data: Dataset, part: str) -> int:
+    return 0 if data.split is None else int(np.count_nonzero(data.split == part))
+
+
+def _in_words(task: Task) -> str:
+    """Say the task as people do.
+
+    >>> _in_words(Task(Kind.MULTICLASS, ("ant", "bee")))
+    'one of 2 classes'
+    """
+    n = len(task.labels)
+    if task.kind is Kind.MULTICLASS:
+        return f"one of {n} classes"
+    return f"any of {n} labels" if task.kind is Kind.MULTILABEL else "a number"

@@ -1,0 +1,192 @@
+"""Transfer: the estimator whose `fit` is the five steps."""
+
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from headstart.data.dataset import Dataset, from_arrays
+from headstart.progress import track
+from headstart.runs import Run
+from headstart.steps.phase import Phase
+from headstart.steps.take import take
+from headstart.steps.train import labelled
+from headstart.task import Kind, Modality, Task
+from headstart.transfer.fitting import Fitting
+from headstart.transfer.plan import intend
+
+
+class _Transfer(BaseEstimator):
+    """The five steps; `Transfer` and `TransferRegressor` are its two public faces."""
+
+    def __init__(
+        self,
+        source: str = "auto",
+        *,
+        head: str = "linear",
+        finetune: str = "auto",
+        phase: Phase | None = None,
+        seed: int = 0,
+        max_skipped: float = 0.01,
+        run: str | Path | None = None,
+    ) -> None:
+        self.source = source
+        self.head = head
+        self.finetune = finetune
+        self.phase = phase
+        self.seed = seed
+        self.max_skipped = max_skipped
+        self.run = run
+
+    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
+        """Transfer the source to the labelled rows, in five steps.
+
+        Parameters
+        ----------
+        X
+            A `Dataset`; or rows: paths, pictures, texts, or an array of shape (n, d).
+        y
+            The labels of the rows, shape (n,); nothing where X is a `Dataset`.
+
+        Returns
+        -------
+        self
+            With `bundle_` (what ships), `plan_` (what was done), `scores_`, `source_`,
+            `classes_`.
+
+        Raises
+        ------
+        DataError
+            Where there is nothing to learn from, or too many rows cannot be read.
+        UnknownSource
+            Where the source names none.
+        """
+        data = self._data(X, y)
+        labelled(data)
+        if self.run is None:
+            return self._fit(data, None)
+        with Run(Path(self.run)) as run:
+            return self._fit(data, run)
+
+    def _fit(self, data: Dataset, run: Run | None) -> Self:
+        self.source_ = take(self.source, data, seed=self.seed)  # step 1
+        plan, data = intend(self.source_, data, self.head, self.finetune, self.phase, self.seed)
+        with track("plan", None) as bar:
+            bar.note(str(plan))
+        fitted = Fitting(plan, data, self.seed, self.max_skipped, run).go()  # steps 2 to 5
+        self.plan_, self.scores_, self.bundle_ = fitted.plan, fitted.scores, fitted.bundle
+        return self
+
+    def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
+        """Return the class (or the number, or the 0/1 labels) of every row; shape (n,) or (n, k)."""
+        outputs = self._outputs(X)
+        if self.bundle_.task.kind is Kind.MULTICLASS:
+            return np.asarray(self.classes_)[outputs.argmax(axis=1)]
+        return self.bundle_.decide(outputs)
+
+    def _outputs(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
+        check_is_fitted(self, "bundle_")
+        if self.bundle_.source.modality is Modality.VECTOR:
+            rows = X.rows if isinstance(X, Dataset) else X
+            X = validate_data(self, rows, reset=False, dtype=[np.float64, np.float32])  # noqa: N806
+        return self.bundle_.outputs(X)
+
+    def save(self, path: str | Path) -> Path:
+        """Save what ships as a folder: `headstart.load(path)` reads it back."""
+        check_is_fitted(self, "bundle_")
+        return self.bundle_.save(path)
+
+    def _data(self, X: Any, y: Any) -> Dataset:  # noqa: N803
+        raise NotImplementedError
+
+
+class Transfer(ClassifierMixin, _Transfer):
+    """Transfer a pretrained source to a small labelled set: the five steps as one estimator.
+
+    Parameters
+    ----------
+    source
+        A source URI (`pkg:efficientnet-lite0`, `timm:resnet18.a1_in1k`, `hf:…`, `file:…`,
+        `run:…`, `scratch:…`), or "auto". For two-dimensional arrays the rows are their own
+        features.
+    head
+        "linear" (solved, its penalty cross-validated) or "mlp".
+    finetune
+        "no", "auto" (tried where rows and time allow, kept if validation prefers it),
+        "last:25%", "stage:NAME" or "all".
+    phase
+        How step 5 (or a `scratch:` source) learns; None: the default of the source's kind.
+    seed
+        Of the split, the folds, the views and every random weight.
+    max_skipped
+        The share of rows that may be unreadable.
+    run
+        A folder to keep checkpoints in; a killed `fit` with the same folder goes on from there.
+
+    Attributes
+    ----------
+    bundle_
+        What ships: predicts, saves.
+    plan_
+        What was frozen, what trained, at which rate, how long it took, which arm was kept.
+    scores_
+        By part of the data: "validation", "out_of_fold", "test".
+    classes_
+        The class names, shape (k,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.array([[0.0, 0.1], [0.2, 0.0], [1.0, 0.9], [0.8, 1.0]] * 3)
+    >>> Transfer().fit(X, ["low", "low", "high", "high"] * 3).predict([[0.9, 0.9]])
+    array(['high'], dtype='<U4')
+    """
+
+    def predict_proba(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
+        """Return the probability of every class (or label) for every row; shape (n, k)."""
+        return self._outputs(X)
+
+    def _data(self, X: Any, y: Any) -> Dataset:  # noqa: N803
+        if isinstance(X, Dataset):
+            return self._named(X)
+        if _is_raw(X):
+            return self._named(from_arrays(X, y))
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=False)  # noqa: N806
+        check_classification_targets(y)
+        self.classes_, encoded = np.unique(y, return_inverse=True)
+        task = Task(Kind.MULTICLASS, tuple(str(name) for name in self.classes_))
+        return Dataset(Modality.VECTOR, X, task, encoded.astype(np.int64))
+
+    def _named(self, data: Dataset) -> Dataset:
+        self.classes_ = np.array(labelled(data).labels)
+        return data
+
+
+class TransferRegressor(RegressorMixin, _Transfer):
+    """Transfer a pretrained source to predict a number; see `Transfer` for the parameters."""
+
+    def _data(self, X: Any, y: Any) -> Dataset:  # noqa: N803
+        if isinstance(X, Dataset):
+            return X
+        if _is_raw(X):
+            return from_arrays(X, y, kind=Kind.REGRESSION)
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=True)  # noqa: N806
+        return Dataset(Modality.VECTOR, X, Task(Kind.REGRESSION), np.asarray(y, dtype=np.float64))
+
+
+def _is_raw(rows: Any) -> bool:
+    """Say whether rows are pictures, paths or texts, not numbers: scikit-learn checks the rest."""
+    if hasattr(rows, "ndim") and rows.ndim in (2, 3) or hasattr(rows, "columns"):
+        return False
+    if hasattr(rows, "ndim") and rows.ndim == 4:
+        return True
+    try:
+        first = next(iter(rows))
+    except (TypeError, StopIteration):
+        return False
+    is_picture = hasattr(first, "convert") or getattr(first, "ndim", 0) == 3
+    return is_picture or isinstance(first, (str, bytes, Path))

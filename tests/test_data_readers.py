@@ -1,0 +1,551 @@
+"""Readers: folders, tables and objects become datasets, or errors that help."""
+
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstart.data.dataset import Dataset, from_arrays
+from headstart.data.readers import read, read_rows
+from headstart.errors import DataError, UsageError
+from headstart.task import Kind, Modality
+
+
+def picture(path: Path) -> Path:
+    """Write a small picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 4), "red").save(path)
+    return path
+
+
+def pets(folder: Path, *names: str) -> Path:
+    """Write pictures under the given relative names."""
+    for name in names:
+        picture(folder / name)
+    return folder
+
+
+def table(folder: Path, text: str | bytes, name: str = "pets.csv") -> Path:
+    """Write a table."""
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def classes(data: Dataset) -> list[str]:
+    """Return the label of each row, by name."""
+    assert data.task is not None
+    return [data.task.labels[i] for i in data.targets]
+
+
+# Folders
+
+
+def test_a_folder_of_class_folders(tmp_path: Path) -> None:
+    """Classes and files in the order of their names; hidden files do not count."""
+    pets(tmp_path, "bee/2.png", "bee/1.jpg", "ant/3.png", "ant/.hidden.png", ".git/4.png")
+    data = read(tmp_path)
+    assert data.task.labels == ("ant", "bee")
+    assert [path.name for path in data.rows] == ["3.png", "1.jpg", "2.png"]
+    assert classes(data) == ["ant", "bee", "bee"]
+    assert data.split is None
+    assert data.names[0] == str(tmp_path / "ant" / "3.png")
+
+
+def test_splits_above_the_classes(tmp_path: Path) -> None:
+    """The names people give to splits are understood."""
+    pets(tmp_path, *(f"{s}/{c}/1.png" for s in ("train", "valid", "Test") for c in "ab"))
+    data = read(tmp_path)
+    assert data.split.tolist() == ["test"] * 2 + ["train"] * 2 + ["validation"] * 2
+
+
+def test_classes_named_like_splits_stay_classes(tmp_path: Path) -> None:
+    """A folder of pictures named "test" beside "pass" is a class, not a split."""
+    assert read(pets(tmp_path, "test/1.png", "pass/1.png")).task.labels == ("pass", "test")
+
+
+def test_an_empty_class_folder_is_noted(tmp_path: Path) -> None:
+    """It is not a class that could be learned."""
+    pets(tmp_path, "ant/1.png", "bee/1.png")
+    (tmp_path / "cat").mkdir()
+    data = read(tmp_path)
+    assert data.task.labels == ("ant", "bee")
+    assert any("cat is empty" in note for note in data.notes)
+
+
+def test_empty_and_renamed_pictures_are_skipped_and_named(tmp_path: Path) -> None:
+    """Two of four: allowed here, and each says why."""
+    pets(tmp_path, "ant/1.png", "bee/1.png")
+    table(tmp_path / "ant", b"", "2.jpg")
+    table(tmp_path / "bee", b"not a picture", "2.jpg")
+    data = read(tmp_path, max_skipped=0.5)
+    assert len(data) == 2
+    assert [row.reason[:17] for row in data.skipped] == ["the file is empty", "not a picture by "]
+    assert data.skipped[0].row == str(tmp_path / "ant" / "2.jpg")
+
+
+def test_more_unreadable_rows_than_allowed_are_an_error(tmp_path: Path) -> None:
+    """One of three is more than 1 %."""
+    pets(tmp_path, "ant/1.png", "bee/1.png")
+    table(tmp_path / "ant", b"", "2.jpg")
+    with pytest.raises(DataError, match=r"(?s)1 of 3 rows.*2\.jpg: the file is empty.*max-skipped"):
+        read(tmp_path)
+
+
+def test_formats_that_cannot_be_read_are_not_lost_silently(tmp_path: Path) -> None:
+    """A HEIC photo is a picture to a person."""
+    pets(tmp_path, "ant/1.png", "bee/1.png")
+    table(tmp_path / "ant", b"\0\0\0\x18ftypheic", "2.heic")
+    with pytest.raises(DataError, match="expected JPEG, PNG"):
+        read(tmp_path)
+
+
+def test_other_files_are_passed_over_with_a_note(tmp_path: Path) -> None:
+    """Notes of the photographer."""
+    pets(tmp_path, "ant/1.png", "bee/1.png")
+    table(tmp_path / "ant", "nice", "notes.md")
+    assert read(tmp_path).notes == ("1 files were passed over by their suffix: 1 .md.",)
+
+
+@pytest.mark.parametrize("name", ["photo/ant/1.png", "1.png", "notes.md"])
+def test_folders_without_clear_classes_are_refused(tmp_path: Path, name: str) -> None:
+    """Folders of folders, pictures without classes, no pictures."""
+    pets(tmp_path / "data", "photo/bee/1.png") if "/" in name else None
+    picture(tmp_path / "data" / name) if ".png" in name else (tmp_path / "data").mkdir()
+    with pytest.raises(DataError, match="Expected"):
+        read(tmp_path / "data")
+
+
+def test_one_class_is_refused(tmp_path: Path) -> None:
+    """There is nothing to tell apart."""
+    with pytest.raises(DataError, match="same class 'ant'"):
+        read(pets(tmp_path, "ant/1.png", "ant/2.png"))
+
+
+def test_one_row_a_class_is_enough_to_read(tmp_path: Path) -> None:
+    """What can be learned from it is another question."""
+    assert len(read(pets(tmp_path, "ant/1.png", "bee/1.png"))) == 2
+
+
+def test_a_class_in_test_that_train_lacks_is_refused(tmp_path: Path) -> None:
+    """It could only be judged, never learned."""
+    pets(tmp_path, "train/ant/1.png", "train/bee/1.png", "test/ant/1.png", "test/cat/1.png")
+    with pytest.raises(DataError, match="No training row has the label 'cat'"):
+        read(tmp_path)
+
+
+def test_a_folder_of_text_files(tmp_path: Path) -> None:
+    """One text a file."""
+    for label in ("neg", "pos"):
+        (tmp_path / label).mkdir()
+        table(tmp_path / label, f"a {label} review\n", "1.txt")
+    data = read(tmp_path)
+    assert data.rows == ("a neg review\n", "a pos review\n")
+    assert classes(data) == ["neg", "pos"]
+
+
+# Tables
+
+
+def test_a_csv_with_columns_that_name_themselves(tmp_path: Path) -> None:
+    """Text and category; quotes, commas and line breaks inside of a cell."""
+    data = read(table(tmp_path, 'text,category\n"an ant, small",ant\n"a ""bee""\nflies",bee\n'))
+    assert data.rows == ("an ant, small", 'a "bee"\nflies')
+    assert classes(data) == ["ant", "bee"]
+    assert data.names == (f"{tmp_path}/pets.csv:2", f"{tmp_path}/pets.csv:3")
+    assert "guessed" in data.notes[0]
+    assert data.task.target == "category"
+
+
+@pytest.mark.parametrize(("name", "mark"), [("a.tsv", "\t"), ("a.csv", ";"), ("a.csv", "|")])
+def test_other_separators_of_columns(tmp_path: Path, name: str, mark: str) -> None:
+    """Tabs, and what spreadsheets write where the comma is for decimals."""
+    rows = [("text", "label"), ("one, two", "a"), ("three, four", "b")]
+    assert read(table(tmp_path, "\n".join(map(mark.join, rows)), name)).rows[0] == "one, two"
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    """Broken lines are skipped by their number."""
+    lines = [
+        '{"text": "x", "label": "a"}',
+        "",
+        "{broken",
+        '["no object"]',
+        '{"text": "y", "label": "b"}',
+    ]
+    data = read(table(tmp_path, "\n".join(lines), "a.jsonl"), max_skipped=0.5)
+    assert data.rows == ("x", "y")
+    assert [row.row[-7:] for row in data.skipped] == ["jsonl:3", "jsonl:4"]
+
+
+def test_json_as_one_list(tmp_path: Path) -> None:
+    """With the list in an object, too."""
+    rows = [{"text": "x", "label": 0}, {"text": "y", "label": 1}]
+    for value in (rows, {"version": 1, "data": rows}):
+        assert read(table(tmp_path, json.dumps(value), "a.json")).rows == ("x", "y")
+
+
+def test_parquet(tmp_path: Path) -> None:
+    """Needs the extra."""
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = pyarrow.table({"text": ["x", "y"], "label": ["a", "b"]})
+    parquet.write_table(columns, tmp_path / "a.parquet")
+    assert classes(read(tmp_path / "a.parquet")) == ["a", "b"]
+    with pytest.raises(DataError, match="Parquet"):
+        read(table(tmp_path, b"PAR1 but not really", "b.parquet"))
+
+
+def test_tables_named_by_split(tmp_path: Path) -> None:
+    """train.csv and test.csv in one folder are one dataset."""
+    table(tmp_path, "text,label\nx,a\ny,b\n", "train.csv")
+    table(tmp_path, "label,text\nb,z\n", "test.csv")
+    data = read(tmp_path)
+    assert dict(zip(data.rows, data.split.tolist(), strict=True)) == {
+        "x": "train",
+        "y": "train",
+        "z": "test",
+    }
+
+
+def test_a_split_column_is_honored(tmp_path: Path) -> None:
+    """Empty cells are rows to draw from."""
+    data = read(table(tmp_path, "text,label,split\nx,a,train\ny,b,Dev\nz,b,\n"))
+    assert data.split.tolist() == ["train", "validation", ""]
+
+
+def test_a_split_column_with_half_known_names_is_refused(tmp_path: Path) -> None:
+    """A misspelled test row must not become a training row."""
+    with pytest.raises(DataError, match="'tset'"):
+        read(table(tmp_path, "text,label,split\nx,a,train\ny,b,tset\n"))
+
+
+def test_pictures_of_a_table_lie_beside_it(tmp_path: Path) -> None:
+    """Relative paths; one that leads nowhere is named."""
+    pets(tmp_path, "jpg/1.png", "jpg/2.png")
+    path = table(tmp_path, "file,kind\njpg/1.png,ant\njpg/2.png,bee\njpg/3.png,bee\n")
+    data = read(path, max_skipped=0.4)
+    assert data.modality is Modality.IMAGE
+    assert data.rows == (tmp_path / "jpg/1.png", tmp_path / "jpg/2.png")
+    assert data.skipped[0].reason == "no such file"
+
+
+def test_a_table_of_numbers_is_vectors(tmp_path: Path) -> None:
+    """All columns but the labels; an empty cell is one row less."""
+    data = read(table(tmp_path, "id,a,b,species\n1,1,2,x\n2,3,4,y\n3,,4,y\n"), max_skipped=0.5)
+    assert data.rows.tolist() == [[1, 2], [3, 4]]
+    assert data.skipped[0].reason == "no number in 'a'"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        (
+            "text,label\nx,a\n",
+            {"label": "stars"},
+            r"(?s)no column 'stars'.*'label', for example 'a'",
+        ),
+        ("text,label\nx,a\n", {"text": "body"}, "(?s)no column 'body'.*--text"),
+        ("text,label,label\nx,a,b\n", {}, "names columns twice: 'label'"),
+        ("text,label,class\nx,a,b\n", {}, r"(?s)\['label', 'class'\].*--label"),
+        ("one,two,label\na b c d,e f g h,x\n", {}, "(?s)one, two.*--text"),
+        ("image,caption,label\na.png,an ant here,x\n", {}, "(?s)image, caption.*--image"),
+        ("a,b,c\nx,y,z\n", {}, "(?s)No column is clearly the one with the labels.*--label"),
+        ("text,label\n", {}, "0 rows under the header"),
+        ("", {}, "is empty: 0 rows"),
+        ("text,label\nx,a\n", {"text": "text", "image": "text"}, "Both a text column"),
+        ('text,label\n"x,a\ny,b\n', {}, "line 2 and never closed"),
+        ("text,label\nx,a\ny,a\n", {}, "same class 'a'"),
+        (
+            "text,label,split\nx,a,train\ny,b,train\nz,c,test\n",
+            {},
+            "No training row has the label 'c'",
+        ),
+    ],
+)
+def test_tables_that_cannot_be_understood(
+    tmp_path: Path, text: str, options: dict[str, str], message: str
+) -> None:
+    """Each says what is there, and which option decides."""
+    with pytest.raises(DataError, match=message):
+        read(table(tmp_path, text), **options)
+
+
+def test_columns_that_hold_no_rows_are_refused() -> None:
+    """Objects inside of cells are neither texts nor pictures."""
+    with pytest.raises(DataError, match=r"(?s)No column holds texts or pictures.*'x', for example"):
+        read([{"x": {"deep": 1}, "label": "a"}, {"x": {"deep": 2}, "label": "b"}])
+
+
+def test_lines_of_the_wrong_length_are_skipped(tmp_path: Path) -> None:
+    """By their line."""
+    data = read(table(tmp_path, "text,label\nx,a\ny\nz,b,c\nw,b\n"), max_skipped=0.5)
+    assert data.rows == ("x", "w")
+    assert [row.reason for row in data.skipped] == ["1 cells, expected 2", "3 cells, expected 2"]
+
+
+def test_quotes_inside_of_a_cell_are_forgiven(tmp_path: Path) -> None:
+    """As many programs write them; the note says so."""
+    data = read(table(tmp_path, 'text,label\n"an" ant,a\na bee,b\n'))
+    assert data.rows == ("an ant", "a bee")
+    assert any("quotes" in note for note in data.notes)
+
+
+def test_a_cell_may_be_a_long_document(tmp_path: Path) -> None:
+    """Longer than the 131,072 characters at which Python's reader stops by default."""
+    assert len(read(table(tmp_path, f"text,label\n{'x' * 200_000},a\ny,b\n")).rows[0]) == 200_000
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"])
+def test_encodings_and_byte_order_marks(tmp_path: Path, encoding: str) -> None:
+    """The first column keeps its name, the text its accents."""
+    data = read(table(tmp_path, "text,label\nété,a\nhiver,b\n".encode(encoding)))
+    assert data.rows == ("été", "hiver")
+    assert any("Windows-1252" in note for note in data.notes) == (encoding == "cp1252")
+
+
+def test_two_encodings_in_one_file(tmp_path: Path) -> None:
+    """Each line is read as what it is."""
+    lines = "text,label\nété,a\n".encode() + "même,b\n".encode("latin-1")
+    data = read(table(tmp_path, lines))
+    assert data.rows == ("été", "même")
+    assert "1 lines are not UTF-8" in data.notes[0]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.xlsx", "a.zip"])
+def test_files_that_are_no_tables(tmp_path: Path, name: str) -> None:
+    """Bytes that are no text, a spreadsheet, an archive."""
+    with pytest.raises(DataError, match=r"Expected|Save it as CSV"):
+        read(table(tmp_path, gzip.compress(b"text,label\n", mtime=0), name))
+
+
+def test_a_path_that_does_not_exist_says_what_is_there(tmp_path: Path) -> None:
+    """Beside it."""
+    table(tmp_path, "text,label\n")
+    with pytest.raises(DataError, match=r"one of pets\.csv"):
+        read(tmp_path / "pet.csv")
+
+
+def test_rows_without_label_or_text_are_skipped(tmp_path: Path) -> None:
+    """NaN as a word, an empty cell, blank text; "NA" is a label."""
+    path = table(tmp_path, "text,label\nx,a\ny,NaN\nz,\n ,a\nw,NA\n")
+    data = read(path, max_skipped=0.6)
+    assert classes(data) == ["a", "NA"]
+    assert [row.reason for row in data.skipped] == ["no label", "no label", "no text"]
+    with pytest.raises(DataError, match="3 of 5 rows"):
+        read(path)
+
+
+def test_a_class_of_unusable_rows_only_is_no_class(tmp_path: Path) -> None:
+    """Nothing could be learned of it."""
+    data = read(table(tmp_path, "text,label\nx,a\ny,b\n,c\n"), max_skipped=0.5)
+    assert data.task.labels == ("a", "b")
+
+
+def test_a_limit_outside_of_zero_to_one_is_refused() -> None:
+    """5 is not 5 %."""
+    with pytest.raises(UsageError, match="share from 0 to 1"):
+        read([{"text": "x", "label": "a"}], max_skipped=5)
+
+
+# Labels
+
+
+def read_labels(cells: Sequence[object], **options: str) -> Dataset:
+    """Read texts with these labels."""
+    rows = [{"text": f"text {i}", "label": cell} for i, cell in enumerate(cells)]
+    return read(rows, **options)
+
+
+def test_numbers_as_texts_are_classes_if_few() -> None:
+    """Stars from 1 to 3; the guess is said, and can be corrected."""
+    data = read_labels(["1", "2", "3", "3"])
+    assert data.task.kind is Kind.MULTICLASS
+    assert data.task.labels == ("1", "2", "3")
+    assert any("3 different whole numbers: taken for classes" in note for note in data.notes)
+    assert read_labels(["1", "2", "3", "3"], kind="regression").targets.tolist() == [1, 2, 3, 3]
+
+
+def test_numbers_with_fractions_are_a_quantity() -> None:
+    """As texts or as floats; a missing one is skipped."""
+    for cells in (["0.5", "2", "1.5"], [0.5, 2.0, 1.5]):
+        data = read_labels(cells)
+        assert data.task.kind is Kind.REGRESSION
+        assert data.targets.tolist() == [0.5, 2.0, 1.5]
+
+
+def test_many_different_whole_numbers_are_a_quantity() -> None:
+    """Prices; but class numbers 0 to 29, each met often, are classes."""
+    assert read_labels(list(range(100, 130))).task.kind is Kind.REGRESSION
+    assert read_labels(list(range(30)) * 5).task.kind is Kind.MULTICLASS
+
+
+def test_infinity_is_no_quantity() -> None:
+    """Nothing can be fitted to it."""
+    with pytest.raises(DataError, match="infinity"):
+        read_labels([0.5, float("inf")])
+
+
+def test_several_labels_with_a_separator() -> None:
+    """Guessed where parts are met again, given where not; an empty cell has no label."""
+    data = read_labels(["red;blue", "red", "blue", ""])
+    assert data.task.labels == ("blue", "red")
+    assert data.targets.tolist() == [[1, 1], [0, 1], [1, 0], [0, 0]]
+    assert len(data.notes) == 3
+    assert read_labels(["red/blue", "red"], separator="/").task.kind is Kind.MULTILABEL
+    assert read_labels(["a,b", "a", "b"], kind="multiclass").task.labels == ("a", "a,b", "b")
+
+
+def test_several_labels_in_several_columns(tmp_path: Path) -> None:
+    """0 and 1, true and false; nothing else."""
+    path = table(tmp_path, "text,red,blue\nx,1,True\ny,0,1\n")
+    data = read(path, label="red, blue")
+    assert data.task.labels == ("red", "blue")
+    assert data.targets.tolist() == [[1, 1], [0, 1]]
+    with pytest.raises(DataError, match="'red' holds '2'"):
+        read(table(tmp_path, "text,red,blue\nx,2,1\n"), label="red,blue")
+
+
+def test_lists_of_labels() -> None:
+    """As JSON has them."""
+    assert read_labels([["red", "blue"], [], ["red"]]).targets.tolist() == [[1, 1], [0, 0], [0, 1]]
+
+
+# Objects
+
+
+def test_a_data_frame() -> None:
+    """Columns as in a file; NaN is a missing label; columns named twice are refused."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"text": ["x", "y", "z"], "label": ["a", "b", None]})
+    data = read(frame, max_skipped=0.5)
+    assert classes(data) == ["a", "b"]
+    assert data.skipped[0].row == "row 2"
+    frame.columns = ["text", "text"]
+    with pytest.raises(DataError, match="names columns twice"):
+        read(frame)
+
+
+def test_a_hugging_face_dataset(tmp_path: Path) -> None:
+    """Class numbers get their names, pictures stay encoded, splits are kept."""
+    datasets = pytest.importorskip("datasets")
+    image = str(picture(tmp_path / "1.png"))
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["ant", "bee"])}
+    )
+    part = datasets.Dataset.from_dict({"image": [image] * 2, "label": [1, 0]}, features=features)
+    data = read(datasets.DatasetDict({"train": part, "test": part}))
+    assert data.modality is Modality.IMAGE
+    assert classes(data) == ["bee", "ant"] * 2
+    assert data.split.tolist() == ["train"] * 2 + ["test"] * 2
+    assert data.rows[0] == Path(image)
+
+
+def test_columns_and_pairs() -> None:
+    """A mapping of columns, and rows with labels."""
+    assert classes(read({"text": ["x", "y"], "label": ["a", "b"]})) == ["a", "b"]
+    assert classes(read((["x", "y"], ["a", "b"]))) == ["a", "b"]
+    with pytest.raises(DataError, match="different lengths"):
+        read({"text": ["x"], "label": ["a", "b"]})
+
+
+def test_arrays_are_vectors_texts_or_pictures() -> None:
+    """What rows are is told by their type."""
+    assert from_arrays(np.eye(3)).modality is Modality.VECTOR
+    assert from_arrays([[1, 2], [3, 4]]).rows.tolist() == [[1, 2], [3, 4]]
+    assert from_arrays(np.array(["x", "y"])).rows == ("x", "y")
+    assert from_arrays(["a.png", "b.JPG"]).rows == (Path("a.png"), Path("b.JPG"))
+    assert from_arrays(["a.png", "b.JPG"], modality="text").rows == ("a.png", "b.JPG")
+    assert from_arrays(np.zeros((2, 4, 4, 3), np.uint8)).modality is Modality.IMAGE
+    assert from_arrays([Image.new("L", (2, 2))]).modality is Modality.IMAGE
+
+
+def test_labels_of_arrays_are_ordered_as_numpy_orders_them() -> None:
+    """So that an estimator's classes_ are in the same order."""
+    for labels in ([10, 9, 10], ["10", "9", "10"], [True, False, True]):
+        data = from_arrays(np.eye(3), labels)
+        assert data.task.labels == tuple(str(label) for label in np.unique(labels).tolist())
+        assert data.targets.tolist() == np.unique(labels, return_inverse=True)[1].tolist()
+
+
+@pytest.mark.parametrize(
+    ("rows", "targets", "message"),
+    [
+        ([], None, "0 rows"),
+        ([[1.0, float("nan")]], None, "row 0"),
+        ([[1, 2], [3]], None, "no numbers"),
+        ([1, 2, 3], None, r"shape \(3,\)"),
+        (["x", 3], None, "Row 1 is 3"),
+        (["x", "y"], ["a"], "1 values for 2 rows"),
+        (["x", "y"], ["a", None], "the first at row 1"),
+        (["x"], np.array([[2, 3]]), r"shape \(1, 2\)"),
+    ],
+)
+def test_arrays_that_cannot_be_used(rows: object, targets: object, message: str) -> None:
+    """In memory nothing is skipped: what is wrong is said."""
+    with pytest.raises(DataError, match=message):
+        from_arrays(rows, targets)
+
+
+def test_a_dataset_checks_itself() -> None:
+    """An unknown split; and it tells what it holds."""
+    data = from_arrays(["x", "y"], ["a", "b"])
+    assert repr(data.with_split(["train", "test"])) == (
+        "Dataset(text, 2 rows (1 train, 1 test), multiclass, 2 labels)"
+    )
+    with pytest.raises(DataError, match="Unknown split 'holdout'"):
+        data.with_split(["train", "holdout"]).check()
+
+
+# Rows to predict
+
+
+def test_pictures_to_predict(tmp_path: Path) -> None:
+    """A file, a folder with folders in it, a pattern."""
+    pets(tmp_path, "1.png", "more/2.png", "more/deep/3.png")
+    one = read_rows([str(tmp_path / "1.png")], "image")
+    assert one.rows == (tmp_path / "1.png",)
+    assert one.targets is None
+    assert len(read_rows([str(tmp_path)], "image")) == 3
+    assert read_rows([f"{tmp_path}/more/*.png"], "image").rows == (tmp_path / "more/2.png",)
+
+
+def test_texts_to_predict(tmp_path: Path) -> None:
+    """The text itself, lines of a file, a column of a table with or without labels."""
+    lines = table(tmp_path, "one\n\ntwo\n", "a.txt")
+    csv = table(tmp_path, "text,label\nthree,a\n")
+    data = read_rows(["Where is it? *here*", str(lines), str(csv)], "text")
+    assert data.rows == ("Where is it? *here*", "one", "two", "three")
+    assert data.names[1:3] == (f"{lines}:1", f"{lines}:3")
+    assert read_rows([str(csv)], "text", text="label").rows == ("a",)
+    assert read_rows(["x" * 5000], "text").rows == ("x" * 5000,)
+
+
+def test_vectors_to_predict(tmp_path: Path) -> None:
+    """A table of numbers, and NumPy's own file."""
+    np.save(tmp_path / "a.npy", np.eye(2))
+    csv = table(tmp_path, "a,b\n1,2\n")
+    data = read_rows([str(tmp_path / "a.npy"), str(csv)], "vector")
+    assert data.rows.tolist() == [[1, 0], [0, 1], [1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("one", "modality"), [("gone.png", "image"), ("gone.csv", "text"), ("empty", "image")]
+)
+def test_nothing_to_predict_is_an_error(tmp_path: Path, one: str, modality: str) -> None:
+    """A file that is not there, a folder without pictures."""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"does not exist|Nothing to predict"):
+        read_rows([str(tmp_path / one)], modality)
+
+
+def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
+    """A table of texts for a model of pictures, a picture for a model of texts."""
+    with pytest.raises(DataError, match="reads image rows"):
+        read_rows([str(table(tmp_path, "text\nan ant\n"))], "image")
+    with pytest.raises(DataError, match="is no text"):
+        read_rows([str(picture(tmp_path / "1.png"))], "text")

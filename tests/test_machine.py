@@ -1,0 +1,87 @@
+"""machine.py: what the environment says, and what the machine says."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstart import machine
+from headstart.errors import UsageError
+
+
+def test_home_is_where_the_environment_says(fresh_home):
+    assert machine.home() == fresh_home.resolve()
+    assert fresh_home.is_dir()
+
+
+def test_home_is_in_the_cache_folder_otherwise(tmp_path, monkeypatch):
+    monkeypatch.delenv("HEADSTART_HOME")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert machine.home() == (tmp_path / "headstart").resolve()
+
+
+def test_a_home_that_is_a_file_is_explained(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HEADSTART_HOME", str(tmp_path / "file"))
+    with pytest.raises(UsageError, match="HEADSTART_HOME"):
+        machine.home()
+
+
+def test_threads(monkeypatch):
+    monkeypatch.setenv("HEADSTART_THREADS", "3")
+    assert machine.n_threads() == 3
+    monkeypatch.delenv("HEADSTART_THREADS")
+    assert 1 <= machine.n_threads() <= os.cpu_count()
+    for wrong in ("0", "two", "-1"):
+        monkeypatch.setenv("HEADSTART_THREADS", wrong)
+        with pytest.raises(UsageError, match="HEADSTART_THREADS"):
+            machine.n_threads()
+
+
+def test_streams_are_named_and_apart():
+    draw = [machine.seeds(*key).random() for key in ((0, "a"), (0, "a"), (1, "a"), (0, "a", "b"))]
+    assert draw[0] == draw[1]
+    assert len(set(draw)) == 3
+    assert machine.seeds(0, "ab").random() != machine.seeds(0, "a", "b").random()
+
+
+def test_streams_stay_the_same_from_version_to_version():
+    # Recorded from the first version, not derived: a change here moves every split and score.
+    assert machine.seeds(0, "split").integers(0, 1000, size=3).tolist() == [695, 659, 502]
+
+
+def test_versions_are_found_without_importing():
+    found = machine.versions()
+    assert found["numpy"] == np.__version__
+    assert {"python", "headstart", "torch", "onnxruntime"} <= found.keys()
+
+
+def test_device(monkeypatch):
+    monkeypatch.setenv("HEADSTART_DEVICE", "CUDA")
+    assert machine.device() == "cuda"
+    monkeypatch.setenv("HEADSTART_DEVICE", "tpu")
+    with pytest.raises(UsageError, match="HEADSTART_DEVICE"):
+        machine.device()
+    monkeypatch.delenv("HEADSTART_DEVICE")
+    assert machine.device() in machine.DEVICES
+
+
+@pytest.mark.gpu
+def test_device_finds_the_accelerator(monkeypatch):
+    monkeypatch.delenv("HEADSTART_DEVICE")
+    assert machine.device() in ("cuda", "mps")
+
+
+def test_memory_and_space(tmp_path):
+    before = machine.peak_memory_bytes()
+    held = np.ones(50_000_000, dtype=np.uint8)
+    assert machine.peak_memory_bytes() >= max(before, held.nbytes)
+    assert machine.free_space_bytes(tmp_path / "not" / "yet") > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_bfloat16_is_what_the_processor_says():
+    flags = Path("/proc/cpuinfo").read_text().split()
+    assert machine.has_bfloat16() == ("avx512_bf16" in flags or "amx_bf16" in flags)

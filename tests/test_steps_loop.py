@@ -1,0 +1,179 @@
+"""The one gradient loop: several terms, several domains, and a kill in the middle."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from headstart.errors import Diverged, UsageError
+from headstart.features.features import Features
+from headstart.heads.linear import LinearHead
+from headstart.losses.loss import Step, Supervised
+from headstart.runs import Run
+from headstart.steps.attach import Tail
+from headstart.steps.batches import CachedRows, Examples
+from headstart.steps.loop import Descent, descend
+from headstart.steps.phase import Phase
+from headstart.task import Kind, Task
+
+TASK = Task(Kind.MULTICLASS, ("low", "high"))
+PHASE = Phase(epochs=6, rate=0.05, batch=8, weight_decay=0.0, patience=6)
+
+
+def rows(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows whose first number tells the class; shape (n, 4)."""
+    features = np.random.default_rng(seed).normal(size=(n, 4)).astype(np.float32)
+    return features, (features[:, 0] > 0).astype(np.int64)
+
+
+def examples(n: int = 64, seed: int = 0, **more: object) -> Examples:
+    features, targets = rows(n, seed)
+    return Examples(CachedRows([Features.of(features)]), targets, TASK, **more)
+
+
+def tail() -> Tail:
+    head = LinearHead(np.zeros((2, 4), np.float32), np.zeros(2, np.float32), Kind.MULTICLASS)
+    return Tail(None, 0, head.module())
+
+
+def weights(made: Tail) -> list[list[float]]:
+    return [value.tolist() for value in made.state_dict().values()]
+
+
+def test_it_learns_and_leaves_the_best_weights():
+    made = tail()
+    curve = descend(made, examples(), examples(32, 1), [(1.0, Supervised(TASK.kind))], PHASE)
+    assert curve.score[-1] > 0.85
+    assert curve.seen == tuple(64 * (i + 1) for i in range(6))
+    terms = [(1.0, Supervised(TASK.kind))]
+    held_out = Descent(made, examples(), examples(32, 1), terms, PHASE, 0, None)
+    assert held_out.validate()[0] == pytest.approx(min(curve.loss), rel=1e-5)
+
+
+class Apart:
+    """A term of its own: pull the two domains' mean outputs together."""
+
+    def __init__(self) -> None:
+        self.domains: set[tuple[int, ...]] = set()
+
+    def __call__(self, step: Step) -> torch.Tensor:
+        self.domains.add(tuple(sorted(set(step.domain.tolist()))))
+        one, two = step.outputs[step.domain == 0], step.outputs[step.domain == 1]
+        if not len(one) or not len(two):
+            return step.outputs.sum() * 0
+        return (one.mean(dim=0) - two.mean(dim=0)).square().sum()
+
+
+def test_two_terms_and_two_domains():
+    """Unlabelled rows of a second domain count in the second term only."""
+    features, targets = rows(64, 0)
+    domain = np.arange(64) % 2
+    shifted = features + 3 * domain[:, None].astype(np.float32)
+    partly = np.where(domain == 0, targets, -1)
+    data = Examples(CachedRows([Features.of(shifted)]), partly, TASK, domain=domain)
+
+    def gap(weight: float) -> float:
+        made, term = tail(), Apart()
+        descend(made, data, examples(32, 1), [(1.0, Supervised(TASK.kind)), (weight, term)], PHASE)
+        assert (0, 1) in term.domains
+        said = made.head(torch.from_numpy(shifted)).detach().numpy()
+        return float(np.abs(said[domain == 0].mean(0) - said[domain == 1].mean(0)).sum())
+
+    assert gap(10.0) < 0.5 * gap(0.0)
+
+
+def test_weights_of_rows_count():
+    """A row of weight 0 teaches nothing: wrong labels there do no harm."""
+    features, targets = rows(64, 0)
+    wrong = np.arange(64) < 32
+    data = Examples(
+        CachedRows([Features.of(features)]), np.where(wrong, 1 - targets, targets), TASK,
+        weight=np.where(wrong, 0.0, 1.0),
+    )  # fmt: skip
+    curve = descend(tail(), data, examples(32, 1), [(1.0, Supervised(TASK.kind))], PHASE)
+    assert max(curve.score) > 0.75  # half the labels wrong would leave 0.5
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_steps_loop import *
+from pathlib import Path
+import time
+torch.set_num_threads(1)
+class Slow(Supervised):
+    def __call__(self, step):
+        time.sleep(0.01)
+        return super().__call__(step)
+made = tail()
+with Run(Path(sys.argv[1])) as run:
+    descend(made, examples(), examples(32, 1), [(1.0, Slow(TASK.kind))], PHASE, seed=3, run=run)
+print(weights(made))
+"""
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    script = textwrap.dedent(SCRIPT.format(tests=str(Path(__file__).parent)))
+    return subprocess.Popen(
+        [sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_a_killed_descent_goes_on_to_the_same_bytes(tmp_path: Path):
+    whole, _ = start(tmp_path / "whole").communicate(timeout=60)
+    killed = start(tmp_path / "killed")
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    while not list(checkpoints.glob("descent*")):
+        assert killed.poll() is None, "it ended before the kill"
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    resumed, _ = start(tmp_path / "killed").communicate(timeout=60)
+    assert whole.strip()
+    assert resumed == whole
+
+
+def test_a_loss_that_breaks_once_is_rolled_back_and_slowed_down():
+    class Once(Supervised):
+        calls = 0
+
+        def __call__(self, step: Step) -> torch.Tensor:
+            Once.calls += 1
+            loss = super().__call__(step)
+            return loss * float("nan") if Once.calls == 20 else loss
+
+    curve = descend(tail(), examples(), examples(32, 1), [(1.0, Once(TASK.kind))], PHASE)
+    assert len(curve) == 6
+    assert np.isfinite(curve.train_loss).all()
+
+
+def test_a_loss_that_stays_broken_names_the_step_and_the_rows():
+    class Always(Supervised):
+        def __call__(self, step: Step) -> torch.Tensor:
+            return super().__call__(step) * float("nan")
+
+    with pytest.raises(Diverged, match=r"step 0 .*training rows \d+"):
+        descend(tail(), examples(), examples(32, 1), [(1.0, Always(TASK.kind))], PHASE)
+
+
+def test_it_stops_when_validation_stops_improving():
+    """Labels that say nothing: the validation loss cannot fall for long."""
+    features, _ = rows(32, 5)
+    noise = Examples(
+        CachedRows([Features.of(features)]), np.random.default_rng(0).integers(2, size=32), TASK
+    )
+    phase = Phase(epochs=200, rate=0.2, batch=8, patience=3)
+    curve = descend(tail(), noise, examples(32, 1), [(1.0, Supervised(TASK.kind))], phase)
+    assert len(curve) < 50
+    assert int(np.argmin(curve.loss)) == len(curve) - 1 - 3
+
+
+def test_a_phase_that_cannot_be_right_says_what_and_the_range():
+    with pytest.raises(UsageError, match=r"(?s)Phase\(rate=-1\).*rates > 0"):
+        Phase(rate=-1).check()
