@@ -55,7 +55,8 @@ class _Start:
         data = read(folder)
         self.source = resolve(SOURCE)
         self.train = data.only("train")
-        self.held_out = data.only("validation").take(range(N_HELD_OUT))
+        held_out = data.only("validation")
+        self.held_out = held_out.take(range(0, len(held_out), len(held_out) // N_HELD_OUT))
         self.head = train("linear", extract(self.source, self.train), self.train).head
 
     def seconds(self, spec: str, epochs: int) -> float:

@@ -9,6 +9,7 @@ Run as `python -m bench.study_tutorial DATA --seed N`, this file is the peer.
 
 import argparse
 import json
+import os
 import shutil
 import sqlite3
 import sys
@@ -53,6 +54,8 @@ def _cold_then_warm(data: Path, folder: Path) -> dict[str, Any]:
     cold = _fit(data, home, folder)
     drop_features(home)
     warm, again = _fit(data, home, folder), _fit(data, home, folder)
+    if warm.json["n_computed"] != cold.json["n_computed"]:
+        raise RuntimeError("the features were not dropped: the warm run did not compute all rows")
     right = _right(Path(folder, cold.json["run"]), sorted((data / "val").glob("*/*.jpg")))
     return {"cold": cold, "warm": warm, "again": again, "right": right}
 
@@ -199,7 +202,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--workers", type=int, default=min(4, os.cpu_count() or 1))
     options = parser.parse_args()
     found = peer(options.data, options.seed, options.epochs, options.workers)
     json.dump(found, sys.stdout)

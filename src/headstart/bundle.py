@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart import io
+from headstart.io import read_json, read_safetensors, sealed_folder, verify_folder, write_json, write_safetensors, write_text
 from headstart.data.dataset import Dataset, Skipped
 from headstart.errors import IntegrityError, UnreadableRow, UsageError
 from headstart.features.compile import Graph, compiled
@@ -119,10 +119,10 @@ class Bundle:
     def _record(self, values: NDArray[np.floating], top: int) -> dict[str, Any]:
         said = self.decide(values[None])[0]
         if self.task.kind is Kind.REGRESSION:
-            return {"prediction": float(said), "top": [("", float(said))]}
+            return {"prediction": float(said)}
         labels = self.task.labels
         order = np.argsort(-values, kind="stable")[:top]
-        best = [(labels[j], float(values[j])) for j in order]
+        best = [{"label": labels[j], "score": float(values[j])} for j in order]
         outputs = {label: float(value) for label, value in zip(labels, values, strict=True)}
         if self.task.kind is Kind.MULTILABEL:
             chosen = [label for label, bit in zip(labels, said, strict=True) if bit]
@@ -146,10 +146,10 @@ class Bundle:
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with io.sealed_folder(path) as folder:
+        with sealed_folder(path) as folder:
             graph = self._save_trunk(folder)
             arrays, head = self.head.state()
-            io.write_safetensors(folder / HEAD, arrays, {})
+            write_safetensors(folder / HEAD, arrays, {})
             facts = {
                 "format": FORMAT,
                 "source": self._card(folder),
@@ -162,8 +162,8 @@ class Bundle:
                 "threads": n_threads(),
                 "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             }
-            io.write_json(folder / FACTS, facts)
-            io.write_text(folder / CARD, model_card(self, facts))
+            write_json(folder / FACTS, facts)
+            write_text(folder / CARD, model_card(self, facts))
         return path
 
     def _save_trunk(self, folder: Path) -> Graph | None:
@@ -209,8 +209,8 @@ def load(path: str | Path) -> Bundle:
         Where there is no bundle.
     """
     folder = _folder_of(Path(path))
-    io.verify_folder(folder)
-    facts = io.read_json(folder / FACTS)
+    verify_folder(folder)
+    facts = read_json(folder / FACTS)
     if facts.get("format") != FORMAT:
         raise IntegrityError(
             f"{folder} has format {facts.get('format')!r}, this Headstart reads {FORMAT}.\n"
@@ -243,7 +243,7 @@ def _task(values: dict[str, Any]) -> Task:
 
 
 def _head(folder: Path, facts: dict[str, Any]) -> Head:
-    arrays, _ = io.read_safetensors(folder / HEAD)
+    arrays, _ = read_safetensors(folder / HEAD)
     return head_from(arrays, facts["head"])
 
 

@@ -69,7 +69,7 @@ def fit(
     rate: Annotated[float | None, typer.Option(help="The peak learning rate of step 5.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="Of step 5: adamw or sgd.")] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The run's folder [runs/NAME of the data].")
+        Path | None, typer.Option("--out", "-o", help="The run's folder; by default `runs/` and the name of DATA.")
     ] = None,
     seed: Seed = 0,
     max_skipped: MaxSkipped = 0.01,
@@ -209,17 +209,15 @@ def _stop(*_: object) -> None:
 
 def _failed(error: Exception) -> int:
     """Say what went wrong; the traceback only where it was asked for."""
-    from click.exceptions import Abort, ClickException
-
-    if isinstance(error, Abort):
-        return _say("Stopped.", 130)
     if os.environ.get("HEADSTART_DEBUG"):
         raise error
-    if isinstance(error, ClickException):
-        error.show()
-        return error.exit_code
     if isinstance(error, HeadstartError):
         return _say(f"error: {error}", error.exit_code)
+    if isinstance(error, typer.Abort):
+        return _say("Stopped.", 130)
+    if hasattr(error, "show") and hasattr(error, "exit_code"):  # usage, in the words of typer
+        error.show()
+        return int(error.exit_code)
     if isinstance(error, MemoryError):
         return _say("error: out of memory.\nGive a smaller source, or fewer rows at a time.", 5)
     return _say(

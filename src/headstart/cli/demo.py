@@ -12,10 +12,14 @@ How the data were made: `scripts/make_demo_data.py`; by whom they were drawn:
 """
 
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-from headstart import io
+from headstart.data.readers import read
 from headstart.errors import IntegrityError, UsageError
+from headstart.io import sealed_folder, sha256_file, verify_folder
+from headstart.machine import home
+from headstart.transfer.transfer import Transfer
 
 DATA = Path(__file__).parent / "demo_data"
 LANGUAGES = ("en", "fr")
@@ -29,9 +33,9 @@ def pictures(folder: Path) -> Path:
     the pictures there, checks every byte, and unpacks again only if something was changed.
     """
     archive = DATA / "pictures.zip"
-    sealed = folder / f"emoji-{io.sha256_file(archive)[:8]}"
+    sealed = folder / f"emoji-{sha256_file(archive)[:8]}"
     if not _is_whole(sealed):
-        with io.sealed_folder(sealed) as inside:
+        with sealed_folder(sealed) as inside:
             unpack(archive, inside / "pictures")
     return sealed / "pictures"
 
@@ -69,7 +73,29 @@ def _inner(archive: Path, member: zipfile.ZipInfo) -> PurePosixPath:
 
 def _is_whole(sealed: Path) -> bool:
     try:
-        io.verify_folder(sealed)
+        verify_folder(sealed)
     except (IntegrityError, FileNotFoundError):
         return False
     return True
+
+
+def run(out: Path, tell: Callable[[str], None]) -> Iterator[tuple[Transfer, Path]]:
+    """Do the main job twice, on the pictures and on the English names; yield each as it is done.
+
+    Parameters
+    ----------
+    out
+        The folder the two runs go to: `demo-pictures` and `demo-names`.
+    tell
+        Prints a line for people.
+    """
+    for name, title, path in (
+        ("demo-pictures", "Emoji in three drawing styles: which of 12 classes?", pictures(home())),
+        ("demo-names", "English names of emoji: which of 12 classes?", names("en")),
+    ):
+        tell(f"\n{title}")
+        data, folder = read(path), out / name
+        tell(f"{data.describe()}; kept in {folder}\n")
+        model = Transfer(run=folder).fit(data)
+        model.save(folder / "model")
+        yield model, folder

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from headstart import machine
+from headstart.machine import device, free_space_bytes, has_bfloat16, home, n_threads
 from headstart.errors import HeadstartError
 
 #: What Headstart cannot do without, by the name it is imported under.
@@ -56,9 +56,9 @@ def _python() -> Iterator[Complaint]:
     version = ".".join(map(str, sys.version_info[:3]))
     is_old = sys.version_info < (3, 11)
     yield Complaint(f"Python {version}", "Headstart needs Python 3.11." if is_old else "", is_old)
-    threads = machine.n_threads()
-    half = "has" if machine.has_bfloat16() else "has no"
-    yield Complaint(f"{threads} threads; the processor {half} bfloat16; runs on {machine.device()}")
+    threads = n_threads()
+    half = "has" if has_bfloat16() else "has no"
+    yield Complaint(f"{threads} threads; the processor {half} bfloat16; runs on {device()}")
 
 
 def _modules() -> Iterator[Complaint]:
@@ -86,8 +86,9 @@ def _torchvision() -> Iterator[Complaint]:
     versions = f"torchvision {_version('torchvision')}, torch {_version('torch')}"
     if state == "repaired":
         fix = (
-            "Headstart repairs this for itself while it runs. In your own code, import headstart "
-            "before timm, or install a torchvision built for this torch."
+            "Headstart repairs this for itself while it runs. In your own code, call "
+            "headstart.extras.ensure_torchvision() before you import timm or transformers, or "
+            "install a torchvision built for this torch."
         )
         yield Complaint(f"{versions}: its compiled part does not load", fix)
     elif state == "absent":
@@ -105,11 +106,11 @@ def _version(package: str) -> str:
 
 
 def _space() -> Iterator[Complaint]:
-    home = machine.home()
-    free = machine.free_space_bytes(home)
+    place = home()
+    free = free_space_bytes(place)
     is_little = free < SPACE_BYTES
-    fix = f"Free some space, or set HEADSTART_HOME to another disk than {home}." * is_little
-    yield Complaint(f"{free / 1e9:.1f} GB free for features in {home}", fix, is_little)
+    fix = f"Free some space, or set HEADSTART_HOME to another disk than {place}." * is_little
+    yield Complaint(f"{free / 1e9:.1f} GB free for features in {place}", fix, is_little)
 
 
 def _store() -> Iterator[Complaint]:

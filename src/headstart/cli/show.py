@@ -109,7 +109,7 @@ class Bars:
         if name == "train":
             self.bars.update(token, last=printable(text))
         else:
-            self.bars.console.print(printable(text), markup=False, highlight=False)
+            self.bars.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def finish(self, token: Any) -> None:
         """Take a bar away."""
@@ -147,7 +147,7 @@ def fitted(model: Any, folder: Any) -> dict[str, Any]:
 
 def fit(found: dict[str, Any], plan: Any) -> None:
     """Print what a fit found."""
-    out(str(plan))
+    out("\n".join(plan.outcome_lines()))
     for note in plan.notes:
         out(f"note       {note}")
     for line in scores_lines(found["scores"]):
@@ -161,10 +161,8 @@ def fit(found: dict[str, Any], plan: Any) -> None:
 def predictions(found: list[dict[str, Any]]) -> None:
     """Print a line a row."""
     for row in found:
-        said = row.get("error") or ", ".join(
-            f"{label} {value:.3f}" if label else f"{value:.4g}" for label, value in row["top"]
-        )
-        out(f"{row['name']}\t{row.get('prediction', '')}\t{said}")
+        best = ", ".join(f"{one['label']} {one['score']:.3f}" for one in row.get("top", ()))
+        out("\t".join([row["name"], str(row.get("prediction", "")), row.get("error", best)]))
 
 
 def write_csv(path: Any, found: list[dict[str, Any]]) -> None:
@@ -176,7 +174,7 @@ def write_csv(path: Any, found: list[dict[str, Any]]) -> None:
 
     page = text.StringIO(newline="")
     writer = csv.writer(page)
-    labels = list(found[0]["outputs"]) if found and "outputs" in found[0] else []
+    labels = list(next((row["outputs"] for row in found if "outputs" in row), {}))
     writer.writerow(["name", "prediction", *map(harmless, labels), "error"])
     for row in found:
         values = [row.get("outputs", {}).get(label, "") for label in labels]

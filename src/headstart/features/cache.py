@@ -10,7 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart import io, progress
+from headstart.io import read_safetensors, sha256_file, write_npy, write_safetensors
+from headstart.progress import track
 from headstart.sources.preprocess import preprocess_hash
 from headstart.sources.source import Source
 from headstart.store import Shard, Store
@@ -177,10 +178,10 @@ class FeatureCache:
             self.folder / key / (f"{name}.npy" if block.offsets is None else f"{name}.safetensors")
         )
         if block.offsets is None:
-            io.write_npy(path, block.values)
+            write_npy(path, block.values)
         else:
-            io.write_safetensors(path, {"values": block.values, "offsets": block.offsets})
-        sha256 = io.sha256_file(path)
+            write_safetensors(path, {"values": block.values, "offsets": block.offsets})
+        sha256 = sha256_file(path)
         _checked.add(_mark(path, sha256))
         file = str(path.relative_to(self.folder))
         return self.store.add_shard(key, file, sha256, str(block.values.dtype), hashes)
@@ -190,7 +191,7 @@ class FeatureCache:
         path = self.folder / self._entry(shard).file
         if path.suffix == ".npy":
             return Block(np.load(path, mmap_mode="r", allow_pickle=False))
-        arrays, _ = io.read_safetensors(path)
+        arrays, _ = read_safetensors(path)
         return Block(arrays["values"], arrays["offsets"])
 
     def _entry(self, shard: int) -> Shard:
@@ -202,12 +203,12 @@ class FeatureCache:
         path = self.folder / entry.file
         if path.exists():
             mark = _mark(path, entry.sha256)
-            if mark in _checked or io.sha256_file(path) == entry.sha256:
+            if mark in _checked or sha256_file(path) == entry.sha256:
                 _checked.add(mark)
                 return True
             path.replace(path.with_suffix(path.suffix + ".bad"))
         self.store.drop_shard(entry.id)
-        with progress.track("checking features") as tracked:
+        with track("checking features") as tracked:
             tracked.note(f"Cached features were damaged or lost ({path}); computing them again.")
         return False
 

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart import io, machine, progress
 from headstart.errors import UsageError
 from headstart.features.graphs import cut, pool, read_pixels, session
 from headstart.features.inputs import inputs_for
+from headstart.io import sha256_bytes, sha256_file, write_bytes
+from headstart.machine import home
+from headstart.progress import track
 from headstart.sources.preprocess import PicturePreprocess, Preprocess, preprocess_hash
 from headstart.sources.source import Source
 from headstart.store import Store
@@ -142,17 +144,17 @@ def _known(key: str, store: Store) -> Graph | None:
     row = store.get_graph(key)
     if row is None:
         return None
-    graph = Graph.of(row.meta, machine.home() / "graphs" / row.file)
+    graph = Graph.of(row.meta, home() / "graphs" / row.file)
     if not graph.is_faithful or (graph.path.exists() and _is_intact(graph.path, row.sha256)):
         return graph
     store.drop_graph(key)
-    with progress.track("compiling") as tracked:
+    with track("compiling") as tracked:
         tracked.note(f"The compiled trunk {graph.path} was damaged or lost; compiling it again.")
     return None
 
 
 def _is_intact(path: Path, sha256: str) -> bool:
-    return io.sha256_file(path) == sha256
+    return sha256_file(path) == sha256
 
 
 def _compile(
@@ -162,17 +164,17 @@ def _compile(
     store: Store,
     sample: Callable[[], Arrays | None] | None,
 ) -> Graph:
-    with progress.track("compiling"):
+    with track("compiling"):
         if source.architecture.get("library") == "onnx":
             model, facts = _adopt(source, boundaries, pooled)
         else:
             model, facts = _export(source, boundaries, pooled, sample)
         key = graph_key(source, boundaries, pooled)
-        folder = machine.home() / "graphs"
+        folder = home() / "graphs"
         folder.mkdir(parents=True, exist_ok=True)
         graph = Graph(key, folder / f"{key}.onnx", **facts)
-        io.write_bytes(graph.path, model)
-        store.put_graph(key, graph.path.name, io.sha256_bytes(model), graph.facts())
+        write_bytes(graph.path, model)
+        store.put_graph(key, graph.path.name, sha256_bytes(model), graph.facts())
     return graph
 
 

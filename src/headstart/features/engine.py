@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart import machine, progress
 from headstart.features.compile import Graph, compiled, graph_key, outputs_at
 from headstart.features.graphs import session
 from headstart.features.inputs import inputs_for
+from headstart.machine import device as best_device
+from headstart.progress import track
 from headstart.sources.source import Source
 from headstart.store import open_store
 from headstart.task import Modality
@@ -86,13 +87,13 @@ def engine_for(
     at = (boundaries,) if isinstance(boundaries, int) else boundaries
     if source.modality is Modality.VECTOR:
         return IdentityEngine()
-    if source.is_trainable and machine.device() != "cpu":
-        return TorchEngine(source, at, pooled, device=machine.device())
+    if source.is_trainable and best_device() != "cpu":
+        return TorchEngine(source, at, pooled, device=best_device())
     with contextlib.closing(open_store()) as store:
         graph = compiled(source, at, pooled=pooled, store=store, sample=data_sample)
     if graph.is_faithful:
         return engine_of(graph, source)
-    with progress.track("compiling") as tracked:
+    with track("compiling") as tracked:
         tracked.note(f"{source.uri}: {graph.reason}; PyTorch runs it instead, which is slower.")
     return TorchEngine(source, at, pooled, device="cpu")
 

@@ -15,7 +15,6 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart import machine, progress
 from headstart.data.dataset import Dataset, Skipped
 from headstart.errors import UsageError
 from headstart.features.cache import Block, Cache, FeatureCache, MemoryCache, feature_key
@@ -24,6 +23,8 @@ from headstart.features.engine import Engine, engine_for
 from headstart.features.features import Features
 from headstart.features.inputs import inputs_for
 from headstart.features.reading import Reading
+from headstart.machine import home
+from headstart.progress import Progress, track
 from headstart.sources.source import Source
 from headstart.store import open_store
 from headstart.task import Modality
@@ -154,7 +155,7 @@ def _extract(
     view = view if source.modality is Modality.IMAGE else 0
     with Reading(source, data, view) as reading, contextlib.closing(open_store()) as store:
         engine = engine_for(source, boundaries, pooled, data_sample=reading.sample)
-        kept: Cache = FeatureCache(store, machine.home() / "features") if cache else MemoryCache()
+        kept: Cache = FeatureCache(store, home() / "features") if cache else MemoryCache()
         return _Pass(source, reading, engine, pooled, kept).handles()
 
 
@@ -193,7 +194,7 @@ class _Pass:
         self.found = [self.cache.find(key, known) for key in self.keys]
         missing = self._missing()
         n_computed = 0
-        with progress.track("extracting features", len(missing)) as tracked:
+        with track("extracting features", len(missing)) as tracked:
             for futures in self._shards(missing):
                 n_computed += self._keep([_told(future, tracked) for future in futures])
         return [self._handle(b, n_computed) for b in range(len(self.keys))]
@@ -289,11 +290,12 @@ class _Pass:
         reasons = {self.hashes[i]: row.reason for i, row in noted.items()}
         left = (i for i in range(len(self.hashes)) if i not in kept)
         return tuple(
-            noted.get(i) or Skipped(self.reading.name(i), reasons[self.hashes[i]]) for i in left
+            noted.get(i) or Skipped(self.reading.data.name(i), reasons[self.hashes[i]])
+            for i in left
         )
 
 
-def _told(future: Future[_Batch], tracked: progress.Progress) -> _Batch:
+def _told(future: Future[_Batch], tracked: Progress) -> _Batch:
     batch = future.result()
     tracked.advance(batch.n_asked)
     return batch

@@ -1,19 +1,18 @@
 """Reading: raw rows hashed and decoded on all cores, ahead of the trunk."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
-from headstart import machine
 from headstart.data.dataset import Dataset, Row, Skipped
 from headstart.data.pictures import row_hash
 from headstart.errors import UnreadableRow
 from headstart.features.compile import N_CHECKED
 from headstart.features.inputs import inputs_for
+from headstart.machine import n_threads
 from headstart.sources.source import Source
 
 #: Rows decoded while the trunk is being compiled, which keeps one core busy only.
@@ -21,7 +20,11 @@ N_AHEAD = 512
 #: Rows that may be tried to find some for the check of a new graph.
 N_TRIED = 32
 
+#: Rows that one thread hashes or tokenizes before it asks for more.
+N_A_TASK = 32
+
 Arrays = dict[str, NDArray[Any]]
+T = TypeVar("T")
 
 
 class Reading:
@@ -43,7 +46,7 @@ class Reading:
         self.data = data
         self.view = view
         self.inputs = inputs_for(source.preprocess)
-        self.pool = ThreadPoolExecutor(machine.n_threads(), thread_name_prefix="headstart")
+        self.pool = ThreadPoolExecutor(n_threads(), thread_name_prefix="headstart")
         self.skipped: dict[int, Skipped] = {}
         self.ahead: dict[int, Future[NDArray[Any] | None]] = {}
 
@@ -61,7 +64,13 @@ class Reading:
 
     def hashes(self) -> list[bytes | None]:
         """Return the content hash of every row; None for those that cannot be read."""
-        return list(self.pool.map(self._hash, range(len(self.data)), chunksize=16))
+        return self._each(self._hash, range(len(self.data)))
+
+    def _each(self, ask: Callable[[int], T], rows: Sequence[int]) -> list[T]:
+        # Many rows a task: a million tasks of one row each would be slow and take gigabytes.
+        parts = [rows[start : start + N_A_TASK] for start in range(0, len(rows), N_A_TASK)]
+        answers = self.pool.map(lambda part: [ask(i) for i in part], parts)
+        return [answer for part in answers for answer in part]
 
     def _hash(self, i: int) -> bytes | None:
         try:
@@ -88,14 +97,7 @@ class Reading:
 
     def skip(self, i: int, reason: str) -> None:
         """Note that a row is left out."""
-        self.skipped[i] = Skipped(self.name(i), reason)
-
-    def name(self, i: int) -> str:
-        """Return how a row is shown to a person."""
-        if self.data.names is not None:
-            return str(self.data.names[i])
-        row = self._row(i)
-        return f"row {i}" if isinstance(row, bytes | np.ndarray) else str(row)[:200]
+        self.skipped[i] = Skipped(self.data.name(i), reason)
 
     def sample(self) -> Arrays | None:
         """Return the first readable rows as a batch, and begin to decode those after them."""
@@ -109,5 +111,5 @@ class Reading:
 
     def read_all(self, rows: Sequence[int]) -> dict[int, NDArray[Any]]:
         """Return those of the rows that can be read."""
-        values = self.pool.map(self.read, rows, chunksize=16)
+        values = self._each(self.read, rows)
         return {i: row for i, row in zip(rows, values, strict=True) if row is not None}

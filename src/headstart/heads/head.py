@@ -12,6 +12,9 @@ from headstart.task import Kind
 #: One affine layer: weight of shape (out, in), bias of shape (out,).
 Layer: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
 
+#: Rows a head looks at together.
+BLOCK = 4096
+
 
 class Head(Protocol):
     """What turns features of shape (n, d) into outputs of shape (n, k).
@@ -106,14 +109,24 @@ def head_from(arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> H
 def run_layers(layers: tuple[Layer, ...], features: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return what the last layer says of features of shape (n, d).
 
+    It is summed in double precision, a block of rows at a time, so that a row is told the same
+    whatever rows stand beside it.
+
     >>> twice = (np.array([[2.0]]), np.array([-1.0]))
     >>> run_layers((twice, twice), np.array([[0.0], [3.0]]))
-    array([[-1.], [ 9.]])
+    array([[-1.],
+           [ 9.]], dtype=float32)
     """
-    values = features
+    blocks = [features[at : at + BLOCK] for at in range(0, max(1, len(features)), BLOCK)]
+    return np.concatenate([_run(layers, block) for block in blocks])
+
+
+def _run(layers: tuple[Layer, ...], block: NDArray[np.float32]) -> NDArray[np.float32]:
+    values = block.astype(np.float64)
     for i, (weight, bias) in enumerate(layers):
-        values = (values if i == 0 else np.maximum(values, 0)) @ weight.T + bias
-    return values
+        below = values if i == 0 else np.maximum(values, 0)
+        values = below @ weight.T.astype(np.float64) + bias
+    return values.astype(np.float32)
 
 
 def outputs_of(

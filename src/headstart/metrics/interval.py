@@ -94,11 +94,12 @@ def mcnemar_mid_p(only_a: int, only_b: int) -> float:
     n, least = only_a + only_b, min(only_a, only_b)
     if n == 0:
         return 1.0
-    observed = math.comb(n, least) / 2**n
+    below, observed = 0, 1  # ways to choose fewer than `least` of n, and exactly so many
+    for i in range(least):
+        below, observed = below + observed, observed * (n - i) // (i + 1)
     if only_a == only_b:
-        return 1 - observed / 2
-    below = sum(math.comb(n, i) for i in range(least)) / 2**n
-    return 2 * below + observed
+        return 1 - observed / 2 ** (n + 1)
+    return (2 * below + observed) / 2**n
 
 
 def paired_interval(a_correct: ArrayLike, b_correct: ArrayLike) -> Interval:

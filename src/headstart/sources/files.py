@@ -44,7 +44,7 @@ def _rooted(location: dict[str, str], folder: Path) -> dict[str, str]:
     return location | {"path": str(folder / location["path"])}
 
 
-def keep_weights(source: Source, backbone: Any) -> Source:  # noqa: ANN401 - torch is not imported
+def keep_weights(source: Source, backbone: Any) -> Source:
     """Return the source of a backbone whose weights moved, after writing them to Headstart's home.
 
     Parameters

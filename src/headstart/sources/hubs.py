@@ -190,7 +190,9 @@ def _transformers(folder: Path, config: dict[str, Any], uri: str) -> dict[str, A
         preprocess, pooling = _picture_preprocess(folder), "cls"
     else:
         preprocess, pooling = _text_preprocess(folder, config, uri), _pooling(folder)
-    plain = {key: value for key, value in config.items() if key not in ("auto_map", "architectures")}
+    plain = {
+        key: value for key, value in config.items() if key not in ("auto_map", "architectures")
+    }
     return {
         "modality": Modality.IMAGE if is_picture else Modality.TEXT,
         "preprocess": preprocess,

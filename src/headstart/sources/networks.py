@@ -78,7 +78,7 @@ def _transformers(source: Source) -> nn.Module:
     return _headless(network)
 
 
-def _config(source: Source) -> Any:  # noqa: ANN401 - one class a model type
+def _config(source: Source) -> Any:
     values = dict(source.architecture["config"])
     return import_transformers().AutoConfig.for_model(values.pop("model_type"), **values)
 
@@ -91,7 +91,9 @@ def _headless(network: nn.Module) -> nn.Module:
     return network
 
 
-def by_order(own: Mapping[str, Tensor], state: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
+def by_order(
+    own: Mapping[str, Tensor], state: Mapping[str, Tensor], file: Path
+) -> dict[str, Tensor]:
     """Return `state` under the names of `own`, matched by order; what is left at the end is a head.
 
     Examples

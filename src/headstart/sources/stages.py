@@ -6,7 +6,9 @@ features, of shape (n, d).
 """
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -40,13 +42,27 @@ def cut(network: nn.Module, library: str, pooling: str, example: State) -> Stage
 
     Every cut is proved on `example`: the parts in turn must give what the whole gives.
     """
+    if isinstance(getattr(network, "pooler", None), nn.Module):
+        pooling = "mean"  # a pooler without weights is an average
     whole, wanted = _shaped(_whole(network, library, pooling), example)
-    try:
-        found = _traced(network) if library == "timm" else _encoder(network, pooling)
-        fine, features = _shaped(found, example)
-    except Exception:  # a foreign network may break a trace in any way
-        return whole
-    return fine if torch.allclose(features, wanted, rtol=1e-4, atol=1e-5) else whole
+    best = whole
+    for attempt in _attempts(network, library, pooling):
+        try:
+            found, features = _shaped(attempt(), example)
+        except Exception:  # a foreign network may break a trace in any way
+            continue
+        is_same = torch.allclose(features, wanted, rtol=1e-4, atol=1e-5)
+        if is_same and len(found.parts) > len(best.parts):
+            best = found
+    return best
+
+
+def _attempts(network: nn.Module, library: str, pooling: str) -> list[Callable[[], Stages]]:
+    if library != "timm":
+        return [lambda: _encoder(network, pooling)]
+    loose, strict = block_candidates(network, _is_list), block_candidates(network, _is_torch_list)
+    choices = {tuple(pick(names)) for names in (loose, strict) for pick in (innermost, outermost)}
+    return [partial(_traced, network, names) for names in sorted(choices) if names]
 
 
 def _shaped(stages: Stages, state: State) -> tuple[Stages, Tensor]:
@@ -67,7 +83,9 @@ def _whole(network: nn.Module, library: str, pooling: str) -> Stages:
     if library == "timm":
         parts = (_TimmBody(network), _TimmHead(network))
     else:
+        norm = _inner(network, "layernorm") or nn.Identity()
         parts = (_Body(network), _Pool(nn.Identity(), pooling))
+        object.__setattr__(parts[1], "norm_of_means", norm)  # it belongs to the body
     return Stages(("all", "final"), parts, range(0))
 
 
@@ -114,10 +132,11 @@ def _encoder(network: nn.Module, pooling: str) -> Stages:
         raise ValueError("not an encoder of embeddings and layers")
     norm = _inner(network, "layernorm") or nn.Identity()
     bias = getattr(_inner(network, "encoder"), "compute_position_bias", None)
+    table = _inner(network, "encoder.relative_attention_bias") or nn.Identity()
     project = _inner(network, "embeddings_project") or nn.Identity()
     middle = [_Layer(layer, bias) for layer in layers.children()]
     names = ("embeddings", *(f"layer.{i}" for i in range(len(middle))), "final")
-    parts = (_Embeddings(first, project), *middle, _Pool(norm, pooling))
+    parts = (_Embeddings(first, project, table), *middle, _Pool(norm, pooling))
     return Stages(names, parts, range(1, len(names) - 1))
 
 
@@ -129,10 +148,11 @@ def _inner(network: nn.Module, path: str) -> nn.Module | None:
 
 
 class _Embeddings(nn.Module):
-    def __init__(self, embeddings: nn.Module, project: nn.Module) -> None:
+    def __init__(self, embeddings: nn.Module, project: nn.Module, table: nn.Module) -> None:
         super().__init__()
         self.embeddings = embeddings
         self.project = project
+        self.table = table  # of relative positions: every layer reads it, this part owns it
 
     def forward(self, inputs: Tensor, mask: Tensor | None = None) -> State:
         hidden = self.project(self.embeddings(inputs))
@@ -140,10 +160,10 @@ class _Embeddings(nn.Module):
 
 
 class _Layer(nn.Module):
-    def __init__(self, layer: nn.Module, bias: Any) -> None:  # noqa: ANN401 - a bound method
+    def __init__(self, layer: nn.Module, bias: Any) -> None:
         super().__init__()
         self.layer = layer
-        object.__setattr__(self, "bias", bias)  # shared by all layers, registered by none
+        object.__setattr__(self, "bias", bias)  # its table belongs to the embeddings
 
     def forward(self, hidden: Tensor, mask: Tensor | None = None) -> State:
         if mask is None:
@@ -154,7 +174,7 @@ class _Layer(nn.Module):
         return (_first(self.layer(hidden, added, *extra)), mask)
 
 
-def _first(output: Any) -> Tensor:  # noqa: ANN401 - a tensor, or a tuple that begins with it
+def _first(output: Any) -> Tensor:
     first: Tensor = output[0] if isinstance(output, tuple) else output
     return first
 
@@ -166,10 +186,11 @@ class _Pool(nn.Module):
         super().__init__()
         self.norm = norm
         self.pooling = pooling
+        object.__setattr__(self, "norm_of_means", norm)
 
     def forward(self, hidden: Tensor, mask: Tensor | None = None) -> State:
         if hidden.ndim == 4:  # convolutional networks pool, then normalize
-            return (self.norm(hidden.mean((-2, -1))),)
+            return (self.norm_of_means(hidden.mean((-2, -1))),)
         hidden = self.norm(hidden)
         return (hidden[:, 0] if self.pooling == "cls" else mean_tokens(hidden, mask),)
 
@@ -198,27 +219,70 @@ class _Tracer(fx.Tracer):
         return module_qualified_name not in self.opened
 
 
-def block_names(network: nn.Module) -> list[str]:
-    """Return the repeated blocks: composite elements of a list that hold no such element."""
-    candidates = [
-        f"{name}.{child}" if name else child
+class _Alone(nn.Module):
+    """A network that takes one argument: options it may have are left at their defaults."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        features: Tensor = self.network(pixels)
+        return features
+
+
+def block_candidates(network: nn.Module, is_list: Callable[[nn.Module], bool]) -> list[str]:
+    """Return the elements of lists that have layers of their own, by their dotted names."""
+    return [
+        f"{name}.{child}"
         for name, module in network.named_modules()
-        if isinstance(module, nn.Sequential | nn.ModuleList)
+        if name and is_list(module)
         for child, element in module.named_children()
-        if not isinstance(element, nn.Sequential | nn.ModuleList) and any(element.children())
+        if not is_list(element) and any(_has_weights(part) for part in element.children())
     ]
-    return [name for name in candidates if not any(c.startswith(f"{name}.") for c in candidates)]
 
 
-def _traced(network: nn.Module) -> Stages:
-    blocks = set(block_names(network))
+def _is_torch_list(module: nn.Module) -> bool:
+    return isinstance(module, nn.Sequential | nn.ModuleList)
+
+
+def _is_list(module: nn.Module) -> bool:
+    """Whether this is one of torch's lists, or its children are all of one class."""
+    if _is_torch_list(module):
+        return True
+    children = list(module.children())
+    return len({type(child) for child in children}) == 1 and any(children[0].children())
+
+
+def _has_weights(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters())
+
+
+def innermost(names: list[str]) -> list[str]:
+    """Return the names that no other name continues.
+
+    >>> innermost(["a.0", "a.0.b.0", "a.1"]), outermost(["a.0", "a.0.b.0", "a.1"])
+    (['a.0.b.0', 'a.1'], ['a.0', 'a.1'])
+    """
+    return [name for name in names if not any(c.startswith(f"{name}.") for c in names)]
+
+
+def outermost(names: list[str]) -> list[str]:
+    """Return the names that continue no other name."""
+    return [name for name in names if not any(name.startswith(f"{c}.") for c in names)]
+
+
+def _traced(network: nn.Module, names: Sequence[str]) -> Stages:
+    alone = _Alone(network)
+    blocks = {f"network.{name}" for name in names}
     opened = {name.rsplit(".", i)[0] for name in blocks for i in range(1, name.count(".") + 1)}
-    graph = _Tracer(opened).trace(network)
+    graph = _Tracer(opened).trace(alone)
     cuts = [node for node in graph.nodes if str(node.target) in blocks and _is_alone(node, graph)]
     if not cuts:
         raise ValueError("no place where one activation says all")
-    names = ("stem", *(str(node.target) for node in cuts), "final")
-    return Stages(names, _parts(network, graph, cuts), range(1, len(names) - 1))
+    middle = (str(node.target).removeprefix("network.") for node in cuts)
+    parts = _parts(alone, graph, cuts)
+    return Stages(("stem", *middle, "final"), parts, range(1, len(parts) - 1))
 
 
 def _is_alone(last: fx.Node, graph: fx.Graph) -> bool:

@@ -85,6 +85,8 @@ def labelled(data: Dataset) -> Task:
             "The rows have no labels, so there is nothing to learn.\n"
             "Expected a folder a class, or a label column (`--label`)."
         )
+    if len(data) < 2:
+        raise DataError(f"Got {len(data)} sample.\nExpected at least two labelled rows.")
     if data.task.kind is Kind.MULTICLASS and len(np.unique(data.targets)) < 2:
         only = data.task.labels[int(data.targets[0])]
         raise DataError(
@@ -106,7 +108,6 @@ def _solve(features: Features, data: Dataset, task: Task, seed: int) -> Trained:
         targets_of(data),
         task,
         weight=data.weight,
-        folds=_folds(data, task, seed),
         seed=seed,
     )
     facts = {
@@ -118,10 +119,6 @@ def _solve(features: Features, data: Dataset, task: Task, seed: int) -> Trained:
     return Trained(fitted.head, fitted.oof_outputs, tuple(fitted.warnings), facts)
 
 
-def _folds(data: Dataset, task: Task, seed: int, k: int = 5) -> Any:
-    return folds(targets_of(data), task, k, seed)
-
-
 def _descend(
     features: Features, data: Dataset, task: Task, phase: Phase, seed: int, run: Run | None
 ) -> Trained:
@@ -131,7 +128,7 @@ def _descend(
     from headstart.steps.batches import CachedRows, Examples
     from headstart.steps.loop import descend
 
-    rows, held_out = _folds(data, task, seed)[0]
+    rows, held_out = folds(targets_of(data), task, 5, seed)[0]
     head = fresh_mlp(features.take(rows), task, seed=seed)
     tail = Tail(None, features.boundary, head.module())
 

@@ -97,7 +97,8 @@ class Plan:
                 f"task       {self.task}; rows: {rows}",
                 f"scratch    {self.source.uri}: random weights, everything trains, at most "
                 f"{self.phase.epochs if self.phase else 0} epochs{self._seconds('scratch')}",
-            ] + ([f"kept       {self.outcome}"] if self.outcome else [])
+                *self.outcome_lines(),
+            ]
         lines = [
             f"task       {self.task}; rows: {rows}",
             f"1 take     {self.source.uri} ({self.source.trained_on}; {self.source.license})",
@@ -108,9 +109,17 @@ class Plan:
         ]
         if self.expected_s:
             lines.append(f"expected   about {_duration(sum(self.expected_s.values()))}")
-        if self.taken_s:
-            lines.append(f"taken      {_duration(sum(self.taken_s.values()))}")
-        return lines + ([f"kept       {self.outcome}"] if self.outcome else [])
+        return lines + self.outcome_lines()
+
+    def outcome_lines(self) -> list[str]:
+        """Return what came of it; nothing before it was done."""
+        if not self.taken_s:
+            return []
+        steps = ", ".join(f"{step} {_duration(s)}" for step, s in self.taken_s.items() if s >= 0.05)
+        return [
+            f"taken      {_duration(sum(self.taken_s.values()))}: {steps}",
+            f"kept       {self.outcome}",
+        ]
 
     def _frozen(self) -> str:
         n = self.source.n_parameters
@@ -249,7 +258,7 @@ def _counted(plan: Plan, data: Dataset, holds_out: bool) -> Plan:
     n_test, n_held_out = _count(data, TEST), _count(data, VALIDATION)
     n_rows = {
         "to train on": len(data) - n_test - n_held_out,
-        "to choose by": n_held_out,
+        "to validate on": n_held_out,
         "to test on": n_test,
     }
     return dataclasses.replace(plan, n_rows=n_rows, holds_out=holds_out)

@@ -36,7 +36,7 @@ def _layers(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _layers(layer)
 
 
-def _arrays(group: Any) -> dict[str, dict[str, NDArray[np.generic]]]:  # noqa: ANN401 - an h5py group
+def _arrays(group: Any) -> dict[str, dict[str, NDArray[np.generic]]]:
     """Return layer → array name → array; the two last parts of a path name both."""
     import h5py
 

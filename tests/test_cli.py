@@ -1,0 +1,214 @@
+"""The verbs, as a person runs them: one process each, real files, real exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.toys import toy_picture_source, toy_text_source
+
+TORCH_BLOCKED = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "timm", "transformers"):
+            raise ImportError(f"{name} is blocked")
+sys.meta_path.insert(0, Blocked())
+"""
+
+
+def headstart(*words: object, before: str = "", **more: object) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    code = f"{before}\nfrom headstart.cli.app import main\nmain()"
+    command = [sys.executable, "-c", code, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **more)
+
+
+@pytest.fixture(scope="session")
+def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty small pictures in two classes that differ in color; train and test."""
+    root, rng = tmp_path_factory.mktemp("pets"), np.random.default_rng(0)
+    for part, n in (("train", 14), ("test", 6)):
+        for label, color in (("red", (200, 60, 60)), ("blue", (60, 60, 200))):
+            folder = root / part / label
+            folder.mkdir(parents=True)
+            for i in range(n):
+                noise = rng.integers(-50, 50, size=(40, 40, 3))
+                pixels = np.clip(np.array(color) + noise, 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return toy_picture_source(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture(scope="session")
+def run(pets: Path, source: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("runs") / "pets"
+    done = headstart("fit", pets, "--source", source, "--finetune", "no", "-o", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_fit_prints_the_plan_the_scores_and_where_the_model_is(pets, source, tmp_path):
+    done = headstart("fit", pets, "--source", source, "--finetune", "no", "-o", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    for step in ("1 take", "2 freeze", "3 attach", "4 train", "5 finetune"):
+        assert step in done.stderr
+    assert "score      test" in done.stdout
+    assert str(tmp_path / "run" / "model") in done.stdout
+
+
+def test_fit_says_the_same_as_json_and_a_second_one_computes_nothing(pets, source, tmp_path):
+    words = ("fit", pets, "--source", source, "--finetune", "no", "--json", "-o", tmp_path / "run")
+    found = json.loads(headstart(*words).stdout)
+    assert found["scores"]["test"]["accuracy"] >= 0.9
+    assert json.loads(headstart(*words).stdout)["n_computed"] == 0
+
+
+def test_ten_new_rows_compute_ten(pets, source, tmp_path):
+    from shutil import copytree
+
+    words = ("fit", tmp_path / "pets", "--source", source, "--finetune", "no", "--json")
+    copytree(pets, tmp_path / "pets")
+    headstart(*words, "-o", tmp_path / "run")
+    for i in range(10):
+        pixels = np.full((40, 40, 3), (200, 60, 60 + i), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "pets" / "train" / "red" / f"new{i}.png")
+    assert json.loads(headstart(*words, "-o", tmp_path / "run").stdout)["n_computed"] == 10
+
+
+def test_fit_with_a_compiled_trunk_and_predict_never_import_torch(pets, source, run, tmp_path):
+    words = ("fit", pets, "--source", source, "--finetune", "no", "-o", tmp_path / "again")
+    done = headstart(*words, before=TORCH_BLOCKED)
+    assert done.returncode == 0, done.stderr
+    said = headstart("predict", run, pets / "test" / "red", "--json", before=TORCH_BLOCKED)
+    assert [row["prediction"] for row in json.loads(said.stdout)] == ["red"] * 6
+
+
+def test_predict_names_what_it_could_not_read_and_goes_on(pets, run, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes((pets / "test" / "red" / "0.png").read_bytes()[:200])
+    table = tmp_path / "out.csv"
+    good = pets / "test" / "blue" / "0.png"
+    said = headstart("predict", run, broken, good, "--json", "--csv", table)
+    first, second = json.loads(said.stdout)
+    assert "error" in first and second["prediction"] == "blue"
+    assert abs(sum(second["outputs"].values()) - 1) < 1e-5
+    assert table.read_text().splitlines()[0] == "name,prediction,blue,red,error"
+
+
+def test_finetune_moves_the_upper_stages_and_a_bundle_is_a_source(pets, source, tmp_path):
+    run = tmp_path / "run"
+    words = ("fit", pets, "--source", source, "--finetune", "last:25%", "--epochs", "2", "--json")
+    found = json.loads(headstart(*words, "-o", run).stdout)
+    plan = found["plan"]
+    assert 0 < plan["boundary"] < len(plan["stages"])
+    assert plan["rates"]["final"] > plan["rates"][plan["stages"][plan["boundary"]]]
+    again = headstart("fit", pets, "--source", f"run:{run}", "--finetune", "no", "--json",
+                      "-o", tmp_path / "second")  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["scores"]["test"]["accuracy"] >= 0.9
+
+
+def test_from_scratch_is_another_recipe(pets, source, tmp_path):
+    words = ("fit", pets, "--source", f"scratch:{source}", "--epochs", "3", "--json")
+    found = json.loads(headstart(*words, "-o", tmp_path / "run").stdout)
+    assert found["arm"] == "scratch"
+    assert found["plan"]["phase"]["decay"] == 1.0
+
+
+def test_texts_with_a_label_column(tmp_path):
+    uri = toy_text_source(tmp_path / "encoder")
+    table = tmp_path / "reviews.csv"
+    rows = [f"{'good fine' if i % 2 else 'bad poor'} thing {i},{'up' if i % 2 else 'down'}"
+            for i in range(30)]  # fmt: skip
+    table.write_text("body,stars\n" + "\n".join(rows) + "\n")
+    words = ("fit", table, "--text", "body", "--label", "stars", "--source", uri, "--json")
+    done = headstart(*words, "--finetune", "last:1", "--epochs", "1", "-o", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    said = headstart("predict", tmp_path / "run", "good fine thing", "--json")
+    assert set(json.loads(said.stdout)[0]["outputs"]) == {"up", "down"}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("fit", "nowhere"), 3, "nowhere"),
+        (("fit", "{pets}", "--source", "pkg:eficientnet-lite0"), 2, "pkg:efficientnet-lite0"),
+        (("fit", "{pets}", "--source", "{source}", "--finetune", "last:half"), 2, "last:25%"),
+        (("fit", "{pets}", "--source", "{source}", "--epochs", "0"), 2, "epochs=0"),
+        (("predict", "{pets}", "x.png"), 2, "holds no model"),
+        (("predict", "{run}", "x.png"), 3, "x.png"),
+        (("fit", "{pets}", "--nonsense"), 2, "--nonsense"),
+        (("paint",), 2, "paint"),
+    ],
+)
+def test_errors_say_what_came_and_how_to_go_on(words, code, said, pets, source, run):
+    filled = [word.format(pets=pets, source=source, run=run) for word in words]
+    done = headstart(*filled)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_changed_model_is_refused(run, tmp_path):
+    from shutil import copytree
+
+    model = copytree(run / "model", tmp_path / "model")
+    with (model / "head.safetensors").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last[0] ^ 1]))
+    done = headstart("predict", model, "x.png")
+    assert done.returncode == 4
+    assert "head.safetensors" in done.stderr
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_fit_leaves_no_half_written_file_and_goes_on(sent, code, pets, source, tmp_path):
+    words = ("fit", pets, "--source", source, "--finetune", "all", "--epochs", "5000",
+             "--rate", "1e-7", "-o", tmp_path / "run")  # fmt: skip
+    command = [sys.executable, "-c", "from headstart.cli.app import main\nmain()", *map(str, words)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 90
+    while not list((tmp_path / "run").rglob("descent*")) and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    process.send_signal(sent)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == code, err
+    assert "Stopped" in err and "Traceback" not in err
+    assert not list((tmp_path / "run").rglob("*.tmp"))
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_a_second_run_in_the_same_folder_is_told_who_owns_it(pets, source, tmp_path):
+    from headstart.runs import Run
+
+    with Run(tmp_path / "run"):
+        done = headstart("fit", pets, "--source", source, "-o", tmp_path / "run")
+    assert done.returncode == 75
+    assert str(os.getpid()) in done.stderr
+
+
+def test_sources_lists_the_shelf():
+    found = json.loads(headstart("sources", "--json").stdout)
+    assert {"uri", "trained_on", "license", "n_parameters", "on_disk"} <= set(found[0])
+    assert "pkg:efficientnet-lite0" in {row["uri"] for row in found}
+
+
+def test_doctor_finds_unreadable_data_and_says_the_fix(tmp_path):
+    done = headstart("doctor", tmp_path / "nowhere", "--json")
+    assert done.returncode == 1
+    assert any(row["is_bad"] and "nowhere" in row["what"] for row in json.loads(done.stdout))

@@ -1,0 +1,73 @@
+"""Kept features are rounded alike everywhere, and never used unchecked."""
+
+import numpy as np
+import pytest
+
+from headstart.features.cache import Block, FeatureCache, feature_key, rounded
+from headstart.sources.preprocess import PicturePreprocess
+from headstart.sources.source import Source
+from headstart.store import open_store
+from headstart.task import Modality
+
+
+@pytest.fixture
+def cache(tmp_path, fresh_home):
+    with open_store() as store:
+        yield FeatureCache(store, tmp_path / "features")
+
+
+def test_a_row_is_rounded_the_same_whatever_its_neighbors_are():
+    fits, too_large, too_small = [1.0003, 2.0], [70000.0, 1.0], [1e-7, 3e-8]
+    alone = rounded(np.array([fits], dtype=np.float32))
+    among = rounded(np.array([fits, too_large, too_small], dtype=np.float32))
+    assert alone.dtype == np.float16 and among.dtype == np.float32
+    assert alone.astype(np.float32).tolist() == among[:1].tolist()
+    assert among[1:].tolist() == np.array([too_large, too_small], dtype=np.float32).tolist()
+
+
+def test_what_was_added_is_found(cache):
+    shard = cache.add("key", Block.of(np.array([[1.0], [2.0]], dtype=np.float32)), [b"a", b"b"])
+    assert cache.find("key", [b"b", b"c"]) == {b"b": (shard, 1)}
+    assert cache.find("other", [b"b"]) == {}
+    assert cache.open(shard).values.tolist() == [[1.0], [2.0]]
+
+
+def test_ragged_rows_are_kept_with_their_offsets(cache):
+    rows = [np.ones((2, 3), dtype=np.float32), np.zeros((1, 3), dtype=np.float32)]
+    block = cache.open(cache.add("key", Block.of(rows), [b"a", b"b"]))
+    assert block.offsets is not None and block.offsets.tolist() == [0, 2, 3]
+    assert block.values.tolist() == [[1, 1, 1], [1, 1, 1], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("harm", ["changed", "gone"])
+def test_a_damaged_shard_is_set_aside(cache, harm):
+    cache.add("key", Block.of(np.ones((2, 3), dtype=np.float32)), [b"a", b"b"])
+    kept = cache.add("key", Block.of(np.ones((1, 3), dtype=np.float32)), [b"c"])
+    path = cache.folder / cache.store.shards("key")[0].file
+    if harm == "changed":
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+    else:
+        path.unlink()
+    assert cache.find("key", [b"a", b"b", b"c"]) == {b"c": (kept, 0)}
+    assert not path.exists()
+    assert path.with_name(path.name + ".bad").exists() == (harm == "changed")
+    assert cache.find("key", [b"a"]) == {}
+
+
+def test_the_key_names_everything_that_changes_the_numbers():
+    def key(sha="a", stages=None, pooled=True, view=0, precision="float32", pixels=224):
+        preprocess = PicturePreprocess(height=pixels)
+        source = Source("file:x", Modality.IMAGE, preprocess, sha, "safetensors")
+        return feature_key(source, stages, pooled, view, precision)
+
+    others = [
+        key(sha="b"),
+        key(stages=3),
+        key(stages=3, pooled=False),
+        key(view=1),
+        key(precision="bfloat16"),
+        key(pixels=192),
+    ]
+    assert len({key(), *others}) == 7

@@ -1,0 +1,165 @@
+"""A compiled trunk says what PyTorch says, or is not used."""
+
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, numpy_helper
+from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+
+from headstart import io, progress
+from headstart.errors import IntegrityError, UsageError
+from headstart.features import compile as compiling
+from headstart.features.compile import Graph, compiled, relative_error
+from headstart.features.engine import TorchEngine, engine_for, engine_of
+from headstart.sources.catalog import resolve
+from headstart.sources.preprocess import PicturePreprocess
+from headstart.sources.source import Source
+from headstart.store import open_store
+from headstart.task import Modality
+from tests.toys import toy_picture_source, toy_text_source
+
+
+class Notes:
+    """A listener that writes down what a person is told."""
+
+    def __init__(self) -> None:
+        self.texts = []
+
+    def start(self, name, total, unit):
+        return name
+
+    def advance(self, token, n):
+        pass
+
+    def note(self, token, text):
+        self.texts.append(text)
+
+    def finish(self, token):
+        pass
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return resolve(toy_picture_source(tmp_path_factory.mktemp("toy")))
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    return resolve(toy_text_source(tmp_path_factory.mktemp("toy") / "bert"))
+
+
+def _pixels(n=3):
+    return np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_every_boundary_says_what_pytorch_says(pictures, pooled):
+    engine = engine_for(pictures, (2, 4), pooled)
+    reference = TorchEngine(pictures, (2, 4), pooled, device="cpu")
+    inputs = {"pixels": _pixels()}
+    assert engine.name == "onnxruntime" and engine.graph.parity <= 1e-4
+    assert relative_error(engine.run(inputs), reference.run(inputs)) <= 1e-4
+    assert [x.shape[1:] for x in engine.run(inputs)] == list(engine.graph.shapes)
+
+
+def test_texts_of_any_number_and_length(texts):
+    engine = engine_for(texts, (2,), pooled=False)
+    reference = TorchEngine(texts, (2,), False, device="cpu")
+    ids = np.array([[2, 5, 6, 7, 3], [2, 5, 3, 0, 0]])
+    inputs = {"input_ids": ids, "attention_mask": (ids > 0).astype(np.int64)}
+    (found,), (expected,) = engine.run(inputs), reference.run(inputs)
+    assert found.shape == (2, 5, 32) and engine.graph.shapes == ((0, 32),)
+    np.testing.assert_allclose(found[1, :3], expected[1, :3], atol=1e-5)
+
+
+def test_a_kept_graph_is_found_and_run_without_torch(pictures):
+    engine_for(pictures)
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import numpy as np\n"
+        "from headstart.sources.catalog import resolve\n"
+        "from headstart.features.engine import engine_for\n"
+        f"engine = engine_for(resolve({pictures.uri!r}))\n"
+        "print(engine.run({'pixels': np.zeros((2, 32, 32, 3), np.uint8)})[0].shape)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str((2, *engine_for(pictures).graph.shapes[0]))
+
+
+def test_a_damaged_graph_is_compiled_again_and_said_so(pictures, fresh_home):
+    path = engine_for(pictures).graph.path
+    content = path.read_bytes()
+    path.write_bytes(content[:-100])
+    with progress.listen(notes := Notes()):
+        engine_for(pictures)
+    assert path.read_bytes() == content
+    assert "damaged" in notes.texts[0]
+
+
+def test_an_unfaithful_graph_is_not_used(pictures, fresh_home):
+    with progress.listen(notes := Notes()), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiling, "PARITY", -1.0)
+        assert engine_for(pictures).name == "torch"
+    with open_store() as store:
+        assert not compiled(pictures, None, store=store).is_faithful  # remembered
+    assert "PyTorch runs it instead" in notes.texts[0]
+
+
+def test_a_graph_is_read_back_from_its_facts(pictures, tmp_path):
+    engine = engine_for(pictures)
+    io.write_json(tmp_path / "facts.json", engine.graph.facts())
+    graph = Graph.of(io.read_json(tmp_path / "facts.json"), engine.graph.path)
+    assert graph == engine.graph
+    assert engine_of(graph, pictures).run({"pixels": _pixels(1)})[0].shape == (1, graph.n_features)
+
+
+def _foreign(path, *, external=False):
+    """Write a network of one pointwise convolution: channel 0 doubled, channels 1 and 2 added."""
+    weight = np.array([[2, 0, 0], [0, 1, 1]], dtype=np.float32).reshape(2, 3, 1, 1)
+    graph = make_graph(
+        [
+            make_node("Conv", ["x", "weight"], ["map"], name="conv"),
+            make_node("GlobalMaxPool", ["map"], ["old_head"]),
+        ],
+        "foreign",
+        [make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 2, 2])],
+        [make_tensor_value_info("old_head", TensorProto.FLOAT, [1, 2, 1, 1])],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    model = make_model(graph, opset_imports=[make_opsetid("", 13)], ir_version=8)
+    extra = {"save_as_external_data": True, "size_threshold": 0, "location": "w"}
+    onnx.save(model, path, **(extra if external else {}))
+    preprocess = PicturePreprocess(height=2, width=2, scale=1, mean=(1, 0, 0), std=(1, 1, 1))
+    return Source(
+        f"file:{path}",
+        Modality.IMAGE,
+        preprocess,
+        io.sha256_file(path),
+        "onnx",
+        {"library": "onnx", "output": "conv"},
+        {"path": str(path)},
+        is_trainable=False,
+    )
+
+
+def test_a_foreign_graph_is_cut_normalized_and_pooled(tmp_path):
+    engine = engine_for(_foreign(tmp_path / "foreign.onnx"))
+    pixels = np.zeros((3, 2, 2, 3), dtype=np.uint8)
+    pixels[0] = [5, 3, 4]
+    pixels[1, 0, 0] = [9, 4, 8]  # one place of four
+    (values,) = engine.run({"pixels": pixels})
+    assert values.tolist() == [[8.0, 7.0], [2.5, 3.0], [-2.0, 0.0]]
+
+
+def test_a_foreign_graph_has_no_boundary_below_its_top(tmp_path):
+    with pytest.raises(UsageError, match="only be used frozen"):
+        engine_for(_foreign(tmp_path / "foreign.onnx"), (1,), pooled=False)
+
+
+def test_weights_outside_the_file_are_refused(tmp_path):
+    with pytest.raises(IntegrityError, match="external data"):
+        engine_for(_foreign(tmp_path / "foreign.onnx", external=True))

@@ -1,0 +1,162 @@
+"""Rows go through the trunk once, and only those that must."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstart.data.dataset import Dataset
+from headstart.errors import UsageError
+from headstart.features import extract as extracting
+from headstart.features.engine import TorchEngine
+from headstart.features.extract import extract, extract_many, forward
+from headstart.features.inputs import inputs_for
+from headstart.sources.catalog import resolve
+from headstart.task import Modality
+from tests.toys import toy_picture_source, toy_text_source
+
+TEXTS = ("good film", "bad", "the cat and the red dog", "", "great blue film")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return resolve(toy_picture_source(tmp_path_factory.mktemp("toy")))
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    return resolve(toy_text_source(tmp_path_factory.mktemp("toy") / "bert"))
+
+
+def _pictures(n, seed=0):
+    pixels = np.random.default_rng(seed).integers(0, 256, (n, 40, 36, 3), dtype=np.uint8)
+    return Dataset(Modality.IMAGE, tuple(pixels))
+
+
+def _by_torch(source, data, boundary, pooled=True):
+    """Return what PyTorch says of each row alone."""
+    inputs = inputs_for(source.preprocess)
+    engine = TorchEngine(source, (boundary,), pooled, device="cpu")
+    return [engine.run(inputs.batch([inputs.row(row)]))[0][0] for row in data.rows]
+
+
+def test_features_are_those_of_the_network_in_the_order_of_the_rows(source):
+    data = _pictures(11, seed=1)
+    features = extract(source, data)
+    expected = np.stack(_by_torch(source, data, features.boundary))
+    np.testing.assert_allclose(features.array(), expected, rtol=1e-3, atol=1e-5)
+    assert features.kept.tolist() == list(range(11))
+
+
+def test_only_missing_rows_are_computed(source):
+    data = _pictures(8, seed=2)
+    first = extract(source, data.take(range(5)))
+    more = extract(source, data.take([7, 6, 0, 1, 2, 3, 4, 5]))
+    again = extract(source, data)
+    assert (first.n_computed, more.n_computed, again.n_computed) == (5, 3, 0)
+    assert np.array_equal(more.array()[2:7], first.array())
+    assert np.array_equal(again.array()[[7, 6]], more.array()[:2])
+
+
+def test_equal_rows_are_computed_once(source):
+    features = extract(source, _pictures(2, seed=3).take([0, 1, 0, 0]))
+    assert features.n_computed == 2
+    assert np.array_equal(features.array()[0], features.array()[3])
+
+
+def test_unreadable_rows_are_named_and_left_out(source, tmp_path):
+    good, cut, empty = (tmp_path / name for name in ("good.png", "cut.png", "empty.png"))
+    Image.fromarray(_pictures(1, seed=4).rows[0]).save(good)
+    cut.write_bytes(good.read_bytes()[:300])
+    empty.write_bytes(b"")
+    paths = (cut, good, tmp_path / "absent.png", empty, cut)
+    features = extract(source, Dataset(Modality.IMAGE, paths, names=[p.name for p in paths]))
+    assert features.kept.tolist() == [1] and len(features) == 1
+    names = [row.row for row in features.skipped]
+    assert names == ["cut.png", "absent.png", "empty.png", "cut.png"]
+    assert all(row.reason for row in features.skipped)
+
+
+def test_several_boundaries_in_one_pass_are_those_of_one_each(source):
+    data = _pictures(5, seed=5)
+    alone = extract(source, data.take([0, 1]), boundary=2)
+    both = extract_many(source, data, (2, 4))
+    assert both[2].n_computed == 5 and both[4].boundary == 4
+    assert np.array_equal(both[2].array()[:2], alone.array())
+    assert extract(source, data, boundary=4).n_computed == 0
+
+
+def test_activations_keep_their_places(source):
+    data = _pictures(3, seed=6)
+    features = extract(source, data, boundary=2, pooled=False)
+    expected = np.stack(_by_torch(source, data, 2, pooled=False))
+    assert features.shape == expected.shape[1:] and len(features.shape) == 3
+    np.testing.assert_allclose(features.array(), expected, rtol=2e-3, atol=1e-3)
+
+
+def test_views_differ_come_back_and_are_kept_apart(source):
+    data = _pictures(3, seed=7)
+    plain, first, second = extract(source, data, views=3)
+    again = extract(source, data, views=3)
+    assert [handle.n_computed for handle in again] == [0, 0, 0]
+    assert np.array_equal(again[2].array(), second.array())
+    assert not np.allclose(plain.array(), first.array(), rtol=1e-2)
+    assert not np.allclose(first.array(), second.array(), rtol=1e-2)
+
+
+def test_texts_are_those_of_the_network_whatever_their_neighbors(texts):
+    data = Dataset(Modality.TEXT, TEXTS)
+    features = extract(texts, data)
+    expected = np.stack(_by_torch(texts, data, features.boundary))
+    np.testing.assert_allclose(features.array(), expected, rtol=2e-3, atol=2e-3)
+
+
+def test_texts_below_the_pooling_are_ragged(texts):
+    data = Dataset(Modality.TEXT, TEXTS)
+    features = extract(texts, data, boundary=2, pooled=False)
+    expected = _by_torch(texts, data, 2, pooled=False)
+    assert features.is_ragged
+    pieces = features.pieces(range(len(TEXTS)))
+    assert [len(piece) for piece in pieces] == [len(value) for value in expected]
+    for piece, value in zip(pieces, expected, strict=True):
+        np.testing.assert_allclose(piece, value, rtol=2e-3, atol=2e-3)
+
+
+def test_an_interrupted_extraction_ends_with_the_same_bytes(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(extracting, "SHARD_ROWS", 4)
+    data = _pictures(10, seed=8)
+
+    def shards(home, *parts):
+        monkeypatch.setenv("HEADSTART_HOME", str(tmp_path / home))
+        for rows in parts:
+            extract(source, data.take(rows))
+        files = (tmp_path / home / "features").rglob("*.npy")
+        return {file.name: file.read_bytes() for file in files}
+
+    whole = shards("whole", range(10))
+    assert len(whole) == 3
+    assert shards("killed", range(8), range(10)) == whole  # it had written two shards of three
+
+
+def test_new_rows_are_rounded_as_kept_ones(source):
+    data = _pictures(6, seed=9)
+    kept = extract(source, data)
+    assert np.array_equal(forward(source, data).array(), kept.array())
+    assert np.array_equal(extract(source, data, cache=False).array(), kept.array())
+    assert forward(source, data).n_computed == 6
+
+
+def test_vectors_pass_as_they_are():
+    identity = resolve("identity:")
+    rows = np.arange(6.0).reshape(3, 2)
+    features = extract(identity, Dataset(Modality.VECTOR, rows))
+    assert features.array().tolist() == rows.tolist() and features.n_computed == 0
+    assert forward(identity, Dataset(Modality.VECTOR, rows)).array().tolist() == rows.tolist()
+
+
+def test_no_rows_are_no_features(source):
+    assert len(extract(source, _pictures(0, seed=10))) == 0
+
+
+def test_the_input_is_no_boundary(source):
+    with pytest.raises(UsageError, match="boundary=0"):
+        extract(source, _pictures(1, seed=11), boundary=0)

@@ -1,0 +1,242 @@
+"""The linear head is the optimum that scikit-learn finds, and its penalty is chosen honestly."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import Ridge as SklearnRidge
+from sklearn.preprocessing import StandardScaler
+
+from headstart.data.sampling import folds
+from headstart.errors import DataError
+from headstart.features.features import Features
+from headstart.heads import choose, design
+from headstart.heads.linear import LinearHead, fit_linear
+from headstart.metrics.scores import accuracy, log_loss
+from headstart.task import Kind, Task
+
+RNG = np.random.default_rng(0)
+TWO, THREE = (Task(Kind.MULTICLASS, tuple("abc"[:k])) for k in (2, 3))
+PAIR, NUMBER = Task(Kind.MULTILABEL, ("x", "y")), Task(Kind.REGRESSION)
+
+
+def rows(n, d, k=3, scale=1.0):
+    """Return classes, and features that say something of them, of unlike scales."""
+    y = np.arange(n) % k
+    middles = RNG.normal(size=(k, d)) * scale
+    return ((RNG.normal(size=(n, d)) + middles[y]) * RNG.uniform(0.1, 10, d)).astype(np.float32), y
+
+
+def sklearn_logits(X, y, inverse_penalty, weight=None):
+    scaler = StandardScaler().fit(X.astype(np.float64), sample_weight=weight)
+    model = LogisticRegression(C=inverse_penalty, tol=1e-10, max_iter=20_000)
+    model.fit(scaler.transform(X.astype(np.float64)), y, sample_weight=weight)
+    return model.decision_function(scaler.transform(X.astype(np.float64)))
+
+
+def centered(logits):
+    # Softmax does not see what is added to all logits of a row.
+    return logits - logits.mean(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(("n", "d"), [(90, 5), (30, 200)])  # more rows, more features
+@pytest.mark.parametrize("penalty", [1.0, 0.01])
+def test_softmax_meets_sklearn(n, d, penalty):
+    X, y = rows(n, d)
+    head = fit_linear(Features.of(X), y, THREE, penalties=[penalty], folds=0).head
+    theirs = sklearn_logits(X, y, 1 / (n * penalty))
+    assert centered(head.logits(X)) == pytest.approx(centered(theirs), abs=2e-3)
+
+
+def test_two_classes_meet_sklearn():
+    X, y = rows(60, 8, k=2)
+    head = fit_linear(Features.of(X), y, TWO, penalties=[0.1], folds=0).head
+    theirs = sklearn_logits(X, y, 2 / (60 * 0.1))
+    ours = head.logits(X)
+    assert ours[:, 1] - ours[:, 0] == pytest.approx(theirs, abs=2e-3)
+
+
+def test_several_labels_meet_sklearn_label_by_label():
+    X, y = rows(80, 6)
+    labels = np.stack([y == 0, y != 1], axis=1).astype(np.int8)
+    head = fit_linear(Features.of(X), labels, PAIR, penalties=[0.05], folds=0).head
+    for i in range(2):
+        theirs = sklearn_logits(X, labels[:, i], 1 / (80 * 0.05))
+        assert head.logits(X)[:, i] == pytest.approx(theirs, abs=2e-3)
+
+
+@pytest.mark.parametrize(("n", "d"), [(90, 5), (30, 200)])
+def test_numbers_meet_sklearn(n, d):
+    X, _ = rows(n, d)
+    y, weight = X[:, 0] + 1000 + RNG.normal(size=n), RNG.uniform(0.5, 2, n)
+    head = fit_linear(Features.of(X), y, NUMBER, weight=weight, penalties=[0.1], folds=0).head
+    scaled = StandardScaler().fit(X.astype(float), sample_weight=weight).transform(X.astype(float))
+    theirs = SklearnRidge(alpha=0.1 * weight.sum()).fit(scaled, y, sample_weight=weight)
+    assert head.outputs(X)[:, 0] == pytest.approx(theirs.predict(scaled), abs=2e-3)
+
+
+def test_a_weight_counts_as_so_many_rows():
+    X, y = rows(40, 4)
+    weight = RNG.integers(0, 4, 40)
+    options = {"penalties": [0.1], "folds": 0}
+    weighted = fit_linear(Features.of(X), y, THREE, weight=weight, **options)
+    index = np.repeat(np.arange(40), weight)
+    repeated = fit_linear(Features.of(X[index]), y[index], THREE, **options)
+    assert weighted.head.outputs(X) == pytest.approx(repeated.head.outputs(X), abs=1e-4)
+
+
+@pytest.mark.parametrize("task", [THREE, PAIR, NUMBER], ids=lambda task: str(task.kind))
+@pytest.mark.parametrize(("n", "d"), [(120, 8), (40, 90)])
+def test_rows_read_in_chunks_give_the_same_head(monkeypatch, task, n, d):
+    X, y = rows(n, d)
+    targets = {THREE: y, PAIR: np.stack([y == 0, y != 1], axis=1), NUMBER: X[:, 0] + y}[task]
+    held = fit_linear(Features.of(X), targets, task)
+    monkeypatch.setattr(design, "HELD_BYTES", 0)
+    monkeypatch.setattr(design, "CHUNK", 16)
+    streamed = fit_linear(Features.of(X), targets, task)
+    assert streamed.penalty == held.penalty
+    assert streamed.head.outputs(X) == pytest.approx(held.head.outputs(X), abs=5e-3)
+
+
+def test_the_threads_do_not_change_a_bit(monkeypatch):
+    X, y = rows(5000, 20, scale=0.1)
+    several = fit_linear(Features.of(X), y, THREE)
+    monkeypatch.setenv("HEADSTART_THREADS", "1")
+    one = fit_linear(Features.of(X), y, THREE)
+    assert several.head.weight.tobytes() == one.head.weight.tobytes()
+    assert several.oof_outputs.tobytes() == one.oof_outputs.tobytes()
+
+
+def test_out_of_fold_outputs_are_of_heads_that_did_not_see_the_row():
+    X, y = RNG.normal(size=(60, 200)).astype(np.float32), np.arange(60) % 2  # nothing to learn
+    weak = fit_linear(Features.of(X), y, TWO, penalties=[1e-3])
+    assert accuracy(y, weak.head.outputs(X).argmax(axis=1)) == 1  # learned by heart
+    assert accuracy(y, weak.oof_outputs.argmax(axis=1)) < 0.75
+
+
+def test_the_chosen_penalty_is_the_one_of_least_held_out_loss():
+    X, y = rows(150, 60, scale=0.15)
+    fit = fit_linear(Features.of(X), y, THREE)
+    best = min(fit.path, key=lambda tried: tried.loss)
+    assert fit.path[0].penalty > fit.penalty > fit.path[-1].penalty  # inside the path
+    assert (
+        best.loss <= next(t.loss for t in fit.path if t.penalty == fit.penalty) <= best.loss * 1.01
+    )
+    assert len(best.losses) == 5
+
+
+def test_folds_may_be_given():
+    X, y = rows(30, 4)
+    given = [(np.arange(20), np.arange(20, 30))]
+    fit = fit_linear(Features.of(X), y, THREE, folds=given)
+    assert np.isnan(fit.oof_outputs[:20]).all()
+    assert np.isfinite(fit.oof_outputs[20:]).all()
+    assert len(fit.path[0].losses) == 1
+
+
+def test_many_rows_are_split_once(monkeypatch):
+    monkeypatch.setattr(choose, "SPLIT_ABOVE", 50)
+    X, y = rows(60, 4)
+    fit = fit_linear(Features.of(X), y, THREE)
+    assert np.isfinite(fit.oof_outputs).all(axis=1).sum() == 12
+    assert len(fit.path[0].losses) == 1
+
+
+def test_a_class_with_one_row_takes_the_default_and_says_so():
+    X, _ = rows(7, 3)
+    fit = fit_linear(Features.of(X), np.array([0, 0, 0, 1, 1, 1, 2]), THREE)
+    assert (fit.penalty, fit.oof_outputs, fit.head.temperature) == (choose.DEFAULT_PENALTY, None, 1)
+    assert "single row" in fit.warnings[0]
+
+
+def test_a_class_with_three_rows_is_held_out_in_three_folds():
+    X, _ = rows(43, 3)
+    fit = fit_linear(Features.of(X), np.array([0] * 20 + [1] * 20 + [2] * 3), THREE)
+    assert len(fit.path[0].losses) == 3
+    assert fit.warnings == ()
+
+
+def test_a_temperature_makes_held_out_probabilities_honest():
+    X, y = rows(200, 40, scale=0.3)
+    y = np.where(RNG.random(200) < 0.2, RNG.integers(0, 3, 200), y)  # some labels are wrong
+    weak = fit_linear(Features.of(X), y, THREE, penalties=[1e-4])
+    assert weak.head.temperature > 1.5  # too little penalty: too sure
+    raw = np.log(weak.oof_outputs) * weak.head.temperature
+    sure = np.exp(raw) / np.exp(raw).sum(axis=1, keepdims=True)
+    assert log_loss(y, weak.oof_outputs) < log_loss(y, sure) - 0.1
+
+
+def test_where_all_held_out_rows_are_right_the_head_is_not_sure_of_everything():
+    X, y = rows(60, 20, scale=3.0)
+    fit = fit_linear(Features.of(X), y, THREE)
+    assert accuracy(y, fit.oof_outputs.argmax(axis=1)) == 1
+    assert 1e-4 < 1 - fit.oof_outputs.max(axis=1).mean() < 0.1  # about once in 60
+
+
+def test_each_label_has_the_threshold_of_its_own():
+    X, y = rows(300, 10, scale=0.2)
+    rare = (y == 0) & (np.arange(300) % 2 == 0)
+    fit = fit_linear(Features.of(X), np.stack([y != 0, rare], axis=1).astype(np.int8), PAIR)
+    assert fit.head.thresholds.shape == (2,)
+    assert fit.head.thresholds[1] < 0.5  # a rare label pays to be said early
+
+
+def test_a_label_that_is_never_true_does_no_harm():
+    X, y = rows(40, 4)
+    labels = np.stack([y == 0, np.zeros(40)], axis=1).astype(np.int8)
+    fit = fit_linear(Features.of(X), labels, PAIR)
+    assert fit.converged
+    assert fit.head.outputs(X)[:, 1].max() < 0.02
+
+
+def test_a_constant_feature_gets_no_weight():
+    X, y = rows(40, 3)
+    X[:, 1] = 1234.5678
+    head = fit_linear(Features.of(X), y, THREE).head
+    assert np.abs(head.weight[:, 1]).max() == 0
+    assert np.isfinite(head.outputs(X)).all()
+
+
+def test_a_row_that_is_not_finite_is_named():
+    X, y = rows(40, 3)
+    X[17, 2] = np.inf
+    with pytest.raises(DataError, match=r"1 rows .* number 17"):
+        fit_linear(Features.of(X), y, THREE)
+
+
+def test_a_head_is_made_again_from_its_state():
+    X, y = rows(40, 4)
+    head = fit_linear(Features.of(X), np.stack([y == 0, y == 1], axis=1).astype(np.int8), PAIR).head
+    again = LinearHead.from_state(*head.state())
+    assert np.array_equal(again.outputs(X), head.outputs(X))
+    assert np.array_equal(again.thresholds, head.thresholds)
+
+
+def test_the_folds_of_the_library_are_used_with_the_seed():
+    X, y = rows(60, 30, scale=0.2)
+    first, again, other = (fit_linear(Features.of(X), y, THREE, seed=s) for s in (0, 0, 1))
+    given = fit_linear(Features.of(X), y, THREE, folds=folds(y, THREE, 5, 1))
+    assert np.array_equal(first.oof_outputs, again.oof_outputs)
+    assert not np.array_equal(first.oof_outputs, other.oof_outputs)
+    assert np.array_equal(given.oof_outputs, other.oof_outputs)
+
+
+def test_a_fit_needs_no_torch():
+    code = """
+import sys
+sys.modules["torch"] = None
+import numpy as np
+from headstart.features.features import Features
+from headstart.heads.head import head_from
+from headstart.heads.linear import fit_linear
+from headstart.heads.mlp import fresh_mlp
+from headstart.task import Kind, Task
+features = Features.of(np.eye(8, dtype=np.float32))
+task = Task(Kind.MULTICLASS, ("a", "b"))
+fit = fit_linear(features, np.arange(8) % 2, task)
+for head in (fit.head, fresh_mlp(features, task)):
+    assert head_from(*head.state()).outputs(features.array()).shape == (8, 2)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

