@@ -90,7 +90,7 @@ NOT_PICTURED = frozenset(
     .strip()
     .split("; ")
 )
-MAX_CONCEPTS = 38  # a class; the largest class stays within three times the smallest
+MAX_CONCEPTS = 32  # a class; keeps the largest class within three times the smallest
 
 TEXT_GROUPS = {  # group → prefixes of Unicode subgroups
     "animals": ("animal-",),
@@ -112,7 +112,7 @@ TEXT_GROUPS = {  # group → prefixes of Unicode subgroups
     "transport": ("transport-ground", "transport-water", "transport-air"),
     "weather": ("sky-weather",),
 }
-MAX_NAMES = 100  # concepts a group
+MAX_NAMES = 60  # concepts a group; balanced in the same way
 MAX_KEYWORDS = 6
 
 

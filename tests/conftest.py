@@ -4,6 +4,7 @@ import os
 
 # Read by the libraries when they are imported, so before any test module is.
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
 os.environ["HEADSTART_THREADS"] = "2"
 os.environ["HEADSTART_DEVICE"] = os.environ.get("HEADSTART_DEVICE", "cpu")
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

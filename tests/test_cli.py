@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from tests.toys import toy_picture_source, toy_text_source
 
 TORCH_BLOCKED = """

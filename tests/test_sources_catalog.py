@@ -137,7 +137,7 @@ location = {package = "no-such-weights", version = "1.0", file = "a/b.safetensor
 architecture = {library = "timm", name = "test_efficientnet"}
 """
     (tmp_path / "card.toml").write_text(text, encoding="utf-8")
-    with pytest.raises(SourceUnavailable, match="pip install --no-deps no-such-weights==1.0"):
+    with pytest.raises(SourceUnavailable, match=r"pip install --no-deps no-such-weights==1\.0"):
         resolve(f"file:{tmp_path / 'card.toml'}")
 
 

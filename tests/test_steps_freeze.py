@@ -82,7 +82,7 @@ def test_the_naive_way_fails_the_proof():
 
 
 def test_buffers_that_stand_still_are_not_proof_enough():
-    """`track_running_stats=False` passes a test of the buffers and still normalizes by the batch."""
+    """A part whose buffers stand still may yet normalize by the batch when it trains."""
     network = TwoStages()
     for parameter in network.stage(0).parameters():
         parameter.requires_grad_(False)

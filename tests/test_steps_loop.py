@@ -15,7 +15,6 @@ from headstart.errors import Diverged, UsageError
 from headstart.features.features import Features
 from headstart.heads.linear import LinearHead
 from headstart.losses.loss import Step, Supervised
-from headstart.runs import Run
 from headstart.steps.attach import Tail
 from headstart.steps.batches import CachedRows, Examples
 from headstart.steps.loop import Descent, descend
@@ -106,6 +105,7 @@ sys.path.insert(0, {tests!r})
 from test_steps_loop import *
 from pathlib import Path
 import time
+from headstart.runs import Run
 torch.set_num_threads(1)
 class Slow(Supervised):
     def __call__(self, step):

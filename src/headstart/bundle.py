@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.io import read_json, read_safetensors, sealed_folder, verify_folder, write_json, write_safetensors, write_text
 from headstart.data.dataset import Dataset, Skipped
 from headstart.errors import IntegrityError, UnreadableRow, UsageError
 from headstart.features.compile import Graph, compiled
@@ -20,6 +19,15 @@ from headstart.features.engine import Engine, engine_for, engine_of
 from headstart.features.extract import forward
 from headstart.features.features import Features
 from headstart.heads.head import Head, decided, head_from
+from headstart.io import (
+    read_json,
+    read_safetensors,
+    sealed_folder,
+    verify_folder,
+    write_json,
+    write_safetensors,
+    write_text,
+)
 from headstart.machine import n_threads, versions
 from headstart.sources.preprocess import TextPreprocess, preprocess_hash
 from headstart.sources.source import Source, from_json, to_json
@@ -285,11 +293,11 @@ def model_card(bundle: Bundle, facts: dict[str, Any]) -> str:
         "```python",
         "import headstart as hs",
         "",
-        f'model = hs.load("PATH OF THIS FOLDER")',
+        'model = hs.load("PATH OF THIS FOLDER")',
         "model.predict([…])  # and model.predict_proba([…])",
         "```",
         "",
-        f"Seed {bundle.facts.get('seed')}, {facts['threads']} threads, made {facts['created']} with "
+        f"Seed {bundle.facts.get('seed')}, {facts['threads']} threads, {facts['created']}, with "
         + ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
         + ".",
         "",

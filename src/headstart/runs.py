@@ -93,6 +93,11 @@ class Run:
                 path.replace(path.with_suffix(".bad"))
         return None
 
+    def names(self) -> list[str]:
+        """Return the names there are checkpoints of, in order."""
+        found = self._checkpoints.glob("*-????????.safetensors")
+        return sorted({path.name.rsplit("-", 1)[0] for path in found})
+
     def forget(self, name: str) -> None:
         """Remove the checkpoints of a name."""
         for path in self._found(name):

@@ -16,6 +16,9 @@ import typer
 
 from headstart.errors import HeadstartError
 
+#: What a shell gives a process that a signal ended.
+INTERRUPTED, TERMINATED = 130, 143
+
 app = typer.Typer(
     name="headstart",
     help="Transfer learning, with proof.",
@@ -69,7 +72,10 @@ def fit(
     rate: Annotated[float | None, typer.Option(help="The peak learning rate of step 5.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="Of step 5: adamw or sgd.")] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The run's folder; by default `runs/` and the name of DATA.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="The run's folder; by default `runs/` and the name of DATA."
+        ),
     ] = None,
     seed: Seed = 0,
     max_skipped: MaxSkipped = 0.01,
@@ -181,21 +187,24 @@ def demo(
 
 def main() -> None:
     """Run the command line; turn errors into a message and an exit code."""
+    # Threads that wait should sleep: beside another busy program, spinning ones made training
+    # ten times slower. It must be said before the first library that has such threads is read.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _stop)
     try:
-        app(standalone_mode=False)
-        code = 0
-    except typer.Exit as exit_:
-        code = exit_.exit_code
-    except KeyboardInterrupt:
-        code = _say("Stopped. What was finished is kept; the same command goes on from there.", 130)
+        said = app(standalone_mode=False)
+        code = said if isinstance(said, int) else 0
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
     except _Terminated:
-        code = _say("Stopped. What was finished is kept; the same command goes on from there.", 143)
+        code = TERMINATED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception as error:
         code = _failed(error)
+    if code in (INTERRUPTED, TERMINATED):
+        _say("Stopped. What was finished is kept; the same command goes on from there.", code)
     sys.exit(code)
 
 
@@ -213,8 +222,6 @@ def _failed(error: Exception) -> int:
         raise error
     if isinstance(error, HeadstartError):
         return _say(f"error: {error}", error.exit_code)
-    if isinstance(error, typer.Abort):
-        return _say("Stopped.", 130)
     if hasattr(error, "show") and hasattr(error, "exit_code"):  # usage, in the words of typer
         error.show()
         return int(error.exit_code)

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from headstart.machine import device, free_space_bytes, has_bfloat16, home, n_threads
 from headstart.errors import HeadstartError
+from headstart.machine import device, free_space_bytes, has_bfloat16, home, n_threads
 
 #: What Headstart cannot do without, by the name it is imported under.
 NEEDED = (
@@ -74,7 +74,7 @@ def _modules() -> Iterator[Complaint]:
 
 
 def _torchvision() -> Iterator[Complaint]:
-    """The mismatch many know: a torchvision built for another torch breaks timm and transformers."""
+    # The mismatch many know: a torchvision for another torch breaks timm and transformers.
     from headstart.extras import ensure_torchvision
 
     try:

@@ -26,10 +26,10 @@ def as_json(value: Any) -> None:
 
 
 def printable(text: str) -> str:
-    """Show control characters as they are written in code, so that no name moves the cursor.
+    r"""Show control characters as they are written in code, so that no name moves the cursor.
 
-    >>> printable("a\\x1b[2Jb")
-    'a\\\\x1b[2Jb'
+    >>> printable("a\x1b[2Jb")
+    'a\\x1b[2Jb'
     """
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode()
                    for c in text)  # fmt: skip
@@ -54,7 +54,7 @@ def scores_lines(scores: dict[str, dict[str, float]]) -> list[str]:
 
 
 class Bars:
-    """Listens to progress and draws rich bars with the time left on stderr; plain where no one looks.
+    """Listens to progress: rich bars with the time left on stderr, or notes where no one looks.
 
     Parameters
     ----------
@@ -65,7 +65,12 @@ class Bars:
     def __init__(self, quiet: bool = False) -> None:
         from rich.console import Console
         from rich.progress import (
-            BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn,
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
             TimeRemainingColumn,
         )  # fmt: skip
 

@@ -166,6 +166,12 @@ class Dataset:
             weight=None if self.weight is None else self.weight[at],
         )
 
+    def training(self) -> "Dataset":
+        """Return the rows to learn from: those in neither the validation nor the test split."""
+        if self.split is None:
+            return self
+        return self.take(~np.isin(self.split, (VALIDATION, TEST)))
+
     def only(self, split: str) -> "Dataset":
         """Return the rows of one split."""
         if self.split is None:

@@ -163,7 +163,7 @@ def _opened(row: Any) -> "Image":
     from PIL import Image
 
     if _is_pil(row):
-        return row.copy()  # type: ignore[no-any-return]
+        return row.copy()
     if not isinstance(row, str | Path | bytes):
         return _from_array(np.asarray(row))
     encoded = row if isinstance(row, bytes) else _file_bytes(Path(row))

@@ -30,7 +30,7 @@ DEFAULT_PENALTY = 0.1
 #: A weaker penalty must lower the loss to this share of the least so far, or it is no better.
 WORTH = 0.999
 #: So many penalties in a row that are no better than the best end the path.
-PATIENCE = 3
+PATIENCE = 2
 #: Above so many rows one split takes the place of the folds.
 SPLIT_ABOVE = 20_000
 

@@ -191,6 +191,9 @@ def fit_linear(
 def _one_thread() -> AbstractContextManager[Any]:
     # BLAS threads wait for each other inside every small product, and for other processes too:
     # on two busy cores that made the products of a fit 15 to 180 times slower.
+    # Only libraries that are loaded can be limited, and SciPy brings a BLAS of its own.
+    import scipy.linalg
+    import scipy.optimize  # noqa: F401
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(1)

@@ -51,7 +51,7 @@ class Tolerance:
 
 
 #: Choosing a penalty asks for the loss of held-out rows to three digits, not for the optimum.
-ROUGH = Tolerance(gain=1e-6, slope=1e-4, iterations=200)
+ROUGH = Tolerance(gain=1e-5, slope=1e-4, iterations=200)
 FINE = Tolerance(gain=1e-9, slope=1e-6, iterations=1000)
 
 

@@ -14,6 +14,7 @@ def scores(
     targets: ArrayLike,
     outputs: ArrayLike,
     thresholds: ArrayLike | None = None,
+    learned_from: ArrayLike | None = None,
 ) -> dict[str, float]:
     """Return the scores of a task by name; the first is the primary one.
 
@@ -25,6 +26,9 @@ def scores(
         Shape (n, k): probabilities, or (n, 1) numbers.
     thresholds
         Shape (k,): for several labels, the probability from which a label is said; 0.5 if None.
+    learned_from
+        The training targets: whether they are balanced says which score is primary, the same for
+        every part of the data; the targets themselves if None.
 
     Examples
     --------
@@ -46,7 +50,7 @@ def scores(
         }
     best = said.argmax(axis=1)
     found = {"accuracy": accuracy(truth, best), "macro_f1": macro_f1(truth, best)}
-    if is_imbalanced(truth):
+    if is_imbalanced(truth if learned_from is None else learned_from):
         found = dict(reversed(found.items()))
     return found | {
         "log_loss": log_loss(truth, said),

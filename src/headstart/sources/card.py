@@ -9,8 +9,9 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from headstart import io, machine
 from headstart.errors import SourceUnavailable, UsageError
+from headstart.io import sha256_file, write_text
+from headstart.machine import home
 from headstart.sources.location import known_sha256, locate
 from headstart.sources.preprocess import PicturePreprocess, Preprocess, TextPreprocess
 from headstart.sources.source import Source
@@ -89,11 +90,13 @@ def _preprocess(path: Path, values: dict[str, Any], tokenizer: Path | None) -> P
     for name, value in given.items():
         if get_origin(hints[name]) is Literal:
             _one_of(path, f"preprocess.{name}", value, get_args(hints[name]))
-    fields = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
+    fields: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in given.items()
+    }
     if record is TextPreprocess:
         fields["tokenizer"] = "" if tokenizer is None else str(tokenizer)
         if not fields.get("tokenizer_sha256"):
-            fields["tokenizer_sha256"] = "" if tokenizer is None else io.sha256_file(tokenizer)
+            fields["tokenizer_sha256"] = "" if tokenizer is None else sha256_file(tokenizer)
     return record(**fields)
 
 
@@ -109,12 +112,12 @@ def _tokenizer(values: dict[str, Any], weights: Path) -> Path | None:
             f"The card of {weights} names no tokenizer.\n"
             "Expected preprocess.tokenizer, the path of a tokenizer.json beside the weights."
         )
-    path = machine.home() / "sources" / f"{values['weights_sha256']}.tokenizer.json"
+    path = home() / "sources" / f"{values['weights_sha256']}.tokenizer.json"
     if not _is_whole(path, given.get("tokenizer_sha256", "")):
         path.parent.mkdir(parents=True, exist_ok=True)
-        io.write_text(path, TOKENIZERS[values["format"]](weights))
+        write_text(path, TOKENIZERS[values["format"]](weights))
     return path
 
 
 def _is_whole(path: Path, sha256: str) -> bool:
-    return path.exists() and (not sha256 or io.sha256_file(path) == sha256)
+    return path.exists() and (not sha256 or sha256_file(path) == sha256)

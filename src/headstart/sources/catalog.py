@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.errors import HeadstartError, SourceUnavailable, UnknownSource
+from headstart.errors import HeadstartError, SourceUnavailable, UnknownSource, UsageError
 from headstart.sources import packages, weights
 from headstart.sources.card import outline, read_card
 from headstart.sources.files import from_file, from_run
@@ -113,6 +113,10 @@ def _unknown(uri: str) -> UnknownSource:
 def _scratch(uri: str, seed: int) -> Source:
     """Return the same architecture with random weights, which only the seed decides."""
     source = _outlined(uri)
+    if source.modality is Modality.VECTOR:
+        raise UsageError(
+            "'scratch:identity:' has no weights to draw.\nGive a picture or text source."
+        )
     title = f"{source.title or uri}, random weights"
     if not source.is_trainable:
         stand_in = _smallest_trainable(source.modality)

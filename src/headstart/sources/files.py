@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from headstart import io, machine
 from headstart.errors import UnknownSource
+from headstart.io import read_json, sha256_file, write_safetensors
+from headstart.machine import home
 from headstart.sources.card import read_card
 from headstart.sources.hubs import read_folder
 from headstart.sources.source import Source, from_json
@@ -30,7 +31,7 @@ def from_run(path: Path, uri: str) -> Source:
     """Return the trunk of a saved bundle, or of the run folder that holds one."""
     for folder in (path, path / "model"):
         if (folder / "bundle.json").exists():
-            source = from_json(io.read_json(folder / "bundle.json")["source"], folder)
+            source = from_json(read_json(folder / "bundle.json")["source"], folder)
             return dataclasses.replace(source, uri=uri, location=_rooted(source.location, folder))
     raise UnknownSource(
         f"{uri!r}: {path} holds no bundle.json, nor does {path / 'model'}.\n"
@@ -60,13 +61,13 @@ def keep_weights(source: Source, backbone: Any) -> Source:
     for name in sorted(arrays):
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(arrays[name]).data)
-    path = machine.home() / "sources" / "moved" / f"{digest.hexdigest()[:32]}.safetensors"
+    path = home() / "sources" / "moved" / f"{digest.hexdigest()[:32]}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
-    io.write_safetensors(path, arrays, {})
+    write_safetensors(path, arrays, {})
     return dataclasses.replace(
         source,
         format="safetensors",
-        weights_sha256=io.sha256_file(path),
+        weights_sha256=sha256_file(path),
         size_bytes=path.stat().st_size,
         location={"path": str(path)},
         architecture=source.architecture | {"match": "names"},

@@ -12,12 +12,12 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from headstart import io
 from headstart.errors import SourceUnavailable, UsageError
+from headstart.io import read_json, sha256_bytes, sha256_file
+from headstart.sources.formats.hub import INDEX, shards
 from headstart.sources.location import known_sha256
 from headstart.sources.preprocess import PicturePreprocess, Preprocess, TextPreprocess
 from headstart.sources.source import Source
-from headstart.sources.weights import shards
 from headstart.task import Modality
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
@@ -63,7 +63,7 @@ def _default_weights(name: str, uri: str) -> str:
 
 def read_folder(folder: Path, uri: str) -> Source:
     """Return the source of a folder with a `config.json` of timm or of transformers."""
-    config = io.read_json(folder / "config.json")
+    config = read_json(folder / "config.json")
     weights = _weights(folder, uri)
     if "model_type" in config:
         facts = _transformers(folder, config, uri)
@@ -98,7 +98,7 @@ def _weights(folder: Path, uri: str) -> Path:
 
 
 def _parts(weights: Path) -> list[Path]:
-    return shards(weights) if weights.name.endswith(".index.json") else [weights]
+    return shards(weights) if weights.name.endswith(INDEX) else [weights]
 
 
 def identity(weights: Path) -> str:
@@ -107,9 +107,9 @@ def identity(weights: Path) -> str:
     In the hub's cache a large file is a link to a blob whose name is its SHA-256.
     """
     digests = [_blob_sha256(path) or known_sha256(path) for path in _parts(weights)]
-    if not weights.name.endswith(".index.json"):
+    if not weights.name.endswith(INDEX):
         return digests[0]
-    return io.sha256_bytes("".join(digests).encode())
+    return sha256_bytes("".join(digests).encode())
 
 
 def _blob_sha256(path: Path) -> str | None:
@@ -144,7 +144,7 @@ def _timm(config: dict[str, Any]) -> dict[str, Any]:
     return {
         "modality": Modality.IMAGE,
         "preprocess": _timm_preprocess(pretrained),
-        "format": "safetensors",
+        "format": "hub",
         "architecture": {"library": "timm", "name": name, "options": options},
         "license": pretrained.get("license") or "unknown",
         "trained_on": _trained_on(tag),
@@ -190,21 +190,18 @@ def _transformers(folder: Path, config: dict[str, Any], uri: str) -> dict[str, A
         preprocess, pooling = _picture_preprocess(folder), "cls"
     else:
         preprocess, pooling = _text_preprocess(folder, config, uri), _pooling(folder)
-    plain = {
-        key: value for key, value in config.items() if key not in ("auto_map", "architectures")
-    }
     return {
         "modality": Modality.IMAGE if is_picture else Modality.TEXT,
         "preprocess": preprocess,
         "format": "hub",
-        "architecture": {"library": "transformers", "config": plain, "pooling": pooling},
+        "architecture": {"library": "transformers", "config": config, "pooling": pooling},
         "title": str(config.get("_name_or_path") or folder.name),
     }
 
 
 def _pooling(folder: Path) -> str:
     path = folder / "1_Pooling" / "config.json"
-    is_cls = path.exists() and io.read_json(path).get("pooling_mode_cls_token", False)
+    is_cls = path.exists() and read_json(path).get("pooling_mode_cls_token", False)
     return "cls" if is_cls else "mean"
 
 
@@ -221,14 +218,14 @@ def _text_preprocess(folder: Path, config: dict[str, Any], uri: str) -> TextPrep
     limits = [MOST_TOKENS, positions - offset]
     sentence = folder / "sentence_bert_config.json"
     if sentence.exists():
-        limits.append(io.read_json(sentence).get("max_seq_length") or MOST_TOKENS)
-    digest = io.sha256_file(tokenizer)
+        limits.append(read_json(sentence).get("max_seq_length") or MOST_TOKENS)
+    digest = sha256_file(tokenizer)
     return TextPreprocess(str(tokenizer), digest, max_length=min(limits))
 
 
 def _picture_preprocess(folder: Path) -> PicturePreprocess:
     path = folder / "preprocessor_config.json"
-    values = io.read_json(path) if path.exists() else {}
+    values = read_json(path) if path.exists() else {}
     size = values.get("size", 224)
     size = size if isinstance(size, dict) else {"height": size, "width": size}
     crop = values.get("crop_size") if values.get("do_center_crop") else None

@@ -4,8 +4,9 @@ import hashlib
 import importlib.metadata
 from pathlib import Path
 
-from headstart import io, machine
 from headstart.errors import SourceUnavailable
+from headstart.io import sha256_file, write_text
+from headstart.machine import home
 
 
 def locate(location: dict[str, str], file: str = "") -> Path:
@@ -52,10 +53,10 @@ def known_sha256(path: Path) -> str:
     status = path.stat()
     key = f"{path.resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
     name = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
-    note = machine.home() / "sources" / "hashes" / name
+    note = home() / "sources" / "hashes" / name
     if note.exists():
         return note.read_text(encoding="ascii")
-    digest = io.sha256_file(path)
+    digest = sha256_file(path)
     note.parent.mkdir(parents=True, exist_ok=True)
-    io.write_text(note, digest)
+    write_text(note, digest)
     return digest

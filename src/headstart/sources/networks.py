@@ -10,9 +10,15 @@ from torch import Tensor, nn
 from headstart.errors import IntegrityError, UsageError
 from headstart.extras import import_timm, import_transformers
 from headstart.sources.source import Source
-from headstart.sources.weights import read_weights, verify, weights_path
+from headstart.sources.weights import read_weights, weights_path
 
 COUNTER = "num_batches_tracked"  # BatchNorm's, which no inference reads
+
+#: Keys of a configuration that name code or kernels to fetch, or another precision.
+UNWANTED = {"auto_map", "architectures", "attn_implementation", "dtype", "torch_dtype"}
+
+#: Options of timm.create_model that read other files, or the network.
+REFUSED = {"pretrained", "checkpoint_path", "cache_dir", "pretrained_cfg", "pretrained_cfg_overlay"}
 
 
 def network_of(source: Source) -> nn.Module:
@@ -41,8 +47,14 @@ def _random(source: Source) -> nn.Module:
 
 
 def _unfilled(source: Source) -> nn.Module:
-    options = {"num_classes": 0, **source.architecture.get("options", {})}
-    network: nn.Module = import_timm().create_model(source.architecture["name"], **options)
+    timm, name = import_timm(), source.architecture["name"]
+    options = source.architecture.get("options", {})
+    if not timm.is_model(name) or REFUSED & options.keys():
+        raise UsageError(
+            f"{source.uri}: the architecture {name!r} with options {sorted(options)} is refused.\n"
+            f"Expected a name of timm.list_models(), and none of {', '.join(sorted(REFUSED))}."
+        )
+    network: nn.Module = timm.create_model(name, **options | {"num_classes": 0})
     return network
 
 
@@ -61,25 +73,21 @@ def _timm(source: Source) -> nn.Module:
 
 def _transformers(source: Source) -> nn.Module:
     """Return a network of `transformers`, which knows the older names of its own weights."""
-    settings = {"output_loading_info": True, "dtype": torch.float32}
-    kind = import_transformers().AutoModel
-    if source.format == "hub":
-        verify(source)
-        folder = weights_path(source).parent
-        local = {"local_files_only": True, "trust_remote_code": False}
-        network, info = kind.from_pretrained(folder, **local, **settings)
-    else:
-        config = _config(source)
-        arrays = read_weights(source)
-        state = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        plain = kind._model_mapping[type(config)]  # the class AutoModel would make
-        network, info = plain.from_pretrained(None, config=config, state_dict=state, **settings)
+    config = _config(source)
+    known = import_transformers().AutoModel._model_mapping[type(config)]
+    kind = known[0] if isinstance(known, tuple) else known  # the class AutoModel would make
+    arrays = read_weights(source)
+    state = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    network, info = kind.from_pretrained(
+        None, config=config, state_dict=state, output_loading_info=True, dtype=torch.float32
+    )
     _complain(source, {name for name in info["missing_keys"] if not name.startswith("pooler.")})
     return _headless(network)
 
 
 def _config(source: Source) -> Any:
-    values = dict(source.architecture["config"])
+    given = source.architecture["config"]
+    values = {k: v for k, v in given.items() if k not in UNWANTED and not k.startswith("_")}
     return import_transformers().AutoConfig.for_model(values.pop("model_type"), **values)
 
 

@@ -88,7 +88,9 @@ def to_json(preprocess: Preprocess) -> dict[str, Any]:
 
 def from_json(values: dict[str, Any], folder: Path | None = None) -> Preprocess:
     """Read back what `to_json` wrote; a relative tokenizer path is looked up in `folder`."""
-    fields = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    fields: dict[str, Any] = {
+        key: tuple(v) if isinstance(v, list) else v for key, v in values.items()
+    }
     record = _KINDS[fields.pop("kind")]
     if folder is not None and "tokenizer" in fields:
         fields["tokenizer"] = str(folder / fields["tokenizer"])

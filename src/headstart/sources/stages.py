@@ -95,7 +95,7 @@ class _TimmBody(nn.Module):
         self.network = network
 
     def forward(self, pixels: Tensor) -> State:
-        return (self.network.forward_features(pixels),)  # type: ignore[operator]
+        return (self.network.forward_features(pixels),)
 
 
 class _TimmHead(nn.Module):
@@ -106,7 +106,7 @@ class _TimmHead(nn.Module):
         object.__setattr__(self, "network", network)
 
     def forward(self, activation: Tensor) -> State:
-        return (self.network.forward_head(activation),)  # type: ignore[operator]
+        return (self.network.forward_head(activation),)
 
 
 class _Body(nn.Module):

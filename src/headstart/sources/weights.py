@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart import io
 from headstart.errors import IntegrityError
-from headstart.sources.formats import h5, pth, q4, safetensors
+from headstart.io import sha256_bytes, sha256_file
+from headstart.sources.formats import h5, hub, pth, q4, safetensors
 from headstart.sources.location import locate
 from headstart.sources.source import Source
 
@@ -21,6 +21,7 @@ READERS: dict[str, Callable[[Path, str], State]] = {
     "pth": pth.read,
     "h5": h5.read,
     "q4": q4.read,
+    "hub": hub.read,
 }
 
 #: Format → (file) → the text of a `tokenizer.json`, for formats that hold the vocabulary too.
@@ -54,13 +55,7 @@ def verify(source: Source) -> None:
 
 def weights_sha256(path: Path) -> str:
     """Return the SHA-256 of a weights file; of an index, that of its shards' hashes."""
-    if path.name.endswith(".index.json"):
-        digests = [io.sha256_file(shard) for shard in shards(path)]
-        return io.sha256_bytes("".join(digests).encode())
-    return io.sha256_file(path)
-
-
-def shards(index: Path) -> list[Path]:
-    """Return the files an index names, in the order of their names."""
-    names = set(io.read_json(index)["weight_map"].values())
-    return [index.parent / Path(name).name for name in sorted(names)]
+    if path.name.endswith(hub.INDEX):
+        digests = [sha256_file(shard) for shard in hub.shards(path)]
+        return sha256_bytes("".join(digests).encode())
+    return sha256_file(path)

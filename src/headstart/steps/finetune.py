@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.dataset import Dataset
+from headstart.data.dataset import VALIDATION, Dataset
 from headstart.errors import UsageError
 from headstart.features.extract import extract
 from headstart.features.features import Features
@@ -27,8 +27,9 @@ from headstart.steps.batches import CachedRows, DecodedRows, Examples, Rows
 from headstart.steps.freeze import boundary_of, check_frozen, fingerprint, freeze, hold_batchnorm
 from headstart.steps.loop import descend, seconds_a_step
 from headstart.steps.phase import SCRATCH, Phase, default_phase
-from headstart.steps.train import labelled, targets_of
+from headstart.steps.train import labelled
 from headstart.task import Modality, Task
+
 
 @dataclass(frozen=True, eq=False)
 class Finetuned:
@@ -57,7 +58,6 @@ def finetune(
     spec: str | int,
     head: Head,
     data: Dataset,
-    validation: Dataset,
     *,
     phase: Phase | None = None,
     seed: int = 0,
@@ -73,8 +73,8 @@ def finetune(
         The boundary: "last:25%", "stage:…", "all", or a number of stages.
     head
         The converged head of step 4.
-    data, validation
-        The rows to learn from, and those that say when to stop.
+    data
+        Labelled rows; those of its validation split say when to stop, test rows are left out.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def finetune(
     before = fingerprint(backbone, boundary)
     tail = attach(backbone, boundary, head)
     hold_batchnorm(tail.stages)
-    curve = _descend(source, tail, data, validation, phase, seed, run)
+    curve = _descend(source, tail, data, phase, seed, run)
     check_frozen(backbone, boundary, before)
     return _kept(source, backbone, head, tail, curve, boundary)
 
@@ -98,7 +98,6 @@ def finetune(
 def from_scratch(
     source: Source,
     data: Dataset,
-    validation: Dataset,
     *,
     phase: Phase | None = None,
     seed: int = 0,
@@ -113,7 +112,7 @@ def from_scratch(
     backbone = open_backbone(source)
     head = new_head(backbone.n_features, task, seed)
     tail = attach(backbone, 0, head)
-    curve = _descend(source, tail, data, validation, phase or SCRATCH, seed, run)
+    curve = _descend(source, tail, data, phase or SCRATCH, seed, run)
     return _kept(source, backbone, head, tail, curve, 0)
 
 
@@ -159,29 +158,28 @@ def _descend(
     source: Source,
     tail: Tail,
     data: Dataset,
-    validation: Dataset,
     phase: Phase,
     seed: int,
     run: Run | None,
 ) -> Curve:
-    examples = _examples(source, tail.boundary, data, phase.views)
-    held_out = _examples(source, tail.boundary, validation, 0)
-    terms = [(1.0, supervised(labelled(data)))]
+    task = labelled(data)
+    examples = _examples(source, tail.boundary, data.training(), task, phase.views)
+    held_out = _examples(source, tail.boundary, data.only(VALIDATION), task, 0)
+    terms = [(1.0, supervised(task))]
     return descend(tail, examples, held_out, terms, phase, seed=seed, run=run)
 
 
-def _examples(source: Source, boundary: int, data: Dataset, views: int) -> Examples:
+def _examples(source: Source, boundary: int, data: Dataset, task: Task, views: int) -> Examples:
     """Return the rows as the tail reads them: activations, or decoded where all trains."""
-    task = labelled(data)
     views = views if source.modality is Modality.IMAGE else 0
     if boundary == 0:
         rows: Rows = DecodedRows(data, source.preprocess, views)
-        return Examples(rows, targets_of(data), task, weight=data.weight)
+        return Examples(rows, np.asarray(data.targets), task, weight=data.weight)
     every = extract(source, data, boundary=boundary, pooled=False, views=views + 1)
     handles: tuple[Features, ...] = every if isinstance(every, tuple) else (every,)
     kept: NDArray[np.int64] = handles[0].kept
     weight = None if data.weight is None else data.weight[kept]
-    return Examples(CachedRows(handles), targets_of(data)[kept], task, weight=weight)
+    return Examples(CachedRows(handles), np.asarray(data.targets)[kept], task, weight=weight)
 
 
 def _kept(

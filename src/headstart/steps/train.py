@@ -17,6 +17,7 @@ from headstart.runs import Run
 from headstart.steps.phase import MLP, Phase
 from headstart.task import Kind, Task
 
+
 @dataclass(frozen=True, eq=False)
 class Trained:
     """A converged head and what is known of it.
@@ -129,12 +130,14 @@ def _descend(
     from headstart.steps.loop import descend
 
     rows, held_out = folds(targets_of(data), task, 5, seed)[0]
-    head = fresh_mlp(features.take(rows), task, seed=seed)
+    head = fresh_mlp(features.take(rows), task, targets=targets_of(data)[rows], seed=seed)
     tail = Tail(None, features.boundary, head.module())
 
     def examples(index: NDArray[np.int64]) -> Examples:
         weight = None if data.weight is None else data.weight[index]
-        return Examples(CachedRows([features.take(index)]), targets_of(data)[index], task, weight=weight)
+        return Examples(
+            CachedRows([features.take(index)]), targets_of(data)[index], task, weight=weight
+        )
 
     curve = descend(
         tail, examples(rows), examples(held_out), [(1.0, supervised(task))], phase,

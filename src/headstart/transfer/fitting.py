@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from headstart.runs import Run
 from headstart.steps.train import Trained, labelled, targets_of, train
 from headstart.transfer.choose import Candidate, Choice, prefer
 from headstart.transfer.plan import Plan
+
+if TYPE_CHECKING:
+    from headstart.steps.finetune import Finetuned
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +86,7 @@ class Fitting:
         return features
 
     def attach_and_train(self) -> Candidate:
-        """Steps 3 and 4: a new head, trained to convergence on the training rows."""
+        """Put a new head on, and train it to convergence: steps 3 and 4."""
         self.trained = self._train(self._part(VALIDATION, TEST, inverse=True))
         held_out = self._part(VALIDATION)
         outputs = self.trained.head.outputs(self._features(held_out)) if len(held_out) else None
@@ -105,29 +108,26 @@ class Fitting:
     def _finetuned(self, probe: Candidate) -> Candidate:
         from headstart.steps.finetune import finetune
 
-        rows = self.data.take(self._part(VALIDATION, TEST, inverse=True))
-        held_out = self.data.only(VALIDATION)
         made = finetune(
-            self.plan.source, self.plan.boundary, probe.head, rows, held_out,
+            self.plan.source, self.plan.boundary, probe.head, self.data,
             phase=self.plan.phase, seed=self.seed, run=self.run,
         )  # fmt: skip
-        return self._candidate("finetuned", made, held_out)
+        return self._candidate("finetuned", made)
 
     def learn_from_scratch(self) -> Choice:
         """Train the whole network from random weights; another recipe, no transfer."""
         from headstart.steps.finetune import from_scratch
 
-        rows = self.data.take(self._part(VALIDATION, TEST, inverse=True))
-        held_out = self.data.only(VALIDATION)
         made = from_scratch(
-            self.plan.source, rows, held_out, phase=self.plan.phase, seed=self.seed, run=self.run
+            self.plan.source, self.data, phase=self.plan.phase, seed=self.seed, run=self.run
         )
-        return Choice(self._candidate("scratch", made, held_out), "scratch: no transfer was asked")
+        return Choice(self._candidate("scratch", made), "scratch: no transfer was asked")
 
-    def _candidate(self, name: str, made: Any, held_out: Dataset) -> Candidate:
+    def _candidate(self, name: str, made: "Finetuned") -> Candidate:
         """Calibrate a head that was trained by gradient on the rows held out from it."""
+        held_out = self.data.only(VALIDATION)
         logits = Bundle(made.source, labelled(self.data), made.head).logits(held_out)
-        head = calibrated(made.head, logits, targets_of(held_out))
+        head = calibrated(made.head, logits, np.asarray(held_out.targets))
         return Candidate(name, made.source, head, outputs_of(head.kind, logits, head.temperature))
 
     def _train(self, at: NDArray[np.int64]) -> Trained:
@@ -163,22 +163,22 @@ class Fitting:
         return Fitted(plan, found, Bundle(kept.source, labelled(self.data), kept.head, facts))
 
     def _scores(self, kept: Candidate) -> dict[str, dict[str, float]]:
-        """Return the kept arm's scores by part of the data."""
-        task, found = labelled(self.data), {}
+        """Return the kept arm's scores by part of the data, the primary one first."""
+        said: dict[str, tuple[NDArray[np.int64], NDArray[np.float32]]] = {}
         if kept.validation is not None:
-            held_out = targets_of(self.data)[self._part(VALIDATION)]
-            found[VALIDATION] = scores(task, held_out, kept.validation)
+            said[VALIDATION] = self._part(VALIDATION), kept.validation
         if self.trained is not None and self.trained.outputs is not None:
-            at = self.trained_on
             seen = np.isfinite(self.trained.outputs).all(axis=1)
-            found["out_of_fold"] = scores(
-                task, targets_of(self.data)[at][seen], self.trained.outputs[seen]
-            )
+            said["out_of_fold"] = self.trained_on[seen], self.trained.outputs[seen]
         test = self._part(TEST)
         if len(test):
-            outputs = self._outputs(kept, test)
-            found[TEST] = scores(task, targets_of(self.data)[test], outputs)
-        return found
+            said[TEST] = test, self._outputs(kept, test)
+        task, targets = labelled(self.data), targets_of(self.data)
+        learned_from = targets[self._part(VALIDATION, TEST, inverse=True)]
+        return {
+            part: scores(task, targets[at], outputs, kept.head.thresholds, learned_from)
+            for part, (at, outputs) in said.items()
+        }
 
     def _outputs(self, kept: Candidate, at: NDArray[np.int64]) -> NDArray[np.float32]:
         if kept.source == self.plan.source and self.features is not None:

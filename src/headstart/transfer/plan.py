@@ -16,7 +16,7 @@ from headstart.task import Kind, Modality, Task
 #: The share of the rows held out to choose between the arms, where the data name none.
 HELD_OUT = 0.2
 
-#: With fewer training rows than this, `auto` leaves step 5 alone: it could not tell whether it pays.
+#: With fewer training rows `auto` leaves step 5 alone: it could not tell whether it pays.
 ROWS_TO_FINETUNE = 64
 
 #: Seconds step 5 may be expected to take before `auto` leaves it alone.

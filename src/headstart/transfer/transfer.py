@@ -42,7 +42,7 @@ class _Transfer(BaseEstimator):
         self.max_skipped = max_skipped
         self.run = run
 
-    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Transfer the source to the labelled rows, in five steps.
 
         Parameters
@@ -81,18 +81,18 @@ class _Transfer(BaseEstimator):
         self.plan_, self.scores_, self.bundle_ = fitted.plan, fitted.scores, fitted.bundle
         return self
 
-    def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
-        """Return the class (or the number, or the 0/1 labels) of every row; shape (n,) or (n, k)."""
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the class, the number or the 0/1 labels of every row; shape (n,) or (n, k)."""
         outputs = self._outputs(X)
         if self.bundle_.task.kind is Kind.MULTICLASS:
             return np.asarray(self.classes_)[outputs.argmax(axis=1)]
         return self.bundle_.decide(outputs)
 
-    def _outputs(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
+    def _outputs(self, X: Any) -> NDArray[np.float32]:
         check_is_fitted(self, "bundle_")
         if self.bundle_.source.modality is Modality.VECTOR:
             rows = X.rows if isinstance(X, Dataset) else X
-            X = validate_data(self, rows, reset=False, dtype=[np.float64, np.float32])  # noqa: N806
+            X = validate_data(self, rows, reset=False, dtype=[np.float64, np.float32])
         return self.bundle_.outputs(X)
 
     def save(self, path: str | Path) -> Path:
@@ -100,7 +100,7 @@ class _Transfer(BaseEstimator):
         check_is_fitted(self, "bundle_")
         return self.bundle_.save(path)
 
-    def _data(self, X: Any, y: Any) -> Dataset:  # noqa: N803
+    def _data(self, X: Any, y: Any) -> Dataset:
         raise NotImplementedError
 
 
@@ -146,16 +146,16 @@ class Transfer(ClassifierMixin, _Transfer):
     array(['high'], dtype='<U4')
     """
 
-    def predict_proba(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
+    def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Return the probability of every class (or label) for every row; shape (n, k)."""
         return self._outputs(X)
 
-    def _data(self, X: Any, y: Any) -> Dataset:  # noqa: N803
+    def _data(self, X: Any, y: Any) -> Dataset:
         if isinstance(X, Dataset):
             return self._named(X)
         if _is_raw(X):
             return self._named(from_arrays(X, y))
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=False)  # noqa: N806
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=False)
         check_classification_targets(y)
         self.classes_, encoded = np.unique(y, return_inverse=True)
         task = Task(Kind.MULTICLASS, tuple(str(name) for name in self.classes_))
@@ -169,18 +169,18 @@ class Transfer(ClassifierMixin, _Transfer):
 class TransferRegressor(RegressorMixin, _Transfer):
     """Transfer a pretrained source to predict a number; see `Transfer` for the parameters."""
 
-    def _data(self, X: Any, y: Any) -> Dataset:  # noqa: N803
+    def _data(self, X: Any, y: Any) -> Dataset:
         if isinstance(X, Dataset):
             return X
         if _is_raw(X):
             return from_arrays(X, y, kind=Kind.REGRESSION)
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=True)  # noqa: N806
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=True)
         return Dataset(Modality.VECTOR, X, Task(Kind.REGRESSION), np.asarray(y, dtype=np.float64))
 
 
 def _is_raw(rows: Any) -> bool:
     """Say whether rows are pictures, paths or texts, not numbers: scikit-learn checks the rest."""
-    if hasattr(rows, "ndim") and rows.ndim in (2, 3) or hasattr(rows, "columns"):
+    if (hasattr(rows, "ndim") and rows.ndim in (2, 3)) or hasattr(rows, "columns"):
         return False
     if hasattr(rows, "ndim") and rows.ndim == 4:
         return True

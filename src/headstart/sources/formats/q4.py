@@ -5,6 +5,7 @@ tensors. A matrix is blocks of 32 values: a float16 scale, then 16 bytes whose l
 first sixteen values and whose high halves the others, each plus 8.
 """
 
+import itertools
 import json
 import struct
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ def _header(path: Path, data: bytes) -> _Header:
     scores = np.frombuffer(data, "<f4", n, at)
     at += 4 * n
     text = data[at : at + n_bytes]
-    pieces = [text[start:end].decode("utf-8") for start, end in zip(ends, ends[1:], strict=False)]
+    pieces = [text[start:end].decode("utf-8") for start, end in itertools.pairwise(ends)]
     at += n_bytes
     _, n_map_bytes = struct.unpack_from("<iI", data, at)
     directory_at = at + 8 + n_map_bytes

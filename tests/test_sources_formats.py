@@ -1,0 +1,147 @@
+"""Readers of weights files, on files made by hand."""
+
+import pickle
+import struct
+
+import numpy as np
+import pytest
+import torch
+
+from headstart import io, machine
+from headstart.errors import IntegrityError
+from headstart.sources.formats import h5, pth, q4, safetensors
+from headstart.sources.networks import by_order
+
+
+def test_a_state_dictionary_is_read_in_its_order_and_kept(fresh_home, tmp_path):
+    path = tmp_path / "weights.pth"
+    state = {"z": torch.ones(2, 3), "a": torch.arange(3), "b": torch.ones(2, dtype=torch.bfloat16)}
+    torch.save({"state_dict": state, "epoch": 3}, path)
+    digest = io.sha256_file(path)
+    arrays = pth.read(path, digest)
+    assert list(arrays) == ["z", "a", "b"]
+    assert arrays["b"].dtype == np.float32
+    path.unlink()  # the kept copy serves from now on
+    again = pth.read(path, digest)
+    assert all((again[name] == arrays[name]).all() for name in arrays)
+
+
+def test_a_damaged_copy_is_made_again(fresh_home, tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save({"a": torch.ones(4)}, path)
+    digest = io.sha256_file(path)
+    pth.read(path, digest)
+    (kept,) = (machine.home() / "sources").glob("*/weights.safetensors")
+    kept.write_bytes(kept.read_bytes()[:-1] + b"\x07")
+    assert pth.read(path, digest)["a"].tolist() == [1, 1, 1, 1]
+
+
+class Harmful:
+    """A pickle that would run code when it is loaded."""
+
+    def __reduce__(self):
+        return (open, ("harm", "w"))
+
+
+def test_a_pickle_that_holds_code_is_refused(fresh_home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "weights.pth"
+    path.write_bytes(pickle.dumps({"a": Harmful()}))
+    with pytest.raises(IntegrityError, match="more than tensors"):
+        pth.read(path, io.sha256_file(path))
+    assert not (tmp_path / "harm").exists()
+
+
+def test_keras_layers_come_in_the_order_of_the_network(tmp_path):
+    import json
+
+    import h5py
+
+    layers = [
+        {"class_name": "InputLayer", "config": {"name": "in"}},
+        {"class_name": "Conv2D", "config": {"name": "z_first"}},
+        {"class_name": "BatchNormalization", "config": {"name": "bn"}},
+        {"class_name": "Dense", "config": {"name": "a_last"}},
+    ]
+    inner = {"class_name": "Functional", "config": {"name": "net", "layers": layers}}
+    config = {"class_name": "Functional", "config": {"name": "outer", "layers": [inner]}}
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.attrs["model_config"] = json.dumps(config)
+        file["model_weights/net/z_first/kernel"] = np.arange(6.0).reshape(1, 1, 2, 3)
+        for name in ("beta", "gamma", "moving_mean", "moving_variance"):
+            file[f"model_weights/net/bn/{name}"] = np.zeros(3)
+        file["model_weights/a_last/a_last/bias:0"] = np.zeros(2)
+        file["model_weights/a_last/a_last/kernel:0"] = np.zeros((3, 2))
+    arrays = h5.read(tmp_path / "x.h5", "")
+    assert list(arrays) == [
+        "z_first/kernel",
+        "bn/gamma",
+        "bn/beta",
+        "bn/moving_mean",
+        "bn/moving_variance",
+        "a_last/kernel",
+        "a_last/bias",
+    ]
+    assert arrays["z_first/kernel"][:, :, 0, 0].tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert arrays["a_last/kernel"].shape == (2, 3)
+
+
+def test_bfloat16_becomes_float32(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.tensor([1.5], dtype=torch.bfloat16)}, tmp_path / "x.safetensors")
+    array = safetensors.read(tmp_path / "x.safetensors", "")["a"]
+    assert (array.dtype, array.tolist()) == (np.float32, [1.5])
+
+
+def packed_file(path):
+    """Write an E5S1 file of one layer's first matrix, one vector and five pieces."""
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁a"]
+    blob = "".join(pieces).encode()
+    ends = np.cumsum([0, *(len(piece.encode()) for piece in pieces)]).astype("<u4")
+    head = b"E5S1" + struct.pack("<I7i", 1, 32, 1, 1, 32, 5, 8, 1) + struct.pack("<fi", 1e-12, 32)
+    head += struct.pack("<5i", len(pieces), 0, 2, 1, 3) + struct.pack("<Q", len(blob))
+    head += ends.tobytes() + np.array([0, 0, 0, 0, -1], "<f4").tobytes() + blob
+    head += struct.pack("<iI", 0, 0)
+    matrix = np.zeros(1, q4.BLOCK)
+    matrix["scale"], matrix["pairs"] = 0.5, 0x9A  # low half 10 → 1.0, high half 9 → 0.5
+    parts = {"l0.q.w": (1, matrix.tobytes()), "l0.q.b": (0, np.ones(2, "<f4").tobytes())}
+    at = len(head) + 4 + sum(2 + len(name) + 21 for name in parts)
+    directory = struct.pack("<i", len(parts))
+    for name, (kind, data) in parts.items():
+        directory += struct.pack("<H", len(name)) + name.encode()
+        directory += struct.pack("<BIQQ", kind, 0, at, len(data))
+        at += len(data)
+    path.write_bytes(head + directory + b"".join(data for _, data in parts.values()))
+
+
+def test_four_bit_blocks_are_read(tmp_path):
+    packed_file(tmp_path / "x.bin")
+    arrays = q4.read(tmp_path / "x.bin", "")
+    weight = arrays["encoder.layer.0.attention.self.query.weight"]
+    assert weight.tolist() == [[1.0] * 16 + [0.5] * 16]
+    assert arrays["encoder.layer.0.attention.self.query.bias"].tolist() == [1, 1]
+
+
+def test_its_tokenizer_is_written_with_the_same_bytes_each_time(tmp_path):
+    from tokenizers import Tokenizer
+
+    packed_file(tmp_path / "x.bin")
+    text = q4.tokenizer(tmp_path / "x.bin")
+    assert text == q4.tokenizer(tmp_path / "x.bin")
+    tokenizer = Tokenizer.from_str(text)
+    assert tokenizer.encode(" a\t a\x00").ids[:3] == [0, 4, 4]
+    assert tokenizer.encode("a b").tokens == ["<s>", "▁a", "▁b", "</s>"]
+
+
+def test_another_file_is_not_taken_for_it(tmp_path):
+    (tmp_path / "x.bin").write_bytes(b"GGUF" + bytes(100))
+    with pytest.raises(IntegrityError, match="GGUF"):
+        q4.read(tmp_path / "x.bin", "")
+
+
+def test_order_needs_equal_shapes(tmp_path):
+    own = {"a": torch.zeros(2), "counter.num_batches_tracked": torch.tensor(0)}
+    assert by_order(own, {"x": torch.ones(2), "old_head": torch.ones(9)}, tmp_path)["a"].sum() == 2
+    with pytest.raises(IntegrityError, match=r"x has shape \(3,\); a, the next"):
+        by_order(own, {"x": torch.ones(3)}, tmp_path)
