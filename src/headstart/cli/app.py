@@ -71,6 +71,9 @@ def fit(
     epochs: Annotated[int | None, typer.Option(help="Of step 5, at most.")] = None,
     rate: Annotated[float | None, typer.Option(help="The peak learning rate of step 5.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="Of step 5: adamw or sgd.")] = None,
+    cache_max: Annotated[
+        float | None, typer.Option(help="Gigabytes that activations of step 5 may take.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -91,7 +94,7 @@ def fit(
         data, text=text, image=image, label=label, separator=separator, max_skipped=max_skipped
     )
     folder = out or Path("runs") / (Path(data).stem or Path(data).resolve().name)
-    asked = {"epochs": epochs, "rate": rate, "optimizer": optimizer}
+    asked = {"epochs": epochs, "rate": rate, "optimizer": optimizer, "cache_gb": cache_max}
     model = Transfer(
         source,
         head=head,
@@ -145,11 +148,18 @@ def predict(
 
 
 @app.command()
-def sources(json: Json = False) -> None:
-    """List the shelf: what can be transferred from."""
+def sources(
+    uri: Annotated[str | None, typer.Argument(help="One source: its card and stages.")] = None,
+    json: Json = False,
+) -> None:
+    """List the shelf: what can be transferred from; or one source, with its stages."""
     from headstart.cli import show
-    from headstart.sources.catalog import shelf
+    from headstart.sources.catalog import resolve, shelf
 
+    if uri is not None:
+        card = show.card(resolve(uri))
+        show.as_json(card) if json else show.fields(card)
+        return
     found = [show.shelved(entry) for entry in shelf()]
     show.as_json(found) if json else show.shelf(found)
 
@@ -179,8 +189,12 @@ def demo(
     from headstart.cli import show
     from headstart.cli.demo import run
 
+    found = []
     with show.bars(quiet):
-        found = [show.fitted(model, folder) for model, folder in run(out, tell=show.err)]
+        for model, folder in run(out, tell=show.err):
+            found.append(show.fitted(model, folder))
+            if not json:
+                show.fit(found[-1], model.plan_)
     if json:
         show.as_json(found)
 

@@ -212,6 +212,31 @@ def shelved(entry: Any) -> dict[str, Any]:
     }
 
 
+def card(source: Any) -> dict[str, Any]:
+    """Return what is known of one source, and the stages that can be named."""
+    from headstart.sources.catalog import open_backbone
+    from headstart.sources.source import to_json
+
+    facts = to_json(source)
+    if source.is_trainable:
+        backbone = open_backbone(source)
+        facts["n_features"] = backbone.n_features
+        facts["stages"] = {
+            name: sum(parameter.numel() for parameter in backbone.stage(i).parameters())
+            for i, name in enumerate(backbone.names)
+        }
+    return facts
+
+
+def fields(facts: dict[str, Any]) -> None:
+    """Print a record, a line a field; the stages a line each, in the order rows go through them."""
+    for name, value in facts.items():
+        if name != "stages" and value not in ("", {}, None):
+            out(f"{name:<15} {value}")
+    for i, (stage, n) in enumerate(facts.get("stages", {}).items()):
+        out(f"{'stages' if i == 0 else '':<15} {i:>3} {stage}, {n:,} parameters")
+
+
 def shelf(found: list[dict[str, Any]]) -> None:
     """Print the shelf."""
     table(

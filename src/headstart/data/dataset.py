@@ -88,7 +88,10 @@ class Dataset:
 
     def name(self, i: int) -> str:
         """Return how row `i` is shown to a person."""
-        return f"row {i}" if self.names is None else str(self.names[i])
+        if self.names is not None:
+            return str(self.names[i])
+        row = self.rows[i]
+        return str(row) if isinstance(row, Path) else f"row {i}"
 
     def with_split(self, split: ArrayLike) -> "Dataset":
         """Return the same rows in other splits; shape (n,)."""

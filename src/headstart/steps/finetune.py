@@ -8,10 +8,11 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from headstart.data.dataset import VALIDATION, Dataset
-from headstart.errors import UsageError
+from headstart.errors import UnreadableRow, UsageError
 from headstart.features.extract import extract
 from headstart.features.features import Features
 from headstart.heads.head import Head
@@ -118,7 +119,7 @@ def from_scratch(
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What one step on made-up rows tells of a training to come.
+    """What one step on a few rows tells of a training to come.
 
     Parameters
     ----------
@@ -139,19 +140,46 @@ class Rehearsal:
     bytes_a_row: int
 
 
-def rehearse(source: Source, spec: str, phase: Phase, task: Task) -> Rehearsal:
-    """Time one training step on made-up rows, so that the plan can say how long it will take."""
+def rehearse(source: Source, spec: str, phase: Phase, data: Dataset) -> Rehearsal:
+    """Time one training step on a few of the rows, so that the plan can say how long it will take.
+
+    Raises
+    ------
+    UsageError
+        Where the boundary is none of the source's.
+    """
     backbone = open_backbone(source)
     boundary = boundary_of(spec, backbone.names, backbone.blocks)
     freeze(backbone, boundary)
-    tail = attach(backbone, boundary, new_head(backbone.n_features, task, seed=0))
-    state = backbone.run(backbone.example(phase.batch), 0, boundary)
+    tail = attach(backbone, boundary, new_head(backbone.n_features, labelled(data), seed=0))
+    with torch.no_grad():
+        state = backbone.run(_a_few(source, backbone, data, phase.batch), 0, boundary)
+    n = len(state[0])
     seconds = seconds_a_step(tail, state, phase)
     trained = backbone.names[boundary:]
     rates = {name: phase.rate * phase.decay**i for i, name in enumerate(reversed(trained))}
     rates["head"] = phase.head_rate or phase.rate
-    n_bytes = 0 if boundary == 0 else 2 * state[0][0].numel()
-    return Rehearsal(backbone.names, boundary, rates, seconds / phase.batch, n_bytes)
+    return Rehearsal(backbone.names, boundary, rates, seconds / n, _bytes(state, n, boundary))
+
+
+def _a_few(
+    source: Source, backbone: Backbone, data: Dataset, batch: int
+) -> tuple[torch.Tensor, ...]:
+    """Return a batch of real rows, spread over the data; made-up ones if one cannot be read."""
+    at = np.unique(np.linspace(0, len(data) - 1, batch).astype(np.int64))
+    try:
+        return DecodedRows(data, source.preprocess).state(at, 0)
+    except UnreadableRow:
+        return backbone.example(batch)
+
+
+def _bytes(state: tuple[torch.Tensor, ...], n: int, boundary: int) -> int:
+    """Return what a row takes on disk at the boundary, in float16; nothing at the input."""
+    if boundary == 0:
+        return 0
+    places = int(state[1].sum()) if len(state) > 1 else 1  # texts: tokens that are not padding
+    each = state[0].shape[-1] if len(state) > 1 else state[0].numel()
+    return 2 * places * each // n
 
 
 def _descend(

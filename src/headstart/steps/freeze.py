@@ -64,6 +64,11 @@ def boundary_of(spec: str | int, names: Sequence[str], blocks: range) -> int:
 
 def _last(value: str, blocks: range) -> int:
     count = len(blocks)
+    if not count:
+        raise UsageError(
+            "This source has no blocks that could be counted from the head.\n"
+            "Expected 'head', 'all', or 'stage:NAME' (`headstart sources URI` lists its stages)."
+        )
     n = math.ceil(count * float(value[:-1]) / 100) if value.endswith("%") else int(float(value))
     return 0 if n > count else blocks.stop - n
 

@@ -1,6 +1,6 @@
 """Phase: how long and how fast to learn; the options that vary together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from headstart.errors import UsageError
@@ -33,6 +33,9 @@ class Phase:
         The share of the steps in which the rate rises from 0; then it falls along a cosine.
     patience
         Epochs without a better validation loss before the phase stops.
+    cache_gb
+        Gigabytes that cached activations may take on disk; fewer views are kept where they would
+        take more.
     """
 
     epochs: int = 20
@@ -45,6 +48,7 @@ class Phase:
     weight_decay: float = 0.02
     warmup: float = 0.1
     patience: int = 5
+    cache_gb: float = 20.0
 
     def check(self) -> "Phase":
         """Return the phase itself.
@@ -65,16 +69,39 @@ class Phase:
             "weight_decay": self.weight_decay >= 0,
             "warmup": 0 <= self.warmup < 1,
             "patience": self.patience >= 1,
+            "cache_gb": self.cache_gb > 0,
         }
         wrong = [name for name, is_right in wanted.items() if not is_right]
         if wrong:
             given = ", ".join(f"{name}={getattr(self, name)!r}" for name in wrong)
             raise UsageError(
                 f"Phase({given}) cannot be right.\nExpected epochs, batch, patience ≥ 1, "
-                "rates > 0, 0 < decay ≤ 1, views ≥ 0, weight_decay ≥ 0, 0 ≤ warmup < 1, "
-                "optimizer 'adamw' or 'sgd'."
+                "rates and cache_gb > 0, 0 < decay ≤ 1, views ≥ 0, weight_decay ≥ 0, "
+                "0 ≤ warmup < 1, optimizer 'adamw' or 'sgd'."
             )
         return self
+
+    def capped(self, row_bytes: int) -> "Phase":
+        """Return the phase with as many views as fit in `cache_gb`, each of `row_bytes` in all.
+
+        Raises
+        ------
+        UsageError
+            Where not even the plain rows fit.
+
+        >>> Phase(views=4, cache_gb=1.0).capped(300_000_000).views
+        2
+        """
+        if not row_bytes:
+            return self
+        fit = int(self.cache_gb * 1e9 // row_bytes)
+        if fit < 1:
+            raise UsageError(
+                f"The activations of step 5 take {row_bytes / 1e9:.1f} GB, more than the "
+                f"{self.cache_gb:g} GB allowed.\nAllow more by --cache-max, or let fewer stages "
+                "move: a boundary nearer to the head has smaller activations."
+            )
+        return replace(self, views=min(self.views, fit - 1))
 
 
 #: Step 5 on pictures: gentle, a tenth of what a network learns from scratch with.

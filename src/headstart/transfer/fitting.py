@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.bundle import Bundle
-from headstart.data.dataset import TEST, VALIDATION, Dataset
-from headstart.errors import DataError
+from headstart.data.dataset import TEST, VALIDATION, Dataset, limit_skipped
 from headstart.features.extract import extract
 from headstart.features.features import Features
 from headstart.heads.calibrate import calibrated
@@ -79,9 +78,7 @@ class Fitting:
     def freeze_and_extract(self) -> Features:
         """Step 2: run the frozen trunk over every row once; leave out what cannot be read."""
         features = extract(self.plan.source, self.data)
-        n_skipped, n = len(features.skipped), len(self.data)
-        if n_skipped > self.max_skipped * n:
-            raise DataError(_too_many(features, n, self.max_skipped))
+        limit_skipped(features.skipped, len(self.data), self.max_skipped)
         self.data = self.data.take(features.kept)
         return features
 
@@ -190,13 +187,3 @@ class Fitting:
         start = time.perf_counter()
         yield
         self.taken_s[step] = time.perf_counter() - start
-
-
-def _too_many(features: Features, n: int, max_skipped: float) -> str:
-    shown = "\n".join(f"  {skipped.row}: {skipped.reason}" for skipped in features.skipped[:5])
-    n_skipped = len(features.skipped)
-    more = f"\n  … and {n_skipped - 5} more" if n_skipped > 5 else ""
-    return (
-        f"{n_skipped} of {n} rows cannot be read, more than {max_skipped:.0%}:\n{shown}{more}\n"
-        "Mend or remove them, or allow more: `--max-skipped 0.1` allows a tenth."
-    )

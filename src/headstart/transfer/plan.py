@@ -8,6 +8,7 @@ import numpy as np
 
 from headstart.data.dataset import TEST, VALIDATION, Dataset
 from headstart.data.sampling import split
+from headstart.errors import UsageError
 from headstart.sources.source import Source
 from headstart.steps.phase import Phase, default_phase
 from headstart.steps.train import labelled
@@ -82,8 +83,8 @@ class Plan:
 
     @property
     def is_scratch(self) -> bool:
-        """Whether the source has random weights."""
-        return self.source.uri.startswith("scratch:")
+        """Whether the whole network is trained from random weights."""
+        return self.source.uri.startswith("scratch:") and self.phase is not None
 
     def __str__(self) -> str:
         """Return the plan as five steps a person can read."""
@@ -182,7 +183,8 @@ def intend(
     Parameters
     ----------
     source
-        What is started from.
+        What is started from. Random weights (`scratch:`) are trained as a whole whatever
+        `finetune` says, unless it is "head": then their features are used as they are.
     data
         Labelled rows.
     head, finetune, phase, seed
@@ -196,7 +198,7 @@ def intend(
     """
     task = labelled(data)
     said = _in_words(task)
-    if source.uri.startswith("scratch:"):
+    if source.uri.startswith("scratch:") and finetune != "head":
         data, holds_out = _holding_out(data, seed)
         plan = _rehearsed(Plan(source, said, {}, head), "all", data, phase)
         return _counted(plan, data, holds_out), data
@@ -204,13 +206,25 @@ def intend(
     if why_not:
         return _counted(Plan(source, said, {}, head, finetune=why_not), data, False), data
     boundary = AUTO_BOUNDARY if finetune == "auto" else finetune
-    data, holds_out = _holding_out(data, seed)
-    plan = _rehearsed(Plan(source, said, {}, head, finetune=boundary), boundary, data, phase)
-    if finetune == "auto" and sum(plan.expected_s.values()) > SECONDS_TO_FINETUNE:
-        seconds = sum(plan.expected_s.values())
-        no = f"no: it would take about {_duration(seconds)}; ask for it by --finetune {boundary}"
-        return _counted(Plan(source, said, {}, head, finetune=no), data, holds_out), data
-    return _counted(plan, data, holds_out), data
+    parted, holds_out = _holding_out(data, seed)
+    try:
+        plan = Plan(source, said, {}, head, finetune=boundary)
+        plan = _rehearsed(plan, boundary, parted, phase)
+        if finetune == "auto":
+            _check_patience(plan)
+    except UsageError as error:
+        if finetune != "auto":
+            raise
+        why_not = f"no: {str(error).splitlines()[0]}"
+        return _counted(Plan(source, said, {}, head, finetune=why_not), data, False), data
+    return _counted(plan, parted, holds_out), parted
+
+
+def _check_patience(plan: Plan) -> None:
+    """Refuse a step 5 that `auto` should not begin unasked."""
+    seconds = sum(plan.expected_s.values())
+    if seconds > SECONDS_TO_FINETUNE:
+        raise UsageError(f"about {_duration(seconds)}; --finetune {plan.finetune} asks for it")
 
 
 def _why_not(source: Source, data: Dataset, finetune: str) -> str:
@@ -236,12 +250,13 @@ def _holding_out(data: Dataset, seed: int) -> tuple[Dataset, bool]:
 
 
 def _rehearsed(plan: Plan, boundary: str, data: Dataset, phase: Phase | None) -> Plan:
-    """Fill in what one timed step on made-up rows tells: stages, rates, seconds, bytes."""
+    """Fill in what one timed step on a few rows tells: stages, rates, seconds, bytes."""
     from headstart.steps.finetune import rehearse
 
-    phase = phase or default_phase(plan.source.uri, plan.source.modality)
-    seen = rehearse(plan.source, boundary, phase, labelled(data))
+    phase = (phase or default_phase(plan.source.uri, plan.source.modality)).check()
+    seen = rehearse(plan.source, boundary, phase, data)
     n = len(data) - _count(data, TEST) - _count(data, VALIDATION)
+    phase = phase.capped(seen.bytes_a_row * n)
     step = "scratch" if plan.is_scratch else "finetune"
     return dataclasses.replace(
         plan,

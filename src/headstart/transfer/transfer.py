@@ -117,7 +117,8 @@ class Transfer(ClassifierMixin, _Transfer):
         "linear" (solved, its penalty cross-validated) or "mlp".
     finetune
         "no", "auto" (tried where rows and time allow, kept if validation prefers it),
-        "last:25%", "stage:NAME" or "all".
+        "last:25%", "stage:NAME" or "all". A `scratch:` source is trained as a whole, unless
+        this is "head": then its random features are used as they are.
     phase
         How step 5 (or a `scratch:` source) learns; None: the default of the source's kind.
     seed

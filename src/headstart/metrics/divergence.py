@@ -1,0 +1,231 @@
+"""Divergence: do two samples come from one law, and how far apart are they?"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from headstart.machine import seeds
+
+#: The share of its mean diagonal that is added to a kernel: ridge regression of standard rows.
+RIDGE = 1.0
+
+
+@dataclass(frozen=True)
+class TwoSample:
+    """How well a classifier tells two samples apart on rows it has not seen.
+
+    Parameters
+    ----------
+    auc
+        The chance that it ranks a row of the second sample above one of the first; ½ by guessing.
+    p
+        How often guessing would do as well.
+    n_a, n_b
+        Rows of each sample.
+    """
+
+    auc: float
+    p: float
+    n_a: int
+    n_b: int
+
+    @property
+    def distance(self) -> float:
+        """The proxy A-distance that the AUC stands for, from 0 (one law) to 2 (apart)."""
+        return max(0.0, proxy_a_distance(1 - self.auc))
+
+
+def proxy_a_distance(error: float) -> float:
+    """Return 2 (1 − 2ε): 0 where a classifier of two domains can but guess, 2 where it never errs.
+
+    Parameters
+    ----------
+    error
+        ε, the share of unseen rows whose domain it gets wrong.
+
+    References
+    ----------
+    Ben-David et al., Analysis of representations for domain adaptation, 2006, §4.
+
+    Examples
+    --------
+    >>> proxy_a_distance(0.5), proxy_a_distance(0.125), proxy_a_distance(0.0)
+    (0.0, 1.5, 2.0)
+    """
+    return 2 * (1 - 2 * error)
+
+
+def areas(scores: ArrayLike, sides: ArrayLike) -> NDArray[np.float64]:
+    """Return the area under the ROC curve of each column: the Mann–Whitney statistic, as a share.
+
+    Parameters
+    ----------
+    scores
+        Shape (n, c); ties count a half.
+    sides
+        Shape (n, c): 1 where the row is of the second sample, else 0. Both must occur.
+
+    Examples
+    --------
+    >>> areas([[0.1], [0.4], [0.4], [0.9]], [[0], [1], [0], [1]])  # 3½ of 4 pairs
+    array([0.875])
+    """
+    from scipy.stats import rankdata
+
+    ranks, second = rankdata(scores, axis=0), np.asarray(sides, dtype=np.float64)  # (n, c)
+    n_b = second.sum(axis=0)
+    n_a = len(ranks) - n_b
+    return np.asarray(((ranks * second).sum(axis=0) - n_b * (n_b + 1) / 2) / (n_a * n_b))
+
+
+def classifier_test(
+    a: ArrayLike, b: ArrayLike, *, folds: int = 5, permutations: int = 199, seed: int = 0
+) -> TwoSample:
+    """Return whether a classifier can tell two samples apart, and how often guessing would.
+
+    A ridge classifier is cross-fitted: each row is judged by one that has not seen it. What it
+    says is linear in the sides of the other rows, so every permutation is refitted, exactly, by
+    one product of matrices. p = (1 + permutations at least as good) / (1 + permutations), which
+    falls below any level no more often than that level where both samples have one law.
+
+    Rows of equal content share a fold, and change sides together where none stands on both: twins
+    that a split kept together are no sign of a shift.
+
+    Parameters
+    ----------
+    a, b
+        Features of shape (n, d) and (m, d).
+    folds
+        Of the cross-fitting.
+    permutations
+        How many; p is at least 1 / (1 + permutations).
+    seed
+        Of folds and permutations.
+
+    References
+    ----------
+    Lopez-Paz & Oquab, Revisiting classifier two-sample tests, 2017.
+    https://arxiv.org/abs/1610.06545
+    Phipson & Smyth, Permutation p-values should never be zero, 2010.
+
+    Examples
+    --------
+    >>> rows = np.random.default_rng(0).normal(size=(80, 3))
+    >>> near, far = classifier_test(rows[:40], rows[40:]), classifier_test(rows[:40], rows[40:] + 2)
+    >>> near.p > 0.05, far.p, far.auc > 0.95
+    (True, 0.005, True)
+    """
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    rows = np.concatenate([first, second])  # (n + m, d)
+    side = np.repeat([0.0, 1.0], [len(first), len(second)])
+    rng, group = seeds(seed, "two samples"), _groups(rows)
+    says = _cross_fitted(_kernel(rows), rng.permutation(group.max() + 1)[group] % folds)
+    moved = [_permuted(side, group, rng) for _ in range(permutations)]
+    sides = np.stack([side, *moved], axis=1)  # (n + m, 1 + permutations)
+    found = areas(says @ sides, sides)
+    p = (1 + np.count_nonzero(found[1:] >= found[0] - 1e-12)) / (1 + permutations)
+    return TwoSample(float(found[0]), float(p), len(first), len(second))
+
+
+def _groups(rows: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the number of each row's content; shape (n,)."""
+    number: dict[bytes, int] = {}
+    return np.array([number.setdefault(row.tobytes(), len(number)) for row in rows])
+
+
+def _permuted(
+    side: NDArray[np.float64], group: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Deal the sides anew, to whole groups where no group stands on both."""
+    first = np.unique(group, return_index=True)[1]
+    is_whole = np.array_equal(side[first][group], side)
+    return rng.permutation(side[first])[group] if is_whole else rng.permutation(side)
+
+
+def _kernel(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the products of standardized rows, of mean diagonal 1; shape (n, n)."""
+    moved = rows - rows.mean(axis=0)
+    spread = moved.std(axis=0)
+    moved /= np.where(spread > 0, spread, 1)
+    products = moved @ moved.T
+    return np.asarray(products / (np.trace(products) / len(rows) or 1.0))
+
+
+def _cross_fitted(kernel: NDArray[np.float64], fold: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the matrix that turns the sides of all rows into what is said of each unseen."""
+    says = np.zeros_like(kernel)  # (n, n); zero where a row would tell of itself
+    for judged in np.unique(fold):
+        out, fit = np.flatnonzero(fold == judged), np.flatnonzero(fold != judged)
+        if len(fit):
+            ridged = kernel[np.ix_(fit, fit)] + RIDGE * np.eye(len(fit))
+            weight = np.linalg.solve(ridged, kernel[np.ix_(fit, out)]).T  # (out, fit)
+            says[np.ix_(out, fit)] = weight - weight.mean(axis=1, keepdims=True)
+    return says
+
+
+def conformal_p(known: ArrayLike, new: ArrayLike) -> NDArray[np.float64]:
+    """Return how often a row of the known law would score as high as each new one; shape (m,).
+
+    Up to the highest known score it is the rank: (1 + known scores at least as high) / (1 + n),
+    which holds for any law. Above it, where ranks cannot tell more, the tail is taken to fall off
+    exponentially, at the mean excess of the highest tenth of the known scores.
+
+    Parameters
+    ----------
+    known
+        Scores of rows that were left out when the score was made, shape (n,).
+    new
+        Shape (m,).
+
+    References
+    ----------
+    Bates, Candès, Lei, Romano & Sesia, Testing for outliers with conformal p-values, 2023.
+    https://arxiv.org/abs/2104.08279
+    Pickands, Statistical inference using extreme order statistics, 1975 (the tail).
+
+    Examples
+    --------
+    >>> conformal_p([1.0, 2.0, 3.0], [0.0, 2.5, 3.0])
+    array([1. , 0.5, 0.5])
+    """
+    sorted_, scores = np.sort(np.asarray(known, dtype=np.float64)), np.asarray(new, np.float64)
+    n = len(sorted_)
+    at_least = n - np.searchsorted(sorted_, scores, side="left")
+    beyond = np.maximum(0, scores - sorted_[-1])
+    return np.asarray((1 + at_least) / (1 + n) * np.exp(-beyond / _excess(sorted_)))
+
+
+def _excess(sorted_: NDArray[np.float64]) -> float:
+    """Return how far the highest tenth of the scores lies above the score below it, on average."""
+    n_top = max(1, len(sorted_) // 10)
+    if n_top < N_TAIL:
+        return float("inf")
+    excess = float((sorted_[-n_top:] - sorted_[-n_top - 1]).mean())
+    return excess if excess > 0 else float("inf")
+
+
+#: Fewer scores than these say nothing of a tail.
+N_TAIL = 10
+
+
+def false_discovery(p: ArrayLike, level: float) -> NDArray[np.bool_]:
+    """Return which hypotheses to reject so that at most `level` of those are true, on average.
+
+    Where all are true, any is rejected with a chance of at most `level`.
+
+    References
+    ----------
+    Benjamini & Hochberg, Controlling the false discovery rate, 1995.
+
+    Examples
+    --------
+    >>> false_discovery([0.01, 0.04, 0.03, 0.9], 0.05)  # limits .0125, .025, .0375, .05
+    array([ True, False, False, False])
+    >>> false_discovery([0.01, 0.02, 0.03, 0.9], 0.05)
+    array([ True,  True,  True, False])
+    """
+    values = np.asarray(p, dtype=np.float64)
+    ordered = np.sort(values)
+    passes = np.flatnonzero(ordered <= level * np.arange(1, len(values) + 1) / max(1, len(values)))
+    return values <= (ordered[passes[-1]] if len(passes) else -1.0)

@@ -1,0 +1,168 @@
+"""Step 5 from cached activations: where it starts, what moves, what stays."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from headstart.data.dataset import Dataset
+from headstart.errors import UsageError
+from headstart.features.extract import extract
+from headstart.sources.catalog import open_backbone, resolve
+from headstart.steps.attach import attach
+from headstart.steps.batches import CachedRows, DecodedRows
+from headstart.steps.finetune import finetune, from_scratch, rehearse
+from headstart.steps.freeze import boundary_of, fingerprint, freeze
+from headstart.steps.phase import Phase
+from headstart.steps.train import train
+from headstart.task import Kind, Modality, Task
+from tests.toys import toy_picture_source, toy_text_source
+
+TASK = Task(Kind.MULTICLASS, ("dark", "light"))
+SHORT = Phase(epochs=2, rate=1e-3, batch=8, views=2, patience=2)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Dataset:
+    rng = np.random.default_rng(0)
+    y = np.arange(32) % 2
+    rows = [rng.integers(0, 120, size=(36, 36, 3), dtype=np.uint8) + 100 * int(c) for c in y]
+    split = np.where(np.arange(32) < 24, "train", "validation")
+    return Dataset(Modality.IMAGE, tuple(rows), TASK, y.astype(np.int64), split)
+
+
+@pytest.fixture(scope="module")
+def texts() -> Dataset:
+    y = np.arange(24) % 2
+    rows = tuple(("good fine " if c else "bad poor ") + "thing " * (i % 5) for i, c in enumerate(y))
+    split = np.where(np.arange(24) < 18, "train", "validation")
+    return Dataset(Modality.TEXT, rows, TASK, y.astype(np.int64), split)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory) -> dict[Modality, str]:
+    folder = tmp_path_factory.mktemp("sources")
+    return {
+        Modality.IMAGE: toy_picture_source(folder / "pictures"),
+        Modality.TEXT: toy_text_source(folder / "texts"),
+    }
+
+
+@pytest.mark.parametrize("modality", [Modality.IMAGE, Modality.TEXT])
+def test_step_0_gives_the_logits_of_the_probe(modality, sources, pictures, texts):
+    """The head's scaler is folded in, so fine-tuning starts exactly where step 4 ended."""
+    data = pictures if modality is Modality.IMAGE else texts
+    source = resolve(sources[modality])
+    head = train("linear", extract(source, data), data).head
+    backbone = open_backbone(source)
+    boundary = boundary_of("last:1", backbone.names, backbone.blocks)
+    freeze(backbone, boundary)
+    tail = attach(backbone, boundary, head).eval()
+    with torch.no_grad():
+        inputs = DecodedRows(data, source.preprocess).state(np.arange(len(data)), 0)
+        _, logits = tail(*backbone.run(inputs, 0, boundary))
+        wanted = head.logits(backbone(*inputs).numpy())
+    assert np.abs(logits.numpy() - wanted).max() <= 1e-3
+
+
+@pytest.mark.parametrize("modality", [Modality.IMAGE, Modality.TEXT])
+def test_cached_activations_are_those_of_the_network_but_for_their_rounding(
+    modality, sources, pictures, texts
+):
+    data = pictures if modality is Modality.IMAGE else texts
+    source = resolve(sources[modality])
+    backbone = open_backbone(source)
+    at = np.arange(len(data))
+    cached = CachedRows([extract(source, data, boundary=2, pooled=False)]).state(at, 0)
+    with torch.no_grad():
+        fresh = backbone.run(DecodedRows(data, source.preprocess).state(at, 0), 0, 2)
+    known = slice(None) if modality is Modality.IMAGE else fresh[1].bool()
+    gap = (cached[0][known] - fresh[0][known]).abs().max() / fresh[0][known].abs().max()
+    assert gap <= 1e-3  # float16
+    assert all(torch.equal(*masks) for masks in zip(cached[1:], fresh[1:], strict=True))
+
+
+def test_what_is_below_the_boundary_keeps_its_bytes_and_the_rest_moves(sources, pictures):
+    source = resolve(sources[Modality.IMAGE])
+    head = train("linear", extract(source, pictures), pictures).head
+    made = finetune(source, "last:1", head, pictures, phase=SHORT)
+    before, after = open_backbone(source), open_backbone(made.source)
+    assert 0 < made.boundary < before.n_stages
+    assert fingerprint(before, made.boundary) == fingerprint(after, made.boundary)
+    assert fingerprint(before, before.n_stages) != fingerprint(after, after.n_stages)
+    moved = dict(after.named_buffers())
+    for name, value in before.named_buffers():  # statistics stay those of the source everywhere
+        assert torch.equal(value, moved[name]), name
+
+
+def test_finetuning_twice_gives_the_same_bytes(sources, pictures):
+    source = resolve(sources[Modality.IMAGE])
+    head = train("linear", extract(source, pictures), pictures).head
+    made = [finetune(source, "last:1", head, pictures, phase=SHORT, seed=5) for _ in range(2)]
+    assert made[0].source.weights_sha256 == made[1].source.weights_sha256
+
+
+def test_below_the_boundary_nothing_is_run_again(sources, pictures):
+    """Activations are computed once a view, not once an epoch."""
+    source = resolve(sources[Modality.IMAGE])
+    head = train("linear", extract(source, pictures), pictures).head
+    made = finetune(source, "last:2", head, pictures, phase=SHORT)
+    again = extract(source, pictures.training(), boundary=made.boundary, pooled=False, views=3)
+    assert [view.n_computed for view in again] == [0, 0, 0]
+
+
+def test_from_scratch_moves_everything_and_its_batchnorm_statistics(sources, pictures):
+    source = resolve(f"scratch:{sources[Modality.IMAGE]}", seed=1)
+    made = from_scratch(source, pictures, phase=SHORT, seed=1)
+    before, after = open_backbone(source), open_backbone(made.source)
+    moved = dict(after.named_buffers())
+    means = [name for name in moved if name.endswith("running_mean")]
+    assert means
+    assert all(
+        not torch.equal(value, moved[name])
+        for name, value in before.named_buffers()
+        if name in means
+    )
+
+
+def test_a_boundary_that_leaves_nothing_to_train_is_refused(sources, pictures):
+    source = resolve(sources[Modality.IMAGE])
+    head = train("linear", extract(source, pictures), pictures).head
+    with pytest.raises(UsageError, match="leaves nothing to train"):
+        finetune(source, "head", head, pictures, phase=SHORT)
+
+
+def test_the_rehearsal_names_stages_rates_and_bytes(sources, pictures):
+    source = resolve(sources[Modality.IMAGE])
+    seen = rehearse(source, "last:1", Phase(rate=1.0, decay=0.5, head_rate=3.0), pictures)
+    trained = seen.stages[seen.boundary :]
+    assert [seen.rates[name] for name in trained] == [0.5**i for i in reversed(range(len(trained)))]
+    assert seen.rates["head"] == 3.0
+    assert seen.bytes_a_row > 0 and seen.seconds_a_row > 0
+
+
+def test_decoded_rows_are_decoded_once_a_view(pictures, sources, monkeypatch):
+    rows = DecodedRows(pictures, resolve(sources[Modality.IMAGE]).preprocess, views=2)
+    decoded = []
+    plain = type(rows.inputs).row
+    monkeypatch.setattr(
+        type(rows.inputs), "row", lambda *a, **k: decoded.append(1) or plain(*a, **k)
+    )
+    for epoch in range(4):
+        rows.state(np.arange(8), epoch)
+    assert len(decoded) == 16
+
+
+def test_epochs_see_other_views_and_the_same_ones_again(pictures, sources):
+    rows = DecodedRows(pictures, resolve(sources[Modality.IMAGE]).preprocess, views=2)
+    first, second, third = (rows.state(np.arange(4), epoch)[0] for epoch in range(3))
+    assert not torch.equal(first, second)
+    assert torch.equal(first, third)
+
+
+def test_a_picture_in_memory_is_read_as_one_on_disk(tmp_path, pictures, sources):
+    Image.fromarray(pictures.rows[0]).save(tmp_path / "a.png")
+    preprocess = resolve(sources[Modality.IMAGE]).preprocess
+    on_disk = Dataset(Modality.IMAGE, (tmp_path / "a.png",))
+    states = [DecodedRows(d, preprocess).state(np.arange(1), 0)[0] for d in (pictures, on_disk)]
+    assert torch.equal(*states)
