@@ -6,7 +6,6 @@ does one extraction and one fit and prints what they took.
 """
 
 import json
-import resource
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from bench.measure import Row, Study, itself, scratch_folder
+from headstart.machine import peak_memory_bytes
 
 N_ROWS, N_SMALL, N_FEATURES, N_CLASSES, SIDE = 200_000, 25_000, 1280, 5, 8
 
@@ -97,8 +97,7 @@ def run(n: int, folder: Path) -> dict[str, float]:
 
 
 def _peak_gb() -> float:
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    return peak_memory_bytes() / 1e9
 
 
 def _data(n: int) -> Any:

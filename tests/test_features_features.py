@@ -44,3 +44,11 @@ def test_ragged_rows_come_one_by_one():
 
 def test_no_rows_are_an_empty_array():
     assert _two_shards().take([]).array().shape == (0, 2)
+
+
+def test_rows_are_read_in_the_precision_they_came_in_from_float32_up():
+    for given, read in (("f2", "f4"), ("f4", "f4"), ("u1", "f4"), ("f8", "f8"), ("i8", "f8")):
+        features = Features.of(np.ones((2, 1), dtype=given))
+        assert features.array().dtype == features.take([0]).array().dtype == np.dtype(read)
+    exact = Features.of(np.array([[1.7e9 + 1]]))
+    assert exact.batch([0])[0, 0] == exact.pieces([0])[0][0] == 1.7e9 + 1

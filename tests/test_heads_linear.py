@@ -13,6 +13,7 @@ from headstart.data.sampling import folds
 from headstart.errors import DataError
 from headstart.features.features import Features
 from headstart.heads import choose, design
+from headstart.heads.head import head_from
 from headstart.heads.linear import LinearHead, fit_linear
 from headstart.metrics.scores import accuracy, log_loss
 from headstart.task import Kind, Task
@@ -199,6 +200,35 @@ def test_a_constant_feature_gets_no_weight():
     assert np.isfinite(head.outputs(X)).all()
 
 
+@pytest.fixture(params=["held", "held in float32", "streamed"])
+def ways_of_reading(request, monkeypatch):
+    if request.param != "held":
+        monkeypatch.setattr(design, "EXACT_VALUES", 0)
+    if request.param == "streamed":
+        monkeypatch.setattr(design, "HELD_BYTES", 0)
+
+
+@pytest.mark.usefixtures("ways_of_reading")
+def test_a_column_far_from_zero_keeps_its_digits():
+    seconds = np.arange(60.0)
+    X = np.stack([1.7e9 + seconds, np.full(60, 1.7e9)], axis=1)  # float32 tells every 128th apart
+    fit = fit_linear(Features.of(X), (seconds >= 30).astype(int), TWO)
+    assert np.array_equal(fit.head.outputs(X).argmax(axis=1), seconds >= 30)
+    assert np.abs(fit.head.weight[:, 1]).max() == 0  # the constant one, as ever
+    again = head_from(*fit.head.state())
+    assert np.array_equal(again.outputs(X), fit.head.outputs(X))
+
+
+@pytest.mark.usefixtures("ways_of_reading")
+def test_numbers_far_from_zero_come_back():
+    X, _ = rows(200, 3)
+    y = 1e9 + 10 * X[:, 0].astype(np.float64)
+    fit = fit_linear(Features.of(X), y, NUMBER)
+    for said in (fit.head.outputs(X)[:, 0], fit.oof_outputs[:, 0]):
+        assert said == pytest.approx(y, rel=1e-9)
+        assert np.square(said - y).sum() < 1e-3 * np.square(y - y.mean()).sum()
+
+
 def test_a_row_that_is_not_finite_is_named():
     X, y = rows(40, 3)
     X[17, 2] = np.inf
@@ -253,3 +283,16 @@ with linear._one_thread():
 assert set(threads) == {1}, threads
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_dead_unit_of_a_network_gets_no_weight():
+    """A column that trembles by 1e-8 beside columns of spread 1 must not become a lever."""
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    values = rng.normal(size=(60, 4)).astype(np.float32) + y[:, None]
+    values[:, 2] = np.where(y == 1, 2e-8, 0.0)
+    task = Task(Kind.MULTICLASS, ("a", "b"))
+    network = Features.of(values, key="some trunk")
+    assert np.abs(fit_linear(network, y, task).head.weight[:, 2]).max() == 0
+    rows = Features.of(values, key="identity")  # the user's own column may have any scale
+    assert np.abs(fit_linear(rows, y, task).head.weight[:, 2]).max() > 0

@@ -74,3 +74,12 @@ def test_the_seed_draws_the_weights():
 def test_probabilities_are_divided_by_the_temperature():
     cool = LinearHead(np.ones((2, 1)), np.array([0.0, np.log(16)]), Kind.MULTICLASS, 2.0)
     assert cool.outputs(np.zeros((1, 1))).ravel() == pytest.approx([0.2, 0.8])  # 1 : √16
+
+
+def test_a_column_far_from_zero_reaches_the_network_with_its_digits():
+    times = 1.7e9 + np.arange(60.0)[:, None]  # float32 tells every 128th apart
+    head = fresh_mlp(Features.of(times), CLASSES, hidden=8)
+    said = head.module().eval()(torch.from_numpy(times)).detach().numpy()
+    assert len(np.unique(said[:, 0])) == 60
+    assert said == pytest.approx(head.logits(times), abs=1e-5)
+    assert np.array_equal(head_from(*head.state()).logits(times), head.logits(times))

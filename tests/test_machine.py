@@ -1,6 +1,7 @@
 """machine.py: what the environment says, and what the machine says."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -59,13 +60,25 @@ def test_versions_are_found_without_importing():
 
 
 def test_device(monkeypatch):
-    monkeypatch.setenv("HEADSTART_DEVICE", "CUDA")
-    assert machine.device() == "cuda"
+    monkeypatch.setenv("HEADSTART_DEVICE", "CPU")
+    assert machine.device() == "cpu"
     monkeypatch.setenv("HEADSTART_DEVICE", "tpu")
     with pytest.raises(UsageError, match="HEADSTART_DEVICE"):
         machine.device()
     monkeypatch.delenv("HEADSTART_DEVICE")
     assert machine.device() in machine.DEVICES
+
+
+def test_a_device_that_is_not_here_is_explained(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("HEADSTART_DEVICE", "cuda")
+    machine._checked_device.cache_clear()
+    with pytest.raises(UsageError, match=r"HEADSTART_DEVICE='cuda', but .*\n.*unset"):
+        machine.device()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert machine.device() == "cuda"
+    machine._checked_device.cache_clear()
 
 
 @pytest.mark.gpu
@@ -79,6 +92,14 @@ def test_memory_and_space(tmp_path):
     held = np.ones(50_000_000, dtype=np.uint8)
     assert machine.peak_memory_bytes() >= max(before, held.nbytes)
     assert machine.free_space_bytes(tmp_path / "not" / "yet") > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a child begins at its parent's peak")
+def test_a_child_does_not_begin_at_the_peak_of_its_parent():
+    held = np.ones(400_000_000, dtype=np.uint8)
+    code = "from headstart import machine; print(machine.peak_memory_bytes())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < held.nbytes
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

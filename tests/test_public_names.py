@@ -19,6 +19,8 @@ def test_all_is_sorted():
 
 def test_importing_headstart_imports_nothing_heavy():
     code = "import sys, headstart; print(sorted(m for m in sys.modules if '.' not in m))"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "'headstart'" in done.stdout
     for heavy in ("torch", "numpy", "sklearn", "scipy", "PIL", "onnxruntime"):
-        assert f"'{heavy}'" not in loaded, heavy
+        assert f"'{heavy}'" not in done.stdout, heavy

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from headstart import io
 from headstart.errors import IntegrityError, SourceUnavailable, UnknownSource, UsageError
 from headstart.sources.catalog import (
     default,
@@ -18,7 +19,7 @@ from headstart.sources.catalog import (
     weights_path,
 )
 from headstart.sources.preprocess import PicturePreprocess, TextPreprocess
-from headstart.sources.source import from_json, to_json
+from headstart.sources.source import BUNDLE_FORMAT, from_json, to_json
 from headstart.task import Modality
 from tests.toys import toy_picture_source, toy_text_source
 
@@ -182,7 +183,6 @@ def test_the_shelf_is_sorted_and_says_what_is_missing():
 
 
 def test_a_saved_bundle_is_a_source(picture_uri, tmp_path):
-    from headstart import io
     from headstart.sources.files import keep_weights
 
     backbone = open_backbone(resolve(picture_uri))
@@ -190,16 +190,58 @@ def test_a_saved_bundle_is_a_source(picture_uri, tmp_path):
     with_moved.data.add_(1.0)
     moved = keep_weights(resolve(picture_uri), backbone)
     assert moved.weights_sha256 != resolve(picture_uri).weights_sha256
-    model = tmp_path / "run" / "model"
-    model.mkdir(parents=True)
-    shutil.copy(weights_path(moved), model / "trunk.safetensors")
-    record = to_json(moved) | {"location": {"path": "trunk.safetensors"}}
-    io.write_json(model / "bundle.json", {"source": record})
+    save_bundle(tmp_path / "run" / "model", moved)
     source = resolve(f"run:{tmp_path / 'run'}")
     inputs = backbone.example(2)
     assert (open_backbone(source)(*inputs) == backbone(*inputs)).all()
     with pytest.raises(UnknownSource, match=r"bundle\.json"):
         resolve(f"run:{tmp_path}")
+
+
+def save_bundle(folder, source, format_=BUNDLE_FORMAT):
+    """Write what a bundle's folder holds of its trunk."""
+    record = to_json(source) | {"location": {"path": "trunk.safetensors"}}
+    with io.sealed_folder(folder) as draft:
+        shutil.copy(weights_path(source), draft / "trunk.safetensors")
+        io.write_json(draft / "bundle.json", {"format": format_, "source": record})
+
+
+def test_a_saved_bundle_that_was_changed_is_no_source(picture_uri, tmp_path):
+    save_bundle(tmp_path, resolve(picture_uri))
+    facts = tmp_path / "bundle.json"
+    text = facts.read_text(encoding="utf-8")
+    facts.write_text(text.replace("0.5", "0.4", 1), encoding="utf-8")  # another normalization
+    with pytest.raises(IntegrityError, match="bundle.json was changed"):
+        resolve(f"run:{tmp_path}")
+
+
+def test_a_saved_bundle_of_another_format_is_no_source(picture_uri, tmp_path):
+    save_bundle(tmp_path, resolve(picture_uri), format_=99)
+    with pytest.raises(IntegrityError, match=r"format 99, .* reads 1"):
+        resolve(f"run:{tmp_path}")
+
+
+@pytest.mark.parametrize("name", ["toy.toml", "card.toml"])
+def test_weights_beside_their_card_are_a_source(picture_uri, tmp_path, name):
+    folder = weights_path(resolve(picture_uri)).parent
+    shutil.copy(folder / "toy.safetensors", tmp_path)
+    shutil.copy(folder / "toy.toml", tmp_path / name)
+    source = resolve(f"file:{tmp_path / 'toy.safetensors'}")
+    assert source.uri == f"file:{tmp_path / 'toy.safetensors'}"
+    assert source.weights_sha256 == resolve(picture_uri).weights_sha256
+    assert weights_path(source) == tmp_path / "toy.safetensors"
+
+
+def test_weights_alone_are_refused_with_a_card_to_begin_with(picture_uri, tmp_path):
+    folder = weights_path(resolve(picture_uri)).parent
+    shutil.copy(folder / "toy.safetensors", tmp_path / "mine.safetensors")
+    shutil.copy(folder / "toy.safetensors", tmp_path)
+    shutil.copy(folder / "toy.toml", tmp_path / "card.toml")  # of the other file
+    with pytest.raises(UnknownSource, match=r"write .*mine\.toml") as caught:
+        resolve(f"file:{tmp_path / 'mine.safetensors'}")
+    example = str(caught.value).partition("\n\n")[2]
+    (tmp_path / "mine.toml").write_text(example, encoding="utf-8")
+    assert resolve(f"file:{tmp_path / 'mine.safetensors'}").architecture["name"] == "resnet18"
 
 
 def test_resolving_is_quick_and_needs_no_torch(picture_uri, text_uri):

@@ -86,7 +86,7 @@ def test_what_is_below_the_boundary_keeps_its_bytes_and_the_rest_moves(sources, 
     source = resolve(sources[Modality.IMAGE])
     head = train("linear", extract(source, pictures), pictures).head
     made = finetune(source, "last:1", head, pictures, phase=SHORT)
-    before, after = open_backbone(source), open_backbone(made.source)
+    before, after = open_backbone(source), open_backbone(made.keep())
     assert 0 < made.boundary < before.n_stages
     assert fingerprint(before, made.boundary) == fingerprint(after, made.boundary)
     assert fingerprint(before, before.n_stages) != fingerprint(after, after.n_stages)
@@ -99,7 +99,7 @@ def test_finetuning_twice_gives_the_same_bytes(sources, pictures):
     source = resolve(sources[Modality.IMAGE])
     head = train("linear", extract(source, pictures), pictures).head
     made = [finetune(source, "last:1", head, pictures, phase=SHORT, seed=5) for _ in range(2)]
-    assert made[0].source.weights_sha256 == made[1].source.weights_sha256
+    assert made[0].keep().weights_sha256 == made[1].keep().weights_sha256
 
 
 def test_below_the_boundary_nothing_is_run_again(sources, pictures):
@@ -114,7 +114,7 @@ def test_below_the_boundary_nothing_is_run_again(sources, pictures):
 def test_from_scratch_moves_everything_and_its_batchnorm_statistics(sources, pictures):
     source = resolve(f"scratch:{sources[Modality.IMAGE]}", seed=1)
     made = from_scratch(source, pictures, phase=SHORT, seed=1)
-    before, after = open_backbone(source), open_backbone(made.source)
+    before, after = open_backbone(source), open_backbone(made.keep())
     moved = dict(after.named_buffers())
     means = [name for name in moved if name.endswith("running_mean")]
     assert means

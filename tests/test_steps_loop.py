@@ -175,5 +175,5 @@ def test_it_stops_when_validation_stops_improving():
 
 
 def test_a_phase_that_cannot_be_right_says_what_and_the_range():
-    with pytest.raises(UsageError, match=r"(?s)Phase\(rate=-1\).*rates > 0"):
+    with pytest.raises(UsageError, match=r"(?s)Phase\(rate=-1\).*rates and cache_gb > 0"):
         Phase(rate=-1).check()

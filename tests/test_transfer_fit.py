@@ -5,12 +5,13 @@ import pytest
 from PIL import Image
 
 import headstart as hs
-from headstart.data.dataset import Dataset
+from headstart.data.dataset import Dataset, from_arrays
 from headstart.errors import DataError, UsageError
 from headstart.heads.linear import LinearHead
 from headstart.sources.catalog import resolve
 from headstart.task import Kind, Modality, Task
 from headstart.transfer.choose import Candidate, prefer
+from headstart.transfer.plan import intend
 from tests.toys import toy_picture_source, toy_text_source
 
 
@@ -120,3 +121,93 @@ def test_the_dataset_is_never_changed(encoder):
     before = data.targets.copy()
     hs.Transfer(encoder, finetune="no").fit(data)
     assert data.split is None and (data.targets == before).all()
+
+
+def colors(n: int, classes: int = 2, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return pictures whose brightness tells the class, and the classes as whole numbers."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % classes
+    step = 200 // classes
+    return [
+        rng.integers(0, 40, size=(36, 36, 3), dtype=np.uint8) + np.uint8(step * c) for c in y
+    ], y
+
+
+def test_whole_numbers_are_classes_for_the_classifier_and_keep_their_type(network):
+    rows, y = colors(90, classes=30)
+    model = hs.Transfer(network, finetune="no").fit(rows, y + 100)
+    assert model.classes_.tolist() == list(range(100, 130))
+    assert model.predict(rows).dtype == y.dtype
+    assert 0 <= model.score(rows, y + 100) <= 1
+
+
+def test_equal_rows_never_stand_on_both_sides_of_the_held_out_split(network):
+    rows, y = colors(40)
+    twice = [row for row in rows for _ in range(2)]
+    plan, parted = intend(
+        resolve(network),
+        from_arrays(twice, np.repeat(y, 2).astype(str)),
+        "linear",
+        "last:1",
+        None,
+        0,
+    )
+    sides = parted.split.reshape(-1, 2)
+    assert plan.holds_out and (sides[:, 0] == sides[:, 1]).all()
+    assert (parted.split == "validation").any()
+
+
+def test_what_the_reader_left_out_is_named_in_the_result(tmp_path, encoder):
+    table = tmp_path / "t.csv"
+    table.write_text("text,label\n" + "good fine,up\nbad poor,down\n" * 10 + "nothing,\n")
+    data = hs.read(table, max_skipped=0.1)
+    model = hs.Transfer(encoder, finetune="no", max_skipped=0.1).fit(data)
+    assert [skipped["row"] for skipped in model.bundle_.facts["skipped"]] == [data.skipped[0].row]
+    with pytest.raises(DataError, match="1 of 21"):
+        hs.Transfer(encoder, finetune="no", max_skipped=0.0).fit(data)
+
+
+def test_folds_of_the_probe_do_not_speak_for_a_network_that_moved(network):
+    rows, y = colors(60)
+    model = hs.Transfer(f"scratch:{network}", phase=hs.Phase(epochs=2)).fit(rows, y)
+    assert set(model.scores_) == {"validation"}
+    assert any("optimistic" in note for note in model.plan_.notes)
+
+
+def test_an_mlp_is_calibrated(encoder):
+    texts = [f"{'good fine' if i % 2 else 'bad poor'} thing {i}" for i in range(60)]
+    model = hs.Transfer(encoder, head="mlp", finetune="no").fit(
+        texts, [str(i % 2) for i in range(60)]
+    )
+    assert model.bundle_.head.temperature != 1.0
+
+
+def test_an_unknown_head_is_told_before_any_work(encoder, monkeypatch):
+    monkeypatch.setattr("headstart.transfer.fitting.extract", None)
+    with pytest.raises(UsageError, match="linear"):
+        hs.Transfer(encoder, head="lineer").fit(["a b", "c d"] * 10, ["x", "y"] * 10)
+
+
+def test_step_5_without_rows_to_hold_out_says_how_many_it_needs(encoder):
+    texts, labels = [f"thing {i}" for i in range(5)], list("abcde")
+    with pytest.raises(UsageError, match="held out"):
+        hs.Transfer(encoder, finetune="last:1").fit(texts, labels)
+
+
+def test_a_checkpoint_of_other_rows_is_not_resumed_from(network, tmp_path):
+    rows, y = colors(24)
+    options = {"phase": hs.Phase(epochs=2, views=0, batch=8), "run": tmp_path / "run"}
+    scratch = f"scratch:{network}"
+    hs.Transfer(scratch, **options).fit(rows, y)
+    others = rows[:12] + colors(24, seed=9)[0][12:]
+    again = hs.Transfer(scratch, **options).fit(others, y)
+    fresh = hs.Transfer(scratch, phase=options["phase"]).fit(others, y)
+    assert again.bundle_.source.weights_sha256 == fresh.bundle_.source.weights_sha256
+    assert len(list((tmp_path / "run").rglob("descent*"))) <= 2  # the first run's are forgotten
+
+
+def test_numbers_are_not_classes(encoder):
+    data = Dataset(Modality.TEXT, ("good", "bad") * 5,
+                   Task(Kind.MULTICLASS, ("a", "b")), np.arange(10) % 2)  # fmt: skip
+    with pytest.raises(UsageError, match="predicts numbers"):
+        hs.TransferRegressor(encoder).fit(data)

@@ -1,8 +1,10 @@
 """The machine: where our files live, threads, seeds, versions, device, memory, space.
 
-Nothing here imports torch unless an accelerator is in sight.
+Nothing here imports torch unless an accelerator is in sight, or asked for.
 """
 
+import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import os
@@ -116,9 +118,23 @@ def device() -> str:
         raise UsageError(
             f"HEADSTART_DEVICE={asked!r}; expected one of {', '.join(DEVICES)}, or leave it unset."
         )
-    if asked:
-        return asked
-    return _best_device() if _accelerator_in_sight() else "cpu"
+    if asked in ("cuda", "mps"):
+        return _checked_device(asked)
+    return asked or (_best_device() if _accelerator_in_sight() else "cpu")
+
+
+@functools.cache
+def _checked_device(asked: str) -> str:
+    import torch
+
+    backends = {"cuda": torch.cuda, "mps": torch.backends.mps}
+    if not backends[asked].is_available():
+        raise UsageError(
+            f"HEADSTART_DEVICE={asked!r}, but PyTorch {torch.__version__} finds none here.\n"
+            "Expected a device of this machine: leave HEADSTART_DEVICE unset for the best one, "
+            "or install a PyTorch built for it and its driver."
+        )
+    return asked
 
 
 def _accelerator_in_sight() -> bool:
@@ -148,6 +164,12 @@ def has_bfloat16() -> bool:
 
 def peak_memory_bytes() -> int:
     """Return the most memory this process has held at once, in bytes."""
+    with contextlib.suppress(OSError):  # Linux alone has it
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        for line in lines:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    # What Linux says here begins at the peak of the process that started this one.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -41,6 +41,7 @@ class Run:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).expanduser().absolute()
         self._lock: IO[str] | None = None
+        self._used: set[str] = set()
 
     def __enter__(self) -> "Run":
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -73,6 +74,7 @@ class Run:
         facts
             What JSON can say: counters, the state of a random generator, options.
         """
+        self._used.add(name)
         number = max((int(path.stem[-8:]) for path in self._found(name)), default=0) + 1
         text = json.dumps(dict(facts), sort_keys=True)
         plain = {key: _stored(value) for key, value in arrays.items()}
@@ -86,6 +88,7 @@ class Run:
 
         One that is not is renamed to `….bad`, and the one before is taken.
         """
+        self._used.add(name)
         for path in reversed(self._found(name)):
             try:
                 return _read(path)
@@ -93,10 +96,11 @@ class Run:
                 path.replace(path.with_suffix(".bad"))
         return None
 
-    def names(self) -> list[str]:
-        """Return the names there are checkpoints of, in order."""
-        found = self._checkpoints.glob("*-????????.safetensors")
-        return sorted({path.name.rsplit("-", 1)[0] for path in found})
+    def forget_unused(self) -> None:
+        """Remove checkpoints that were neither written nor asked for since the run was owned."""
+        for path in self._checkpoints.glob("*-????????.safetensors"):
+            if path.name.rsplit("-", 1)[0] not in self._used:
+                path.unlink(missing_ok=True)
 
     def forget(self, name: str) -> None:
         """Remove the checkpoints of a name."""

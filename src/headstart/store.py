@@ -71,6 +71,15 @@ _runs = sa.Table(
     sqlite_autoincrement=True,
 )
 
+_outcomes = sa.Table(
+    "outcomes",
+    _tables,
+    sa.Column("study", sa.Text, primary_key=True),
+    sa.Column("job", sa.Text, primary_key=True),
+    sa.Column("facts", sa.JSON, nullable=False),
+    sa.Column("created", sa.Text, nullable=False),
+)
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -237,6 +246,22 @@ class Store:
             rows = link.execute(sa.select(_runs).order_by(_runs.c.id))
             return tuple(RunEntry(**row._mapping) for row in rows)
 
+    # -- outcomes ---------------------------------------------------------------------------------
+
+    def put_outcome(self, study: str, job: str, facts: Mapping[str, Any]) -> None:
+        """Record what came of a job of a study, in place of an older outcome of it."""
+        said = {"facts": dict(facts), "created": _now()}
+        with self._writing() as link:
+            insert = _insert(link, _outcomes).values(study=study, job=job, **said)
+            link.execute(insert.on_conflict_do_update(index_elements=["study", "job"], set_=said))
+
+    def outcomes(self, study: str) -> dict[str, dict[str, Any]]:
+        """Return job → what came of it, for every finished job of a study."""
+        table = _outcomes.c
+        query = sa.select(table.job, table.facts).where(table.study == study)
+        with self._reading() as link:
+            return {job: facts for job, facts in link.execute(query)}
+
     # -- inside -----------------------------------------------------------------------------------
 
     @contextmanager
@@ -310,9 +335,10 @@ def _on_begin(link: sa.Connection) -> None:
 
 def _prepare(store: Store) -> None:
     with store._writing() as link:
-        is_new = not sa.inspect(link).has_table(_schema.name)
-        if is_new:
+        lacking = set(_tables.tables) - set(sa.inspect(link).get_table_names())
+        if lacking:  # a table more is no other schema: what is there is read as before
             _tables.create_all(link)
+        if _schema.name in lacking:
             link.execute(sa.insert(_schema).values(version=VERSION))
         found = link.execute(sa.select(_schema.c.version)).scalar()
     if found != VERSION:

@@ -54,6 +54,8 @@ class Dataset:
         Optional, shape (n,).
     skipped
         Rows the reader had to leave out.
+    columns
+        The names of the input columns a table was read by, in order; empty for other data.
     notes
         What the reader guessed, a sentence each; the command line prints them.
     """
@@ -68,6 +70,7 @@ class Dataset:
     weight: NDArray[np.float64] | None = None
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """How many rows there are."""

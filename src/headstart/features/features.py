@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -70,39 +72,50 @@ class Features:
         """The shape of one row; of one piece of it where rows are ragged."""
         return self.shards[0].shape[1:] if self.shards else ()
 
-    def batch(self, index: ArrayLike | slice) -> NDArray[np.float32]:
-        """Return the rows at `index` (integers or a slice) as float32, shape (b, …).
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """What rows are read as: float32, or float64 where it might not hold their numbers.
+
+        A trunk's features are float32 at most; vectors that came as float64 stay so, because
+        their columns may be far from zero (1.7e9 + 0…59) until they are standardized.
+        """
+        kinds = {shard.dtype for shard in self.shards}
+        is_held = np.result_type(np.float32, *kinds) == np.float32
+        return np.dtype(np.float32 if is_held else np.float64)
+
+    def batch(self, index: ArrayLike | slice) -> NDArray[Any]:
+        """Return the rows at `index` (integers or a slice), of `dtype` and shape (b, …).
 
         >>> Features.of(np.array([[1.0], [2.0], [3.0]])).batch([2, 0]).ravel()
-        array([3., 1.], dtype=float32)
+        array([3., 1.])
         """
         if self.is_ragged:
             raise ValueError("rows are ragged: read them with `pieces`, or pool them first")
         where = self.where[_as_index(index)]
-        rows = np.empty((len(where), *self.shape), dtype=np.float32)
+        rows = np.empty((len(where), *self.shape), dtype=self.dtype)
         for shard in np.unique(where[:, 0]):
             here = where[:, 0] == shard
             rows[here] = _rows(self.shards[shard], where[here, 1])
         return rows
 
-    def pieces(self, index: ArrayLike | slice) -> list[NDArray[np.float32]]:
-        """Return the rows at `index` one by one as float32, each of shape (pieces, …) if ragged."""
+    def pieces(self, index: ArrayLike | slice) -> list[NDArray[Any]]:
+        """Return the rows at `index` one by one, each of shape (pieces, …) if ragged."""
         if self.offsets is None:
             return list(self.batch(index))
         return [self._piece(shard, at) for shard, at in self.where[_as_index(index)]]
 
-    def _piece(self, shard: int, at: int) -> NDArray[np.float32]:
+    def _piece(self, shard: int, at: int) -> NDArray[Any]:
         assert self.offsets is not None
         start, stop = self.offsets[shard][at : at + 2]
-        return np.asarray(self.shards[shard][start:stop], dtype=np.float32)
+        return np.asarray(self.shards[shard][start:stop], dtype=self.dtype)
 
-    def chunks(self, size: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """Yield (the slice of rows, their float32 values of shape (≤ size, …)), in order."""
+    def chunks(self, size: int) -> Iterator[tuple[slice, NDArray[Any]]]:
+        """Yield (the slice of rows, their values of shape (≤ size, …)), in order."""
         for start in range(0, len(self), size):
             at = slice(start, min(start + size, len(self)))
             yield at, self.batch(at)
 
-    def array(self) -> NDArray[np.float32]:
+    def array(self) -> NDArray[Any]:
         """Return all rows in memory, shape (n, …); prefer `chunks` where there may be many."""
         return self.batch(slice(None))
 
@@ -110,7 +123,7 @@ class Features:
         """Return a handle on the rows at `index` (integers, or a mask of shape (n,)).
 
         >>> Features.of(np.array([[1.0], [2.0]])).take([1]).array()
-        array([[2.]], dtype=float32)
+        array([[2.]])
         """
         at = _as_index(index)
         return dataclasses.replace(self, where=self.where[at], kept=self.kept[at])

@@ -5,6 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.dataset import Dataset, Row, Skipped
@@ -94,6 +95,10 @@ class Reading:
         except UnreadableRow as error:
             self.skip(i, error.reason)
             return None
+
+    def readable(self) -> NDArray[np.bool_]:
+        """Return which rows can be decoded, shape (n,); nothing decoded is kept."""
+        return np.array(self._each(lambda i: self._read(i) is not None, range(len(self.data))))
 
     def skip(self, i: int, reason: str) -> None:
         """Note that a row is left out."""

@@ -28,10 +28,18 @@ CHUNK = 2048
 HELD_BYTES = 256 * 2**20
 #: Up to this many values the rows are held in float64.
 EXACT_VALUES = 1_000_000
+#: Values closer than this share of their column's mean are one value, as far as it can tell.
+RESOLUTION = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-12}
 #: The principal axes are sought among at most so many features, or rows; their cost is cubic.
 AXES = 2048
 #: How many rows the axes are estimated from where the rows are not held.
 AXES_ROWS = 20_000
+
+#: A unit of a network whose spread is below this share of the median one's says nothing.
+DEAD = 1e-4
+
+#: The key of features that are the rows themselves, whose columns may have any scale.
+IDENTITY = "identity"
 
 
 @dataclass(frozen=True)
@@ -99,12 +107,15 @@ def scaler_of(features: Features, weight: NDArray[np.float64]) -> Scaler:
         mean += shift * (here / total)
         spread += counts @ np.square(rows - middle) + shift**2 * (here * (total - here) / total)
     deviation = np.sqrt(spread / total)
-    # float32 cannot tell values closer than this apart: they are one value.
-    varies = deviation > 1e-6 * np.abs(mean)
+    varies = deviation > RESOLUTION[features.dtype] * np.abs(mean)
+    if features.key != IDENTITY:
+        # A dead unit of a network still trembles; blown up to variance 1 its weight would be
+        # millions, and the first step of fine-tuning would shake the head to pieces.
+        varies &= deviation > DEAD * np.median(deviation)
     return Scaler(mean, np.divide(1.0, deviation, out=np.zeros(d), where=varies))
 
 
-def _check_finite(middle: NDArray[np.float64], rows: NDArray[np.float32], at: slice) -> None:
+def _check_finite(middle: NDArray[np.float64], rows: NDArray[np.floating], at: slice) -> None:
     if np.isfinite(middle).all():
         return
     bad = at.start + np.flatnonzero(~np.isfinite(rows).all(axis=1))
@@ -214,8 +225,8 @@ class Streamed:
         return Streamed(self.features.take(index), self.scaler, self.axes, self.variance)
 
     def chunk(self, at: slice) -> NDArray[Any]:
-        """Return standardized float32 values."""
-        return self.scaler.apply(self.features.batch(at))
+        """Return standardized float32 values; float64 ones are cast once they are near zero."""
+        return self.scaler.apply(self.features.batch(at)).astype(np.float32, copy=False)
 
     def inward(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
         """Turn the unknowns back: the rows are not turned."""
@@ -245,7 +256,8 @@ def design(features: Features, scaler: Scaler) -> Rows:
 def _values(features: Features, scaler: Scaler, dtype: Any) -> NDArray[Any]:
     values = np.empty((len(features), features.shape[0]), dtype=dtype)
     for at, rows in features.chunks(CHUNK):
-        values[at] = scaler.apply(rows.astype(dtype, copy=False))
+        # Standardized in the finer precision of the two, then cast.
+        values[at] = scaler.apply(rows.astype(np.result_type(rows, dtype), copy=False))
     return values
 
 

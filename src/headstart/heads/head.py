@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from headstart.registry import Registry
 from headstart.task import Kind
 
-#: One affine layer: weight of shape (out, in), bias of shape (out,).
-Layer: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
+#: One affine layer: weight of shape (out, in), bias of shape (out,). The first one may be float64:
+#: with the scaler folded in, it takes large numbers from each other where a column is far from 0.
+Layer: TypeAlias = tuple[NDArray[np.floating], NDArray[np.floating]]
 
 #: Rows a head looks at together.
 BLOCK = 4096
@@ -54,12 +55,12 @@ class Head(Protocol):
         """Return the same head with the weights that its module has now."""
         ...
 
-    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def logits(self, features: NDArray[np.floating]) -> NDArray[Any]:
         """Return what the last layer says, shape (n, k), before the temperature."""
         ...
 
-    def outputs(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return probabilities, or numbers of shape (n, 1)."""
+    def outputs(self, features: NDArray[np.floating]) -> NDArray[Any]:
+        """Return probabilities in float32, or numbers in float64 of shape (n, 1)."""
         ...
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -106,32 +107,33 @@ def head_from(arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> H
     return head_named(facts["head"]).from_state(arrays, facts)
 
 
-def run_layers(layers: tuple[Layer, ...], features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what the last layer says of features of shape (n, d).
+def run_layers(
+    kind: Kind, layers: tuple[Layer, ...], features: NDArray[np.floating]
+) -> NDArray[Any]:
+    """Return what the last layer says of features of shape (n, d): float32, numbers float64.
 
     It is summed in double precision, a block of rows at a time, so that a row is told the same
     whatever rows stand beside it.
 
     >>> twice = (np.array([[2.0]]), np.array([-1.0]))
-    >>> run_layers((twice, twice), np.array([[0.0], [3.0]]))
+    >>> run_layers(Kind.REGRESSION, (twice, twice), np.array([[0.0], [3.0]]))
     array([[-1.],
-           [ 9.]], dtype=float32)
+           [ 9.]])
     """
+    dtype = np.float64 if kind is Kind.REGRESSION else np.float32
     blocks = [features[at : at + BLOCK] for at in range(0, max(1, len(features)), BLOCK)]
-    return np.concatenate([_run(layers, block) for block in blocks])
+    return np.concatenate([_run(layers, block).astype(dtype, copy=False) for block in blocks])
 
 
-def _run(layers: tuple[Layer, ...], block: NDArray[np.float32]) -> NDArray[np.float32]:
+def _run(layers: tuple[Layer, ...], block: NDArray[np.floating]) -> NDArray[np.float64]:
     values = block.astype(np.float64)
     for i, (weight, bias) in enumerate(layers):
         below = values if i == 0 else np.maximum(values, 0)
         values = below @ weight.T.astype(np.float64) + bias
-    return values.astype(np.float32)
+    return values
 
 
-def outputs_of(
-    kind: Kind, logits: NDArray[np.floating], temperature: float = 1.0
-) -> NDArray[np.float32]:
+def outputs_of(kind: Kind, logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[Any]:
     """Return probabilities (or the numbers themselves) for logits of shape (n, k).
 
     >>> outputs_of(Kind.MULTICLASS, np.log([[1.0, 3.0]])).tolist()
@@ -140,7 +142,7 @@ def outputs_of(
     [[0.5, 1.0]]
     """
     if kind is Kind.REGRESSION:
-        return np.asarray(logits, dtype=np.float32)
+        return np.asarray(logits, dtype=np.float64)
     scaled = np.asarray(logits, dtype=np.float64) / temperature
     if kind is Kind.MULTILABEL:
         return (0.5 * (1 + np.tanh(scaled / 2))).astype(np.float32)  # never overflows

@@ -28,7 +28,8 @@ class LinearHead:
     Parameters
     ----------
     weight, bias
-        Shape (k, d) and (k,), for raw features.
+        Shape (k, d) and (k,), for raw features; float64 where solved, so that a column far from
+        zero keeps its digits.
     kind
         What is asked of a row.
     temperature
@@ -43,8 +44,8 @@ class LinearHead:
     [[0.5, 0.5]]
     """
 
-    weight: NDArray[np.float32]
-    bias: NDArray[np.float32]
+    weight: NDArray[np.floating]
+    bias: NDArray[np.floating]
     kind: Kind
     temperature: float = 1.0
     thresholds: NDArray[np.float64] | None = None
@@ -69,12 +70,12 @@ class LinearHead:
         weight, bias = layer_of(module)
         return dataclasses.replace(self, weight=weight, bias=bias)
 
-    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def logits(self, features: NDArray[np.floating]) -> NDArray[Any]:
         """Return what the layer says, shape (n, k), before the temperature."""
-        return run_layers(self.layers, features)
+        return run_layers(self.kind, self.layers, features)
 
-    def outputs(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return probabilities, or numbers of shape (n, 1)."""
+    def outputs(self, features: NDArray[np.floating]) -> NDArray[Any]:
+        """Return probabilities in float32, or numbers in float64 of shape (n, 1)."""
         return outputs_of(self.kind, self.logits(features), self.temperature)
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -120,7 +121,7 @@ class LinearFit:
 
     head: LinearHead
     penalty: float
-    oof_outputs: NDArray[np.float32] | None = None
+    oof_outputs: NDArray[Any] | None = None
     path: tuple[Tried, ...] = ()
     converged: bool = True
     seconds: float = 0.0
@@ -173,10 +174,14 @@ def fit_linear(
     with _one_thread():
         counts = np.ones(len(features)) if weight is None else np.asarray(weight, dtype=np.float64)
         scaler = scaler_of(features, counts)
-        job = Job(design(features, scaler), np.asarray(targets), counts, task)
+        level = _level(task, targets, counts)
+        job = Job(design(features, scaler), np.asarray(targets) - level, counts, task)
         choice = choose(job, penalties, holdouts(job, folds, seed))
         found = job.whole().solve(choice.penalty, choice.start, FINE)
     head, outputs = _calibrated(_head(job, scaler, found), choice.logits, job.targets)
+    if task.kind is Kind.REGRESSION:
+        head = dataclasses.replace(head, bias=head.bias + level)
+        outputs = None if outputs is None else outputs + level
     return LinearFit(
         head,
         choice.penalty,
@@ -186,6 +191,13 @@ def fit_linear(
         time.perf_counter() - began,
         choice.warnings + (() if found.converged else (_NOT_CONVERGED,)),
     )
+
+
+def _level(task: Task, targets: ArrayLike, weight: NDArray[np.float64]) -> Any:
+    # Numbers are solved for from their mean: near 1e9 float32 tells only every 64th apart.
+    if task.kind is not Kind.REGRESSION:
+        return 0
+    return weight @ np.asarray(targets, dtype=np.float64) / weight.sum()
 
 
 def _one_thread() -> AbstractContextManager[Any]:
@@ -201,17 +213,18 @@ def _one_thread() -> AbstractContextManager[Any]:
 
 def _head(job: Job, scaler: Scaler, found: Solution) -> LinearHead:
     weight, bias = scaler.fold(job.rows.standard(found.weight), found.bias)
-    return LinearHead(weight.astype(np.float32), bias.astype(np.float32), job.task.kind)
+    return LinearHead(weight, bias, job.task.kind)
 
 
 def _calibrated(
     head: LinearHead, logits: NDArray[np.float32] | None, targets: NDArray[Any]
-) -> tuple[LinearHead, NDArray[np.float32] | None]:
+) -> tuple[LinearHead, NDArray[Any] | None]:
     """Return the head with its temperature and thresholds, and what it says out of fold."""
     if logits is None:
         return head, None
     held = np.isfinite(logits).all(axis=1)
     head = calibrated(head, logits[held], targets[held])
-    outputs = np.full_like(logits, np.nan)
-    outputs[held] = outputs_of(head.kind, logits[held], head.temperature)
+    said = outputs_of(head.kind, logits[held], head.temperature)
+    outputs = np.full(logits.shape, np.nan, dtype=said.dtype)
+    outputs[held] = said
     return head, outputs

@@ -52,9 +52,7 @@ class MlpHead:
         """The two layers, for raw features: all scales are folded in."""
         (weight, bias), (top, shift) = self.scaler.fold(*self.hidden), self.top
         last = top * self.spread, shift * self.spread + self.level
-        return tuple(
-            (w.astype(np.float32), b.astype(np.float32)) for w, b in ((weight, bias), last)
-        )
+        return (weight, bias), last
 
     def module(self) -> Any:
         """Return a torch module of the same weights, to be trained; its scales stay as they are."""
@@ -62,14 +60,14 @@ class MlpHead:
 
         from headstart.heads.module import Affine, affine
 
-        k, scale = len(self.top[1]), self.scaler.inverse
+        k, scaler = len(self.top[1]), self.scaler
         return nn.Sequential(
-            Affine(scale, -self.scaler.mean * scale),
+            Affine(scaler.mean, scaler.inverse, np.zeros_like(scaler.mean)),
             affine(self.hidden),
             nn.ReLU(),
             nn.Dropout(self.dropout),
             affine(self.top),
-            Affine(np.full(k, self.spread), np.full(k, self.level)),
+            Affine(np.zeros(k), np.full(k, self.spread), np.full(k, self.level)),
         )
 
     def learned(self, module: Any) -> "MlpHead":
@@ -78,12 +76,12 @@ class MlpHead:
 
         return dataclasses.replace(self, hidden=layer_of(module[1]), top=layer_of(module[4]))
 
-    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def logits(self, features: NDArray[np.floating]) -> NDArray[Any]:
         """Return what the top layer says, shape (n, k), before the temperature."""
-        return run_layers(self.layers, features)
+        return run_layers(self.kind, self.layers, features)
 
-    def outputs(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return probabilities, or numbers of shape (n, 1)."""
+    def outputs(self, features: NDArray[np.floating]) -> NDArray[Any]:
+        """Return probabilities in float32, or numbers in float64 of shape (n, 1)."""
         return outputs_of(self.kind, self.logits(features), self.temperature)
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

@@ -9,22 +9,34 @@ from headstart.heads.head import Layer
 
 
 class Affine(nn.Module):
-    """A fixed scale and shift, one a column: x · scale + shift; nothing in it is trained.
+    """A fixed map, one a column: (x − center) · scale + shift; nothing in it is trained.
 
     Parameters
     ----------
-    scale, shift
+    center, scale, shift
         Shape (d,).
+
+    Notes
+    -----
+    The center is held as the sum of two float32 numbers, which some accelerators need: float64
+    values far from zero keep their digits until they are near it.
     """
 
-    def __init__(self, scale: NDArray[np.floating], shift: NDArray[np.floating]) -> None:
+    def __init__(
+        self,
+        center: NDArray[np.floating],
+        scale: NDArray[np.floating],
+        shift: NDArray[np.floating],
+    ) -> None:
         super().__init__()
+        self.register_buffer("center", _tensor(center))
+        self.register_buffer("rest", _tensor(center - center.astype(np.float32)))
         self.register_buffer("scale", _tensor(scale))
         self.register_buffer("shift", _tensor(shift))
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return values of the same shape (n, d)."""
-        return values * self.scale + self.shift
+        """Return float32 values of the same shape (n, d)."""
+        return ((values - self.center - self.rest) * self.scale + self.shift).float()
 
 
 def affine(layer: Layer) -> nn.Linear:

@@ -269,7 +269,7 @@ class LabelsSaved:
 
         References
         ----------
-        Hernandez et al., Scaling laws for transfer, 2021, §1: the effective data transferred.
+        Hernandez et al., Scaling laws for transfer, 2021: the effective data transferred.
         https://arxiv.org/abs/2102.01293
         """
         return None if self.control.rows is None else self.control.rows - self.n
@@ -294,7 +294,7 @@ def jumpstart(pretrained: ArrayLike, random: ArrayLike) -> float:
     References
     ----------
     Torrey & Shavlik, Transfer learning, 2010, Figure 2; Taylor & Stone, Transfer learning for
-    reinforcement learning domains: a survey, 2009, §2.2.
+    reinforcement learning domains: a survey, 2009.
 
     Examples
     --------
@@ -321,14 +321,14 @@ def slope(transfer: Curve, control: Curve) -> Slope:
 
     Examples
     --------
-    Control rises by 0.2 a doubling, transfer starts 0.4 higher and rises by 0.1; 0.9 · 0.9 is
-    reached first by transfer, after 40 rows, where the gap has shrunk from 0.4 to 0.2.
+    Transfer is the first to reach 0.9 of its final score, 0.81, after 40 rows. Up to there control
+    rises by 0.2 a doubling, transfer by (0.8125 − 0.6) / 2; the area is of all three doublings.
 
     >>> control = Curve(seen=(10, 20, 40, 80), score=(0.2, 0.4, 0.6, 0.8))
     >>> transfer = Curve(seen=(10, 20, 40, 80), score=(0.6, 0.7, 0.8125, 0.9))
     >>> found = slope(transfer, control)
-    >>> round(found.control, 3), round(found.transfer, 3), found.until
-    (0.2, 0.106, 40)
+    >>> round(found.control, 3), round(found.transfer, 3), found.until, round(found.area, 4)
+    (0.2, 0.106, 40, 0.7625)
     """
     risen = [_risen(curve) for curve in (transfer, control)]
     until = max(min(risen), *(curve.seen[:2][-1] for curve in (transfer, control)))
@@ -391,7 +391,7 @@ def time_to_threshold(curve: Curve, threshold: float, preparation_s: float = 0.0
 
     References
     ----------
-    Taylor & Stone, Transfer learning for reinforcement learning domains: a survey, 2009, §2.2.
+    Taylor & Stone, Transfer learning for reinforcement learning domains: a survey, 2009.
 
     Examples
     --------
@@ -424,7 +424,7 @@ def labels_saved(transfer: Curve, control: Curve, n: int | None = None) -> Label
 
     References
     ----------
-    Hernandez et al., Scaling laws for transfer, 2021, §2. https://arxiv.org/abs/2102.01293
+    Hernandez et al., Scaling laws for transfer, 2021. https://arxiv.org/abs/2102.01293
 
     Examples
     --------
@@ -434,8 +434,9 @@ def labels_saved(transfer: Curve, control: Curve, n: int | None = None) -> Label
     >>> control = Curve(seen=(10, 20, 40, 80), score=(0.2, 0.4, 0.6, 0.8))
     >>> transfer = Curve(seen=(10, 40, 80), score=(0.7, 0.9, 1.0))
     >>> print(labels_saved(transfer, control))
-    scratch needs > 80 labels to match transfer at 80; transfer needs 20 to match scratch: 60 saved
-    >>> labels_saved(transfer, control, n=20).control_needs
+    scratch needs > 80 labels to match transfer at 80;
+    transfer needs 20 to match scratch at 80: 60 saved
+    >>> labels_saved(transfer, control, n=20).control.rows
     80.0
     """
     start, end = _common(transfer, control)
@@ -462,7 +463,7 @@ def transfer_ratio(transfer: Curve, control: Curve) -> float:
 
     References
     ----------
-    Taylor & Stone, Transfer learning for reinforcement learning domains: a survey, 2009, §2.2.
+    Taylor & Stone, Transfer learning for reinforcement learning domains: a survey, 2009.
 
     Examples
     --------

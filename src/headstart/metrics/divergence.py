@@ -1,6 +1,7 @@
-"""Divergence: do two samples come from one law, and how far apart are they?"""
+"""Divergence: whether two samples come from one law, how far apart they are, which rows differ."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,6 +10,15 @@ from headstart.machine import seeds
 
 #: The share of its mean diagonal that is added to a kernel: ridge regression of standard rows.
 RIDGE = 1.0
+
+#: The same where rows are told by the known ones: as good as all they have in common.
+SMALL_RIDGE = 0.1
+
+#: New rows that are explained at once.
+BLOCK = 4096
+
+#: Fewer scores than these say nothing of a tail.
+N_TAIL = 10
 
 
 @dataclass(frozen=True)
@@ -71,12 +81,19 @@ def areas(scores: ArrayLike, sides: ArrayLike) -> NDArray[np.float64]:
     >>> areas([[0.1], [0.4], [0.4], [0.9]], [[0], [1], [0], [1]])  # 3½ of 4 pairs
     array([0.875])
     """
-    from scipy.stats import rankdata
-
-    ranks, second = rankdata(scores, axis=0), np.asarray(sides, dtype=np.float64)  # (n, c)
+    values, second = np.asarray(scores), np.asarray(sides, dtype=np.float64)  # (n, c)
+    ranks = np.stack([_ranks(column) for column in values.T], axis=1)
     n_b = second.sum(axis=0)
     n_a = len(ranks) - n_b
     return np.asarray(((ranks * second).sum(axis=0) - n_b * (n_b + 1) / 2) / (n_a * n_b))
+
+
+def _ranks(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return ranks from 1 up, the mean rank where values are equal; shape (n,)."""
+    # `scipy.stats.rankdata` is the same; its import would take longer than many a prediction.
+    ordered = np.sort(values)
+    below = np.searchsorted(ordered, values, side="left")
+    return (below + np.searchsorted(ordered, values, side="right") + 1) / 2
 
 
 def classifier_test(
@@ -121,8 +138,7 @@ def classifier_test(
     side = np.repeat([0.0, 1.0], [len(first), len(second)])
     rng, group = seeds(seed, "two samples"), _groups(rows)
     says = _cross_fitted(_kernel(rows), rng.permutation(group.max() + 1)[group] % folds)
-    moved = [_permuted(side, group, rng) for _ in range(permutations)]
-    sides = np.stack([side, *moved], axis=1)  # (n + m, 1 + permutations)
+    sides = _dealt(side, group, permutations, rng)  # (n + m, 1 + permutations)
     found = areas(says @ sides, sides)
     p = (1 + np.count_nonzero(found[1:] >= found[0] - 1e-12)) / (1 + permutations)
     return TwoSample(float(found[0]), float(p), len(first), len(second))
@@ -134,13 +150,18 @@ def _groups(rows: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.array([number.setdefault(row.tobytes(), len(number)) for row in rows])
 
 
-def _permuted(
-    side: NDArray[np.float64], group: NDArray[np.int64], rng: np.random.Generator
+def _dealt(
+    side: NDArray[np.float64], group: NDArray[np.int64], n: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Deal the sides anew, to whole groups where no group stands on both."""
-    first = np.unique(group, return_index=True)[1]
-    is_whole = np.array_equal(side[first][group], side)
-    return rng.permutation(side[first])[group] if is_whole else rng.permutation(side)
+    """Return the sides, then `n` deals of them to whole groups where none stands on both sides.
+
+    The shape is (rows, 1 + n).
+    """
+    own = side[np.unique(group, return_index=True)[1]]
+    if not np.array_equal(own[group], side):  # a group stands on both
+        own, group = side, np.arange(len(side))
+    deals = rng.permuted(np.broadcast_to(own, (n, len(own))), axis=1)
+    return np.concatenate([side[:, None], deals.T[group]], axis=1)
 
 
 def _kernel(rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -164,17 +185,68 @@ def _cross_fitted(kernel: NDArray[np.float64], fold: NDArray[np.int64]) -> NDArr
     return says
 
 
+def novelty(known: ArrayLike, new: ArrayLike) -> NDArray[np.float64]:
+    """Return how much of each new row a mixture of known rows leaves unexplained; shape (m,).
+
+    It is the variance of a Gaussian process with a linear kernel, given the known rows, in columns
+    of mean 0 and variance 1: k(x, x) − k(x, K) (K K' + r)⁻¹ k(K, x). With more columns than rows it
+    grows off the plane of the known rows, with fewer it is a Mahalanobis distance in disguise.
+
+    Parameters
+    ----------
+    known, new
+        Shape (n, d) and (m, d).
+
+    References
+    ----------
+    Rasmussen & Williams, Gaussian processes for machine learning, 2006, eq. 2.26.
+
+    Examples
+    --------
+    >>> known = [[-1.0, 0.0], [1.0, 0.0], [0.0, 0.1], [0.0, -0.1]]
+    >>> novelty(known, [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]).round(1)
+    array([0. , 0.1, 9.5])
+    """
+    rows, others = np.asarray(known, dtype=np.float64), np.asarray(new)
+    center, spread = rows.mean(axis=0), rows.std(axis=0)
+    spread = np.where(spread > 0, spread, 1)
+    rows = (rows - center) / spread  # (n, d)
+    products = rows @ rows.T
+    ridge = SMALL_RIDGE * (np.trace(products) / len(rows) or 1.0)
+    inverse = np.linalg.inv(products + ridge * np.eye(len(rows)))
+    found = np.zeros(len(others))
+    for at in range(0, len(others), BLOCK):
+        block = (others[at : at + BLOCK] - center) / spread  # (b, d)
+        likeness = block @ rows.T  # (b, n)
+        explained = np.einsum("bn,bn->b", likeness @ inverse, likeness)
+        found[at : at + BLOCK] = (block**2).sum(axis=1) - explained
+    return np.maximum(found, 0)
+
+
+def cross_novelty(known: ArrayLike, folds: int = 5) -> NDArray[np.float64]:
+    """Return the `novelty` of each known row to those of the other folds; shape (n,).
+
+    >>> cross_novelty([[-1.0], [1.0], [-1.0], [1.0], [5.0]]).argmax()
+    np.int64(4)
+    """
+    rows = np.asarray(known, dtype=np.float64)
+    fold, found = np.arange(len(rows)) % folds, np.zeros(len(rows))
+    for judged in range(min(folds, len(rows))):
+        found[fold == judged] = novelty(rows[fold != judged], rows[fold == judged])
+    return found
+
+
 def conformal_p(known: ArrayLike, new: ArrayLike) -> NDArray[np.float64]:
     """Return how often a row of the known law would score as high as each new one; shape (m,).
 
     Up to the highest known score it is the rank: (1 + known scores at least as high) / (1 + n),
-    which holds for any law. Above it, where ranks cannot tell more, the tail is taken to fall off
-    exponentially, at the mean excess of the highest tenth of the known scores.
+    which holds for any law. Above it, where ranks cannot tell more, the tail is taken to fall as
+    a power of the score, with Hill's exponent made slower by two of its standard errors.
 
     Parameters
     ----------
     known
-        Scores of rows that were left out when the score was made, shape (n,).
+        Scores (above 0) of rows that were left out when the score was made, shape (n,).
     new
         Shape (m,).
 
@@ -182,31 +254,29 @@ def conformal_p(known: ArrayLike, new: ArrayLike) -> NDArray[np.float64]:
     ----------
     Bates, Candès, Lei, Romano & Sesia, Testing for outliers with conformal p-values, 2023.
     https://arxiv.org/abs/2104.08279
-    Pickands, Statistical inference using extreme order statistics, 1975 (the tail).
+    Hill, A simple general approach to inference about the tail of a distribution, 1975.
 
     Examples
     --------
     >>> conformal_p([1.0, 2.0, 3.0], [0.0, 2.5, 3.0])
     array([1. , 0.5, 0.5])
     """
-    sorted_, scores = np.sort(np.asarray(known, dtype=np.float64)), np.asarray(new, np.float64)
-    n = len(sorted_)
-    at_least = n - np.searchsorted(sorted_, scores, side="left")
-    beyond = np.maximum(0, scores - sorted_[-1])
-    return np.asarray((1 + at_least) / (1 + n) * np.exp(-beyond / _excess(sorted_)))
+    tiny = np.finfo(np.float64).tiny
+    ordered = np.log(np.maximum(np.sort(np.asarray(known, dtype=np.float64)), tiny))
+    scores = np.log(np.maximum(np.asarray(new, dtype=np.float64), tiny))
+    n = len(ordered)
+    at_least = n - np.searchsorted(ordered, scores, side="left")
+    beyond = np.maximum(0, scores - ordered[-1]) / _tail(ordered)
+    return np.asarray((1 + at_least) / (1 + n) * np.exp(-beyond))
 
 
-def _excess(sorted_: NDArray[np.float64]) -> float:
-    """Return how far the highest tenth of the scores lies above the score below it, on average."""
-    n_top = max(1, len(sorted_) // 10)
+def _tail(ordered: NDArray[np.float64]) -> float:
+    """Return the mean excess of the highest tenth of log scores, two standard errors up."""
+    n_top = len(ordered) // 10
     if n_top < N_TAIL:
         return float("inf")
-    excess = float((sorted_[-n_top:] - sorted_[-n_top - 1]).mean())
-    return excess if excess > 0 else float("inf")
-
-
-#: Fewer scores than these say nothing of a tail.
-N_TAIL = 10
+    excess = float((ordered[-n_top:] - ordered[-n_top - 1]).mean())
+    return excess * (1 + 2 / n_top**0.5) if excess > 0 else float("inf")
 
 
 def false_discovery(p: ArrayLike, level: float) -> NDArray[np.bool_]:

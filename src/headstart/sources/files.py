@@ -1,4 +1,4 @@
-"""`file:` and `run:` sources: a card, a folder in the hub's layout, a saved bundle."""
+"""`file:` and `run:` sources: a card, weights beside a card, a hub's folder, a saved bundle."""
 
 import dataclasses
 import hashlib
@@ -7,23 +7,59 @@ from typing import Any
 
 import numpy as np
 
-from headstart.errors import UnknownSource
-from headstart.io import read_json, sha256_file, write_safetensors
+from headstart.errors import IntegrityError, UnknownSource
+from headstart.io import read_json, sha256_file, verify_folder, write_safetensors
 from headstart.machine import home
 from headstart.sources.card import read_card
 from headstart.sources.hubs import read_folder
-from headstart.sources.source import Source, from_json
+from headstart.sources.source import BUNDLE_FORMAT, Source, from_json
+
+#: What a person who has bare weights is shown.
+EXAMPLE = """\
+modality = "image"
+format = "safetensors"
+
+[location]
+path = "{name}"
+
+[architecture]
+library = "timm"
+name = "resnet18"
+
+[preprocess]
+height = 224
+width = 224
+mean = [0.485, 0.456, 0.406]
+std = [0.229, 0.224, 0.225]
+"""
 
 
 def from_file(path: Path, uri: str) -> Source:
-    """Return the source of a TOML card, or of a folder with config.json and weights."""
+    """Return the source of a TOML card, of weights beside one, or of a folder of the hub."""
     if path.suffix == ".toml" and path.exists():
         return read_card(path, uri)
     if (path / "config.json").exists():
         return read_folder(path, uri)
+    if path.is_file():
+        return _beside_card(path, uri)
     raise UnknownSource(
-        f"{uri!r}: {path} is neither a card (a .toml file) nor a folder with a config.json.\n"
-        "Expected one of them; for bare weights write a card, `headstart sources --help` shows one."
+        f"{uri!r}: {path} is no card (a .toml file), no weights beside one, and no folder with a "
+        "config.json.\nExpected one of them: correct the path, or restore the file."
+    )
+
+
+def _beside_card(path: Path, uri: str) -> Source:
+    """Return the source of a weights file by the card of its name, or by `card.toml` beside it."""
+    own = path.with_suffix(".toml")
+    for card in (own, path.with_name("card.toml")):
+        if card.exists():
+            source = read_card(card, uri)
+            if Path(source.location.get("path", "")) == path.resolve():
+                return source
+    raise UnknownSource(
+        f"{uri!r}: the weights alone do not say which network they belong to, nor what it reads.\n"
+        f"Expected a card of this file: write {own}, for example\n\n"
+        + EXAMPLE.format(name=path.name)
     )
 
 
@@ -31,12 +67,24 @@ def from_run(path: Path, uri: str) -> Source:
     """Return the trunk of a saved bundle, or of the run folder that holds one."""
     for folder in (path, path / "model"):
         if (folder / "bundle.json").exists():
-            source = from_json(read_json(folder / "bundle.json")["source"], folder)
+            source = from_json(_verified(folder)["source"], folder)
             return dataclasses.replace(source, uri=uri, location=_rooted(source.location, folder))
     raise UnknownSource(
         f"{uri!r}: {path} holds no bundle.json, nor does {path / 'model'}.\n"
         "Expected the folder of a saved run; restore it, or name another source."
     )
+
+
+def _verified(folder: Path) -> dict[str, Any]:
+    """Return the facts of a saved bundle, every byte of which was checked."""
+    verify_folder(folder)
+    facts: dict[str, Any] = read_json(folder / "bundle.json")
+    if facts.get("format") != BUNDLE_FORMAT:
+        raise IntegrityError(
+            f"{folder} has format {facts.get('format')!r}, this Headstart reads {BUNDLE_FORMAT}.\n"
+            "Use the version that wrote it: bundle.json names it under versions."
+        )
+    return facts
 
 
 def _rooted(location: dict[str, str], folder: Path) -> dict[str, str]:

@@ -9,6 +9,10 @@ from headstart.sources import preprocess as inputs
 from headstart.sources.preprocess import Preprocess
 from headstart.task import Modality
 
+#: The format of a saved bundle's folder, which is a source too (`run:PATH`). It changes when the
+#: code of yesterday could not read a bundle of today.
+BUNDLE_FORMAT = 1
+
 
 @dataclass(frozen=True)
 class Source:

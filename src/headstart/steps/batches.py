@@ -13,7 +13,7 @@ from headstart.data.dataset import Dataset
 from headstart.data.pictures import row_hash
 from headstart.features.features import Features
 from headstart.features.inputs import inputs_for
-from headstart.sources.preprocess import Preprocess
+from headstart.sources.preprocess import Preprocess, preprocess_hash
 from headstart.task import Task
 
 #: Decoded rows kept in memory; the rest are decoded again each epoch.
@@ -29,6 +29,10 @@ class Rows(Protocol):
 
     def state(self, index: NDArray[np.int64], epoch: int) -> tuple[Tensor, ...]:
         """Return the rows at `index` as the input of the trained part; the batch comes first."""
+        ...
+
+    def digest(self, into: Any) -> None:
+        """Add all that tells these rows from others to a hash."""
         ...
 
 
@@ -83,6 +87,16 @@ class CachedRows:
             return (_channels_last(torch.from_numpy(features.batch(index))),)
         return _padded(features.pieces(index))
 
+    def digest(self, into: Any) -> None:
+        """Add the key and every value of the plain view; the others follow from the same rows."""
+        features = self.views[0]
+        into.update(f"{len(self.views)} {features.key} {features.shape}".encode())
+        for start in range(0, len(features), 256):
+            at = np.arange(start, min(start + 256, len(features)))
+            parts = features.pieces(at) if features.is_ragged else [features.batch(at)]
+            for part in parts:
+                into.update(np.ascontiguousarray(part).data)
+
 
 def _padded(pieces: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
     longest = max(len(piece) for piece in pieces)
@@ -110,6 +124,7 @@ class DecodedRows:
 
     def __init__(self, data: Dataset, preprocess: Preprocess, views: int = 0) -> None:
         self.data = data
+        self.preprocess = preprocess
         self.views = views
         self.inputs = inputs_for(preprocess)
         self.decoded: dict[tuple[int, int], NDArray[Any]] = {}
@@ -126,6 +141,12 @@ class DecodedRows:
         if "pixels" in arrays:
             return (_channels_last(torch.from_numpy(self.inputs.normalize(arrays["pixels"]))),)
         return tuple(torch.from_numpy(value) for value in arrays.values())
+
+    def digest(self, into: Any) -> None:
+        """Add the content of every row, how it is read, and how many views it has."""
+        into.update(f"{self.views} {preprocess_hash(self.preprocess)}".encode())
+        for row in self.data.rows:
+            into.update(row_hash(row))
 
     def _row(self, i: int, view: int) -> NDArray[Any]:
         if (i, view) not in self.decoded:

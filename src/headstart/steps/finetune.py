@@ -26,7 +26,7 @@ from headstart.sources.source import Source
 from headstart.steps.attach import Tail, attach, new_head
 from headstart.steps.batches import CachedRows, DecodedRows, Examples, Rows
 from headstart.steps.freeze import boundary_of, check_frozen, fingerprint, freeze, hold_batchnorm
-from headstart.steps.loop import descend, seconds_a_step
+from headstart.steps.loop import descend, logits_of, seconds_a_step
 from headstart.steps.phase import SCRATCH, Phase, default_phase
 from headstart.steps.train import labelled
 from headstart.task import Modality, Task
@@ -38,20 +38,28 @@ class Finetuned:
 
     Parameters
     ----------
-    source
-        The moved network, a source like any other.
+    backbone
+        The moved network.
     head
         Its head.
     curve
-        Validation loss against rows seen.
+        Validation score and loss against rows seen.
     boundary
         How many stages stayed as they were.
+    validation
+        Shape (n, k): what it says of the validation rows, before the temperature.
     """
 
-    source: Source
+    backbone: Backbone
     head: Head
     curve: Curve
     boundary: int
+    validation: NDArray[np.float32]
+
+    def keep(self) -> Source:
+        """Keep the moved weights; return the network as a source like any other."""
+        moved = keep_weights(self.backbone.source, self.backbone)
+        return dataclasses.replace(moved, trained_on=f"{moved.trained_on}, then the user's rows")
 
 
 def finetune(
@@ -91,9 +99,9 @@ def finetune(
     before = fingerprint(backbone, boundary)
     tail = attach(backbone, boundary, head)
     hold_batchnorm(tail.stages)
-    curve = _descend(source, tail, data, phase, seed, run)
+    curve, said = _descend(source, tail, data, phase, seed, run)
     check_frozen(backbone, boundary, before)
-    return _kept(source, backbone, head, tail, curve, boundary)
+    return Finetuned(backbone, head.learned(tail.head), curve, boundary, said)
 
 
 def from_scratch(
@@ -113,8 +121,8 @@ def from_scratch(
     backbone = open_backbone(source)
     head = new_head(backbone.n_features, task, seed)
     tail = attach(backbone, 0, head)
-    curve = _descend(source, tail, data, phase or SCRATCH, seed, run)
-    return _kept(source, backbone, head, tail, curve, 0)
+    curve, said = _descend(source, tail, data, phase or SCRATCH, seed, run)
+    return Finetuned(backbone, head.learned(tail.head), curve, 0, said)
 
 
 @dataclass(frozen=True)
@@ -189,12 +197,14 @@ def _descend(
     phase: Phase,
     seed: int,
     run: Run | None,
-) -> Curve:
+) -> tuple[Curve, NDArray[np.float32]]:
+    """Train the tail; return its curve, and what it says of the validation rows."""
     task = labelled(data)
     examples = _examples(source, tail.boundary, data.training(), task, phase.views)
     held_out = _examples(source, tail.boundary, data.only(VALIDATION), task, 0)
     terms = [(1.0, supervised(task))]
-    return descend(tail, examples, held_out, terms, phase, seed=seed, run=run)
+    curve = descend(tail, examples, held_out, terms, phase, seed=seed, run=run)
+    return curve, logits_of(tail, held_out)
 
 
 def _examples(source: Source, boundary: int, data: Dataset, task: Task, views: int) -> Examples:
@@ -208,16 +218,3 @@ def _examples(source: Source, boundary: int, data: Dataset, task: Task, views: i
     kept: NDArray[np.int64] = handles[0].kept
     weight = None if data.weight is None else data.weight[kept]
     return Examples(CachedRows(handles), np.asarray(data.targets)[kept], task, weight=weight)
-
-
-def _kept(
-    source: Source, backbone: Backbone, head: Head, tail: Tail, curve: Curve, boundary: int
-) -> Finetuned:
-    """Keep the moved weights as a source of their own."""
-    moved = keep_weights(source, backbone)
-    return Finetuned(
-        source=dataclasses.replace(moved, trained_on=f"{source.trained_on}, then the user's rows"),
-        head=head.learned(tail.head),
-        curve=curve,
-        boundary=boundary,
-    )

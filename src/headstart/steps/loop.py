@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from headstart.errors import Diverged
 from headstart.heads.head import outputs_of
 from headstart.losses.loss import Step, Term
-from headstart.machine import device, has_bfloat16, seeds
+from headstart.machine import device, has_bfloat16, n_threads, seeds
 from headstart.metrics.curve import Curve
 from headstart.metrics.scores import row_scores
 from headstart.progress import track
@@ -110,6 +110,7 @@ class Descent:
         self.tail, self.examples, self.validation = tail, examples, validation
         self.terms, self.phase, self.seed, self.run = terms, phase, seed, run
         self.device = device()
+        torch.set_num_threads(n_threads())
         self.tail.to(self.device, memory_format=torch.channels_last)
         self.optimizer = optimizer_for(tail, phase)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -231,12 +232,11 @@ class Descent:
     def _checkpoint(self) -> None:
         if self.run is None:
             return
-        self._forget_others()
         arrays = {f"weights/{k}": v.cpu().numpy() for k, v in weights_of(self.tail).items()}
         arrays |= {f"best/{k}": v.cpu().numpy() for k, v in self.best.items()}
         for i, moments in self.optimizer.state_dict()["state"].items():
             arrays |= {f"optimizer/{i}/{k}": _array(v) for k, v in moments.items()}
-        facts = {"at": asdict(self.at), "curve": asdict(self.curve)}
+        facts = {"at": asdict(self.at), "curve": asdict(self.curve), "made": conditions()}
         self.run.checkpoint(self.name, arrays, facts)
 
     def resume(self) -> None:
@@ -245,6 +245,7 @@ class Descent:
         if found is None:
             return
         arrays, facts = found
+        self._tell_of_changes(facts["made"])
         self.at = Progress(**facts["at"])
         self.curve = Curve(**{name: tuple(values) for name, values in facts["curve"].items()})
         load_weights(self.tail, _under("weights/", arrays))
@@ -259,33 +260,41 @@ class Descent:
     def _identity(self) -> str:
         """Return the checkpoint's name, which changes with all that the outcome depends on.
 
-        Rows are told apart by their number, targets and first batch; a checkpoint of other rows,
-        options or starting weights is never resumed from.
+        A checkpoint of other rows, labels, options or starting weights is never resumed from.
         """
         if self.run is None:
             return ""
-        digest = hashlib.sha256(repr((self.phase, self.seed, len(self.terms))).encode())
+        weights = [weight for weight, _ in self.terms]
+        digest = hashlib.sha256(repr((self.phase, self.seed, weights, self.device)).encode())
         for examples in (self.examples, self.validation):
-            digest.update(np.asarray(examples.targets).tobytes())
-            first = np.arange(min(len(examples), self.phase.batch))
-            for part in examples.rows.state(first, 0):
-                digest.update(part.contiguous().numpy().tobytes())
+            examples.rows.digest(digest)
+            for column in (examples.targets, examples.domain, examples.weight):
+                digest.update(b"" if column is None else np.asarray(column).tobytes())
         for value in self.best.values():
             digest.update(value.cpu().contiguous().numpy().tobytes())
         return f"descent-{digest.hexdigest()[:16]}"
 
-    def _forget_others(self) -> None:
-        """Take away the checkpoints of other descents, once this one has its first."""
-        if self.run is not None and self.at.epoch == 1:
-            for name in self.run.names():
-                if name.startswith("descent-") and name != self.name:
-                    self.run.forget(name)
+    def _tell_of_changes(self, made: dict[str, Any]) -> None:
+        """Say so where the run goes on under other conditions: the last bits may differ."""
+        now = conditions()
+        changed = [
+            f"{name} {made.get(name)} → {now[name]}" for name in now if made.get(name) != now[name]
+        ]
+        if changed:
+            with track("resume", None) as bar:
+                bar.note(f"Going on under other conditions ({', '.join(changed)}): the result may "
+                         "differ in its last bits from an uninterrupted run.")  # fmt: skip
 
     def finish(self) -> Curve:
         """Put the best weights back and return the curve."""
         load_weights(self.tail, self.best)
         self.tail.eval().to("cpu")
         return self.curve
+
+
+def conditions() -> dict[str, Any]:
+    """Return what the last bits of a training depend on, beside its options."""
+    return {"threads": n_threads(), "torch": torch.__version__, "bfloat16": has_bfloat16()}
 
 
 def seconds_a_step(tail: Tail, state: tuple[Tensor, ...], phase: Phase) -> float:
@@ -301,6 +310,14 @@ def seconds_a_step(tail: Tail, state: tuple[Tensor, ...], phase: Phase) -> float
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return time.perf_counter() - start
+
+
+@torch.no_grad()
+def logits_of(tail: Tail, examples: Examples) -> NDArray[np.float32]:
+    """Return what the head says of every row, shape (n, k), in evaluation mode and float32."""
+    tail.eval()
+    parts = np.array_split(np.arange(len(examples)), math.ceil(len(examples) / EVALUATION_BATCH))
+    return np.concatenate([tail(*examples.rows.state(at, 0))[1].numpy() for at in parts])
 
 
 def optimizer_for(tail: Tail, phase: Phase) -> torch.optim.Optimizer:

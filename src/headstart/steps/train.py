@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.dataset import Dataset
-from headstart.data.sampling import folds
+from headstart.data.dataset import VALIDATION, Dataset
+from headstart.data.sampling import split
 from headstart.errors import DataError, UsageError
 from headstart.features.features import Features
+from headstart.heads.calibrate import calibrated
 from headstart.heads.head import Head
 from headstart.heads.linear import fit_linear
 from headstart.metrics.curve import Curve
@@ -103,6 +104,24 @@ def targets_of(data: Dataset) -> NDArray[Any]:
     return np.asarray(data.targets)
 
 
+def _held_out(data: Dataset, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows to learn from and those that say when to stop; no class loses its last row.
+
+    Raises
+    ------
+    DataError
+        Where no row can be held out.
+    """
+    parts = split(replace(data, split=None), seed=seed, validation=0.2).split
+    held_out = np.flatnonzero(np.asarray(parts) == VALIDATION)
+    if not len(held_out):
+        raise DataError(
+            f"No row of {len(data)} can be held out to say when to stop.\n"
+            "Expected at least five rows, and two of a class; or take the linear head."
+        )
+    return np.flatnonzero(np.asarray(parts) != VALIDATION), held_out
+
+
 def _solve(features: Features, data: Dataset, task: Task, seed: int) -> Trained:
     fitted = fit_linear(
         features,
@@ -129,7 +148,7 @@ def _descend(
     from headstart.steps.batches import CachedRows, Examples
     from headstart.steps.loop import descend
 
-    rows, held_out = folds(targets_of(data), task, 5, seed)[0]
+    rows, held_out = _held_out(data, seed)
     head = fresh_mlp(features.take(rows), task, targets=targets_of(data)[rows], seed=seed)
     tail = Tail(None, features.boundary, head.module())
 
@@ -144,7 +163,9 @@ def _descend(
         seed=seed, run=run,
     )  # fmt: skip
     trained = head.learned(tail.head)
-    outputs = np.full((len(data), task.n_outputs), np.nan)
-    outputs[held_out] = trained.outputs(features.take(held_out).array())
+    seen = features.take(held_out).array()
+    trained = calibrated(trained, trained.logits(seen), targets_of(data)[held_out])
+    outputs = np.full((len(data), task.n_outputs), np.nan, dtype=np.float32)
+    outputs[held_out] = trained.outputs(seen)
     facts = {"head": "mlp", "epochs": len(curve.seen), "phase": replace(phase)}
     return Trained(trained, outputs, (), facts, curve)

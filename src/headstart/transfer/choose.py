@@ -62,12 +62,15 @@ def prefer(
     """
     if other is None or targets is None:
         return Choice(simple, f"{simple.name}: nothing else was tried")
-    assert simple.validation is not None and other.validation is not None
-    gaps = row_scores(task, targets, other.validation) - row_scores(
-        task, targets, simple.validation
-    )  # (n,)
+    gaps = _each(other, task, targets) - _each(simple, task, targets)  # (n,)
     gain, noise = float(gaps.mean()), one_standard_error(gaps)
     said = f"{other.name} − {simple.name} = {gain:+.3f} ± {noise:.3f} on {len(gaps)} rows held out"
     if gain > noise:
         return Choice(other, f"{other.name}: {said}")
     return Choice(simple, f"{simple.name}, the simpler: {said}")
+
+
+def _each(arm: Candidate, task: Task, targets: NDArray[Any]) -> NDArray[np.float64]:
+    """Return an arm's score a row, decided as it would be when it ships; shape (n,)."""
+    assert arm.validation is not None
+    return row_scores(task, targets, arm.validation, arm.head.thresholds)

@@ -1,7 +1,7 @@
 """One fit in progress: steps 2 to 5 on one set of rows, and the arm validation prefers."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.bundle import Bundle
-from headstart.data.dataset import TEST, VALIDATION, Dataset, limit_skipped
+from headstart.data.dataset import TEST, VALIDATION, Dataset, Skipped, limit_skipped
 from headstart.features.extract import extract
 from headstart.features.features import Features
+from headstart.features.reading import Reading
 from headstart.heads.calibrate import calibrated
 from headstart.heads.head import outputs_of
+from headstart.metrics.curve import Curve
 from headstart.metrics.scores import scores
 from headstart.runs import Run
 from headstart.steps.train import Trained, labelled, targets_of, train
@@ -24,6 +26,12 @@ from headstart.transfer.plan import Plan
 if TYPE_CHECKING:
     from headstart.steps.finetune import Finetuned
 
+#: What is said of an arm whose stop, calibration and choice all used the validation rows.
+REUSED = (
+    "The validation rows also said when to stop, calibrated the head and chose this arm: its "
+    "validation scores are optimistic. A test split says more."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
@@ -32,6 +40,7 @@ class Fitted:
     plan: Plan
     scores: dict[str, dict[str, float]]
     bundle: Bundle
+    curve: Curve | None
 
 
 class Fitting:
@@ -60,33 +69,40 @@ class Fitting:
         self.features: Features | None = None
         self.trained: Trained | None = None
         self.trained_on = np.zeros(0, dtype=np.int64)
+        self.skipped: tuple[Skipped, ...] = data.skipped
+        self.curve: Curve | None = None
 
     def go(self) -> Fitted:
         """Do what the plan says."""
-        with self._timed("extract"):
-            self.features = self.freeze_and_extract()
         if self.plan.is_scratch:
             with self._timed("scratch"):
                 choice = self.learn_from_scratch()
         else:
+            with self._timed("extract"):
+                self.freeze_and_extract()
             with self._timed("train"):
                 probe = self.attach_and_train()
             with self._timed("finetune"):
                 choice = self.finetune_if_it_pays(probe)
         return self._fitted(choice)
 
-    def freeze_and_extract(self) -> Features:
-        """Step 2: run the frozen trunk over every row once; leave out what cannot be read."""
-        features = extract(self.plan.source, self.data)
-        limit_skipped(features.skipped, len(self.data), self.max_skipped)
-        self.data = self.data.take(features.kept)
-        return features
+    def freeze_and_extract(self) -> None:
+        """Step 2: run the frozen trunk over every row once."""
+        self.features = extract(self.plan.source, self.data)
+        self._leave_out(self.features.kept, self.features.skipped)
+
+    def _leave_out(self, kept: NDArray[np.int64], skipped: Sequence[Skipped]) -> None:
+        """Go on with the rows that could be read; what the reader left out counts too."""
+        self.skipped = (*self.data.skipped, *skipped)
+        limit_skipped(self.skipped, len(self.data) + len(self.data.skipped), self.max_skipped)
+        self.data = self.data.take(kept)
 
     def attach_and_train(self) -> Candidate:
         """Put a new head on, and train it to convergence: steps 3 and 4."""
         self.trained = self._train(self._part(VALIDATION, TEST, inverse=True))
         held_out = self._part(VALIDATION)
         outputs = self.trained.head.outputs(self._features(held_out)) if len(held_out) else None
+        self.curve = self.trained.curve
         return Candidate("probe", self.plan.source, self.trained.head, outputs)
 
     def finetune_if_it_pays(self, probe: Candidate) -> Choice:
@@ -94,38 +110,45 @@ class Fitting:
         task = labelled(self.data)
         if self.plan.phase is None:
             return prefer(probe, None, task, None)
-        tuned = self._finetuned(probe)
+        tuned, made = self._finetuned(probe)
         choice = prefer(probe, tuned, task, self.data.only(VALIDATION).targets)
-        if choice.kept is tuned or not self.plan.holds_out:
+        if choice.kept is tuned or self.plan.keeps_finetuned:
+            return replace(choice, kept=replace(tuned, source=made.keep()))
+        if not self.plan.holds_out:
             return choice
         # Nothing is left to choose, so the rows held out for the choice may teach the head too.
         self.trained = self._train(self._part(TEST, inverse=True))
         return Choice(replace(probe, head=self.trained.head), choice.why)
 
-    def _finetuned(self, probe: Candidate) -> Candidate:
+    def _finetuned(self, probe: Candidate) -> "tuple[Candidate, Finetuned]":
         from headstart.steps.finetune import finetune
 
         made = finetune(
             self.plan.source, self.plan.boundary, probe.head, self.data,
             phase=self.plan.phase, seed=self.seed, run=self.run,
         )  # fmt: skip
-        return self._candidate("finetuned", made)
+        return self._candidate("finetuned", made), made
 
     def learn_from_scratch(self) -> Choice:
         """Train the whole network from random weights; another recipe, no transfer."""
         from headstart.steps.finetune import from_scratch
 
+        with Reading(self.plan.source, self.data) as reading:
+            kept = np.flatnonzero(reading.readable())
+            self._leave_out(kept, list(reading.skipped.values()))
         made = from_scratch(
             self.plan.source, self.data, phase=self.plan.phase, seed=self.seed, run=self.run
         )
-        return Choice(self._candidate("scratch", made), "scratch: no transfer was asked")
+        candidate = replace(self._candidate("scratch", made), source=made.keep())
+        return Choice(candidate, "scratch: no transfer was asked")
 
     def _candidate(self, name: str, made: "Finetuned") -> Candidate:
         """Calibrate a head that was trained by gradient on the rows held out from it."""
-        held_out = self.data.only(VALIDATION)
-        logits = Bundle(made.source, labelled(self.data), made.head).logits(held_out)
-        head = calibrated(made.head, logits, np.asarray(held_out.targets))
-        return Candidate(name, made.source, head, outputs_of(head.kind, logits, head.temperature))
+        targets = np.asarray(self.data.only(VALIDATION).targets)
+        head = calibrated(made.head, made.validation, targets)
+        self.curve = made.curve
+        outputs = outputs_of(head.kind, made.validation, head.temperature)
+        return Candidate(name, self.plan.source, head, outputs)
 
     def _train(self, at: NDArray[np.int64]) -> Trained:
         assert self.features is not None
@@ -145,8 +168,8 @@ class Fitting:
 
     def _fitted(self, choice: Choice) -> Fitted:
         plan = replace(self.plan, outcome=choice.why, taken_s=self.taken_s)
-        if self.trained is not None:
-            plan = replace(plan, notes=(*plan.notes, *self.trained.notes))
+        notes = self.trained.notes if self._is_probe(choice.kept) and self.trained else (REUSED,)
+        plan = replace(plan, notes=(*plan.notes, *notes))
         found = self._scores(choice.kept)
         facts = {
             "scores": found,
@@ -154,17 +177,18 @@ class Fitting:
             "arm": choice.kept.name,
             "plan": plan.to_json(),
             "n_computed": 0 if self.features is None else self.features.n_computed,
-            "skipped": [] if self.features is None else [vars(s) for s in self.features.skipped],
+            "skipped": [vars(skipped) for skipped in self.skipped],
+            "columns": list(self.data.columns),
         }
-        kept = choice.kept
-        return Fitted(plan, found, Bundle(kept.source, labelled(self.data), kept.head, facts))
+        kept, task = choice.kept, labelled(self.data)
+        return Fitted(plan, found, Bundle(kept.source, task, kept.head, facts), self.curve)
 
     def _scores(self, kept: Candidate) -> dict[str, dict[str, float]]:
         """Return the kept arm's scores by part of the data, the primary one first."""
         said: dict[str, tuple[NDArray[np.int64], NDArray[np.float32]]] = {}
         if kept.validation is not None:
             said[VALIDATION] = self._part(VALIDATION), kept.validation
-        if self.trained is not None and self.trained.outputs is not None:
+        if self._is_probe(kept) and self.trained and self.trained.outputs is not None:
             seen = np.isfinite(self.trained.outputs).all(axis=1)
             said["out_of_fold"] = self.trained_on[seen], self.trained.outputs[seen]
         test = self._part(TEST)
@@ -177,8 +201,12 @@ class Fitting:
             for part, (at, outputs) in said.items()
         }
 
+    def _is_probe(self, kept: Candidate) -> bool:
+        """Say whether nothing but the head moved, so that its held-out folds speak for it."""
+        return kept.name == "probe"
+
     def _outputs(self, kept: Candidate, at: NDArray[np.int64]) -> NDArray[np.float32]:
-        if kept.source == self.plan.source and self.features is not None:
+        if self._is_probe(kept):
             return kept.head.outputs(self._features(at))
         return Bundle(kept.source, labelled(self.data), kept.head).outputs(self.data.take(at))
 

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from headstart.data.dataset import TEST, VALIDATION, Dataset
+from headstart.data.pictures import row_hash
 from headstart.data.sampling import split
-from headstart.errors import UsageError
+from headstart.errors import UnreadableRow, UsageError
+from headstart.heads.head import HEADS
 from headstart.sources.source import Source
 from headstart.steps.phase import Phase, default_phase
 from headstart.steps.train import labelled
@@ -25,6 +27,9 @@ SECONDS_TO_FINETUNE = 900.0
 
 #: What `auto` tries.
 AUTO_BOUNDARY = "last:25%"
+
+#: Before a boundary: the fine-tuned network is kept, whatever validation says.
+ONLY = "only:"
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,8 @@ class Plan:
         What a person should know of the rows and the solver.
     holds_out
         Whether the validation rows were held out by the plan, not by the data.
+    keeps_finetuned
+        Whether the fine-tuned network is kept whatever validation says.
     """
 
     source: Source
@@ -80,6 +87,7 @@ class Plan:
     outcome: str = ""
     notes: tuple[str, ...] = ()
     holds_out: bool = False
+    keeps_finetuned: bool = False
 
     @property
     def is_scratch(self) -> bool:
@@ -198,6 +206,7 @@ def intend(
     """
     task = labelled(data)
     said = _in_words(task)
+    HEADS.get(head)  # an unknown one is told now, not after the extraction
     if source.uri.startswith("scratch:") and finetune != "head":
         data, holds_out = _holding_out(data, seed)
         plan = _rehearsed(Plan(source, said, {}, head), "all", data, phase)
@@ -205,10 +214,11 @@ def intend(
     why_not = _why_not(source, data, finetune)
     if why_not:
         return _counted(Plan(source, said, {}, head, finetune=why_not), data, False), data
-    boundary = AUTO_BOUNDARY if finetune == "auto" else finetune
-    parted, holds_out = _holding_out(data, seed)
+    boundary = AUTO_BOUNDARY if finetune == "auto" else finetune.removeprefix(ONLY)
     try:
-        plan = Plan(source, said, {}, head, finetune=boundary)
+        parted, holds_out = _holding_out(data, seed)
+        keeps = finetune.startswith(ONLY)
+        plan = Plan(source, said, {}, head, finetune=boundary, keeps_finetuned=keeps)
         plan = _rehearsed(plan, boundary, parted, phase)
         if finetune == "auto":
             _check_patience(plan)
@@ -246,7 +256,24 @@ def _why_not(source: Source, data: Dataset, finetune: str) -> str:
 def _holding_out(data: Dataset, seed: int) -> tuple[Dataset, bool]:
     if _count(data, VALIDATION):
         return data, False
-    return split(data, seed=seed, validation=HELD_OUT), True
+    parted = split(data, seed=seed, validation=HELD_OUT, hashes=_hashes(data))
+    if not _count(parted, VALIDATION):
+        raise UsageError(
+            f"none of {len(data)} rows can be held out to choose by\n"
+            "Expected at least two rows of a class, or a validation split; or --finetune no."
+        )
+    return parted, True
+
+
+def _hashes(data: Dataset) -> list[bytes]:
+    """Return what tells rows apart, so that equal ones stay on one side of a split."""
+    found = []
+    for i, row in enumerate(data.rows):
+        try:
+            found.append(row_hash(row))
+        except UnreadableRow:
+            found.append(i.to_bytes(8))  # left out later, and named
+    return found
 
 
 def _rehearsed(plan: Plan, boundary: str, data: Dataset, phase: Phase | None) -> Plan:

@@ -1,5 +1,6 @@
 """Transfer: the estimator whose `fit` is the five steps."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -7,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from headstart.data.dataset import Dataset, from_arrays
+from headstart.errors import UsageError
 from headstart.progress import track
 from headstart.runs import Run
 from headstart.steps.phase import Phase
@@ -78,7 +80,10 @@ class _Transfer(BaseEstimator):
         with track("plan", None) as bar:
             bar.note(str(plan))
         fitted = Fitting(plan, data, self.seed, self.max_skipped, run).go()  # steps 2 to 5
+        if run is not None:
+            run.forget_unused()
         self.plan_, self.scores_, self.bundle_ = fitted.plan, fitted.scores, fitted.bundle
+        self.curve_ = fitted.curve
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -117,8 +122,9 @@ class Transfer(ClassifierMixin, _Transfer):
         "linear" (solved, its penalty cross-validated) or "mlp".
     finetune
         "no", "auto" (tried where rows and time allow, kept if validation prefers it),
-        "last:25%", "stage:NAME" or "all". A `scratch:` source is trained as a whole, unless
-        this is "head": then its random features are used as they are.
+        "last:25%", "stage:NAME" or "all"; "only:last:25%" keeps what it comes to, whatever
+        validation says. A `scratch:` source is trained as a whole, unless this is "head": then
+        its random features are used as they are.
     phase
         How step 5 (or a `scratch:` source) learns; None: the default of the source's kind.
     seed
@@ -136,6 +142,8 @@ class Transfer(ClassifierMixin, _Transfer):
         What was frozen, what trained, at which rate, how long it took, which arm was kept.
     scores_
         By part of the data: "validation", "out_of_fold", "test".
+    curve_
+        Validation score against rows processed, of what was trained by gradient last; else None.
     classes_
         The class names, shape (k,).
 
@@ -155,12 +163,24 @@ class Transfer(ClassifierMixin, _Transfer):
         if isinstance(X, Dataset):
             return self._named(X)
         if _is_raw(X):
-            return self._named(from_arrays(X, y))
+            return self._raw(X, y)
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=False)
         check_classification_targets(y)
         self.classes_, encoded = np.unique(y, return_inverse=True)
         task = Task(Kind.MULTICLASS, tuple(str(name) for name in self.classes_))
         return Dataset(Modality.VECTOR, X, task, encoded.astype(np.int64))
+
+    def _raw(self, X: Any, y: Any) -> Dataset:
+        """Pictures or texts with one class a row, or (a list or a 0/1 row each) several labels."""
+        rows = from_arrays(X)
+        if y is None:
+            return self._named(rows)
+        if np.ndim(y) > 1 or any(isinstance(each, (list, tuple, set)) for each in y):
+            return self._named(from_arrays(X, y, kind=Kind.MULTILABEL))
+        check_consistent_length(rows.rows, y)
+        self.classes_, encoded = np.unique(np.asarray(y), return_inverse=True)
+        task = Task(Kind.MULTICLASS, tuple(str(name) for name in self.classes_))
+        return replace(rows, task=task, targets=encoded.astype(np.int64))
 
     def _named(self, data: Dataset) -> Dataset:
         self.classes_ = np.array(labelled(data).labels)
@@ -172,11 +192,27 @@ class TransferRegressor(RegressorMixin, _Transfer):
 
     def _data(self, X: Any, y: Any) -> Dataset:
         if isinstance(X, Dataset):
-            return X
+            return _numbers(X)
         if _is_raw(X):
             return from_arrays(X, y, kind=Kind.REGRESSION)
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=True)
         return Dataset(Modality.VECTOR, X, Task(Kind.REGRESSION), np.asarray(y, dtype=np.float64))
+
+
+def _numbers(data: Dataset) -> Dataset:
+    """Return data whose targets are numbers.
+
+    Raises
+    ------
+    UsageError
+        Where they are classes.
+    """
+    if labelled(data).kind is not Kind.REGRESSION:
+        raise UsageError(
+            f"TransferRegressor predicts numbers; the data hold {labelled(data).kind} labels.\n"
+            "Use Transfer, which takes any Dataset, or read the data with kind='regression'."
+        )
+    return data
 
 
 def _is_raw(rows: Any) -> bool:

@@ -1,0 +1,120 @@
+"""Overfitting: how much better a model is on rows it learned from, and what was done about it."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from headstart.checks.finding import Finding
+from headstart.metrics.interval import Interval
+from headstart.metrics.scores import row_scores
+from headstart.task import Kind, Task
+
+#: The gap from which a person should act, in units of the score.
+WIDE = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Said:
+    """What a model says of some rows, and what is true of them.
+
+    Parameters
+    ----------
+    targets
+        As in a dataset.
+    outputs
+        Shape (n, k).
+    """
+
+    targets: NDArray[np.generic]
+    outputs: NDArray[np.floating]
+
+
+def overfitting(
+    task: Task,
+    learned: Said,
+    unseen: Said,
+    done: str = "",
+    thresholds: ArrayLike | None = None,
+) -> list[Finding]:
+    """Return the gap between rows learned from and rows unseen, with its interval.
+
+    Parameters
+    ----------
+    task
+        Says what the score of a row is: whether it is right (each class counting the same where
+        they are uneven), its F1 for several labels, its R² for a number.
+    learned
+        What the model says of rows it was fitted on.
+    unseen
+        What it says of validation rows; or, out of fold, of the same rows in the same order: the
+        gap is then that of pairs, and its interval narrower.
+    done
+        What was done about it, in words: the penalty, an earlier stop, a simpler head.
+    thresholds
+        For several labels, the probability from which each is said.
+    """
+    if min(len(learned.targets), len(unseen.targets)) < 2:
+        return []
+    targets = np.concatenate([learned.targets, unseen.targets])
+    outputs = np.concatenate([learned.outputs, unseen.outputs])
+    each = row_scores(task, targets, outputs, thresholds)  # one rule for both sides
+    seen, held_out = each[: len(learned.targets)], each[len(learned.targets) :]
+    is_paired = np.array_equal(learned.targets, unseen.targets)
+    gap = paired_gap(seen, held_out) if is_paired else welch(seen, held_out)
+    return [_finding(task, gap, (float(seen.mean()), float(held_out.mean())), done)]
+
+
+def _finding(task: Task, gap: Interval, means: tuple[float, float], done: str) -> Finding:
+    name = {Kind.MULTICLASS: "accuracy", Kind.MULTILABEL: "F1 of a row", Kind.REGRESSION: "R²"}
+    real = "" if gap.low > 0 else ", which may be chance"
+    what = (
+        f"Rows learned from score {gap:+.3f} above unseen ones{real} ({name[task.kind]} "
+        f"{means[0]:.3f} against {means[1]:.3f})."
+    )
+    done = f"What was done about it: {done}." if done else ""
+    more = " More rows, a smaller head or a heavier penalty would narrow it."
+    is_wide = gap.low > WIDE
+    facts = dict(zip(("low", "gap", "high"), gap, strict=True))
+    return Finding("overfitting", "warning" if is_wide else "note", what, fix=done + more * is_wide,
+                   facts=facts)  # fmt: skip
+
+
+def paired_gap(a: ArrayLike, b: ArrayLike) -> Interval:
+    """Return the mean of a − b over pairs, with its 95 % Student interval.
+
+    >>> print(paired_gap([1.0, 1.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0]))  # 1/2 ± 3.182 · 0.289
+    +0.500 [-0.419, +1.419]
+    """
+    from scipy.special import stdtrit
+
+    gaps = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    n, mid = len(gaps), float(gaps.mean())
+    half = float(stdtrit(n - 1, 0.975)) * float(gaps.std(ddof=1)) / math.sqrt(n)
+    return Interval(mid - half, mid, mid + half)
+
+
+def welch(a: ArrayLike, b: ArrayLike) -> Interval:
+    """Return mean(a) − mean(b) of two samples of any variances, with its 95 % interval.
+
+    References
+    ----------
+    Welch, The generalization of "Student's" problem when several different population variances
+    are involved, 1947.
+
+    Examples
+    --------
+    >>> print(welch([1.0, 3.0], [0.0, 2.0]))  # variances 1 and 1 of the means, 2 degrees of freedom
+    +1.000 [-5.085, +7.085]
+    """
+    from scipy.special import stdtrit
+
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    mid = float(first.mean() - second.mean())
+    parts = np.array([x.var(ddof=1) / len(x) for x in (first, second)])
+    if parts.sum() == 0:
+        return Interval(mid, mid, mid)
+    freedom = parts.sum() ** 2 / (parts**2 / [len(first) - 1, len(second) - 1]).sum()
+    half = float(stdtrit(freedom, 0.975)) * math.sqrt(parts.sum())
+    return Interval(mid - half, mid, mid + half)

@@ -1,0 +1,324 @@
+"""Arms: what is compared. An arm is a name and an unfitted estimator; the study fits it itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, clone
+
+from headstart.data.dataset import Dataset
+from headstart.data.pictures import decode
+from headstart.errors import UsageError
+from headstart.evidence.evidence import Role
+from headstart.features.extract import extract
+from headstart.sources.source import Source
+from headstart.steps.phase import Phase
+from headstart.steps.take import take
+from headstart.task import Kind, Modality, Task
+
+MAJORITY, CLASSICAL, RANDOM, SCRATCH = "majority", "classical", "random-probe", "scratch"
+PROBE, FINETUNED = "probe", "finetuned"
+
+#: What step 5 moves where the model leaves it open.
+BOUNDARY = "last:25%"
+
+#: Pixels a side of the pictures that the classical arm reads.
+PIXELS = 32
+
+#: Penalties that the classical arm chooses from, by log-loss or squared error.
+PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Arm:
+    """One way to learn the task.
+
+    Parameters
+    ----------
+    name
+        How it is called.
+    estimator
+        Unfitted. One with a parameter `source` is given a `Dataset` with its validation rows;
+        any other the raw training rows and their targets, as scikit-learn does.
+    role
+        "transfer", or "control".
+    about
+        What it is, in a few words for people.
+    """
+
+    name: str
+    estimator: Any
+    role: Role
+    about: str = ""
+
+    def with_phase(self, phase: Phase | None) -> "Arm":
+        """Return the same arm, learning so fast and so long."""
+        return replace(self, estimator=clone(self.estimator).set_params(phase=phase))
+
+
+def roster(model: Any, data: Dataset, more: Mapping[str, Any] | None = None) -> list[Arm]:
+    """Return the arms of a study: controls first, each kind from the simplest to the most costly.
+
+    Parameters
+    ----------
+    model
+        The estimator that is to be proved, fitted or not; a parameter `source` says from what.
+    data
+        The rows it is about.
+    more
+        Arms of yours: name → unfitted estimator, or an `Arm`. One that has a source which is not
+        `scratch:` transfers, any other is a control.
+    """
+    source = source_of(model, data)
+    arms = [*_controls(model, source, data), *_transfers(model, source)]
+    yours = [_yours(name, given) for name, given in (more or {}).items()]
+    names = [arm.name for arm in arms]
+    twice = sorted({arm.name for arm in yours if arm.name in names})
+    if twice:
+        raise UsageError(f"The arms {', '.join(twice)} are there already.\nGive yours other names.")
+    both = [*arms, *yours]
+    return sorted(both, key=lambda arm: arm.role == "transfer")  # stable: order within stays
+
+
+def source_of(model: Any, data: Dataset) -> Source:
+    """Return the card of what the model starts from."""
+    if "source" not in model.get_params(deep=False):
+        raise UsageError(
+            f"{type(model).__name__} has no source, so it transfers nothing.\n"
+            "Expected a Transfer; give other estimators as arms: prove(model, data, arms={…})."
+        )
+    found = getattr(model, "source_", None)
+    source: Source = take(model.source, data, seed=0) if found is None else found
+    if source.uri.startswith("scratch:"):
+        raise UsageError(f"{source.uri} transfers nothing: name the source without 'scratch:'.")
+    return source
+
+
+def _controls(model: Any, source: Source, data: Dataset) -> list[Arm]:
+    assert data.task is not None
+    arms = [
+        Arm(MAJORITY, Majority(data.task.kind), "control", "the same answer for every row"),
+        Arm(CLASSICAL, Classical(data.modality, data.task.kind), "control", _ABOUT[data.modality]),
+    ]
+    if data.modality is Modality.VECTOR:
+        return arms
+    control = _like(model, f"scratch:{source.uri}", "all")
+    frozen = _like(model, f"scratch:{source.uri}", "head")
+    stand_in = "" if source.is_trainable else ", of the smallest trainable network"
+    return [
+        *arms,
+        Arm(RANDOM, frozen, "control", f"a head on frozen random features{stand_in}"),
+        Arm(SCRATCH, control, "control", f"all of it trained from random weights{stand_in}"),
+    ]
+
+
+_ABOUT = {
+    Modality.TEXT: "TF-IDF and logistic regression",
+    Modality.IMAGE: f"{PIXELS} × {PIXELS} pixels and logistic regression",
+    Modality.VECTOR: "logistic regression",
+}
+
+
+def _transfers(model: Any, source: Source) -> list[Arm]:
+    probe = Arm(PROBE, _like(model, source.uri, "no"), "transfer", "frozen trunk, new head")
+    asked = str(model.get_params(deep=False).get("finetune", "auto")).removeprefix("only:")
+    if not source.is_trainable or source.modality is Modality.VECTOR or asked in ("no", "head"):
+        return [probe]
+    boundary = BOUNDARY if asked == "auto" else asked
+    tuned = _like(model, source.uri, f"only:{boundary}", model.get_params(deep=False).get("phase"))
+    return [probe, Arm(FINETUNED, tuned, "transfer", f"upper stages ({boundary}) move too")]
+
+
+def _like(model: Any, source: str, finetune: str, phase: Phase | None = None) -> Any:
+    """Return the model unfitted, with another source and another step 5, writing nowhere."""
+    wanted = {"source": source, "finetune": finetune, "phase": phase, "run": None}
+    known = model.get_params(deep=False)
+    return clone(model).set_params(**{k: v for k, v in wanted.items() if k in known})
+
+
+def _yours(name: str, given: Any) -> Arm:
+    if isinstance(given, Arm):
+        return replace(given, name=name)
+    if not (hasattr(given, "fit") and hasattr(given, "get_params")):
+        raise UsageError(
+            f"The arm {name!r} is {type(given).__name__}; expected an unfitted estimator as "
+            "scikit-learn has them: `fit`, `predict` and `get_params`."
+        )
+    source = str(given.get_params(deep=False).get("source", "scratch:"))
+    return Arm(name, given, "control" if source.startswith("scratch:") else "transfer", "yours")
+
+
+def fitted(arm: Arm, data: Dataset, seed: int) -> Any:
+    """Return the arm's estimator, fitted.
+
+    Parameters
+    ----------
+    data
+        Training and validation rows, as their split says; no test rows.
+    seed
+        Of the initialization.
+    """
+    estimator = clone(arm.estimator)
+    known = estimator.get_params(deep=False)
+    estimator.set_params(**{name: seed for name in ("seed", "random_state") if name in known})
+    if "source" in known:
+        return estimator.fit(data)
+    rows = data.training()
+    return estimator.fit(_raw(rows), rows.targets)
+
+
+def outputs(model: Any, data: Dataset, task: Task) -> NDArray[np.float32]:
+    """Return what a fitted estimator says of rows: probabilities or numbers; shape (n, k).
+
+    Features of a frozen trunk come from the cache.
+    """
+    bundle = getattr(model, "bundle_", None)
+    if bundle is not None and bundle.source == model.source_:
+        found = extract(bundle.source, data)
+        return np.asarray(bundle.head.outputs(found.array()), dtype=np.float32)
+    rows = data if "source" in model.get_params(deep=False) else _raw(data)
+    if task.kind is Kind.REGRESSION:
+        return np.asarray(model.predict(rows), dtype=np.float32).reshape(-1, 1)
+    if not hasattr(model, "predict_proba"):
+        return _as_outputs(np.asarray(model.predict(rows)), task)
+    said = model.predict_proba(rows)
+    if isinstance(said, list):  # scikit-learn's way for several labels: (n, 2) a label
+        said = np.stack([each[:, -1] for each in said], axis=1)
+    return _spread(np.asarray(said, dtype=np.float32), model, task)
+
+
+def _raw(data: Dataset) -> Any:
+    return data.rows if isinstance(data.rows, np.ndarray) else list(data.rows)
+
+
+def _as_outputs(said: NDArray[Any], task: Task) -> NDArray[np.float32]:
+    if task.kind is Kind.MULTILABEL:
+        return said.astype(np.float32)
+    return np.eye(task.n_outputs, dtype=np.float32)[said.astype(np.int64)]
+
+
+def _spread(said: NDArray[np.float32], model: Any, task: Task) -> NDArray[np.float32]:
+    """Put each column where its class belongs; a class that was not learned has none."""
+    if said.shape[1] == task.n_outputs:
+        return said
+    full = np.zeros((len(said), task.n_outputs), dtype=np.float32)
+    full[:, np.asarray(model.classes_, dtype=np.int64)] = said
+    return full
+
+
+class Majority(BaseEstimator):
+    """Says the same of every row: the shares of the classes, or the mean of the numbers.
+
+    >>> Majority(Kind.MULTICLASS).fit(["a", "b", "c"], np.array([0, 1, 1])).predict_proba(["d"])
+    array([[0.33333333, 0.66666667]])
+    """
+
+    def __init__(self, kind: Kind = Kind.MULTICLASS) -> None:
+        self.kind = kind
+
+    def fit(self, X: Any, y: ArrayLike) -> Self:
+        """Count."""
+        targets = np.asarray(y)
+        self.classes_ = np.unique(targets)
+        whole = targets if self.kind is not Kind.MULTICLASS else targets[:, None] == self.classes_
+        self.said_ = np.atleast_1d(whole.mean(axis=0))
+        return self
+
+    def predict_proba(self, X: Sequence[Any]) -> NDArray[np.float64]:
+        """Return the shares, once a row; shape (n, k)."""
+        return np.tile(self.said_, (len(X), 1))
+
+    def predict(self, X: Sequence[Any]) -> NDArray[np.float64]:
+        """Return the mean, once a row; shape (n,)."""
+        return np.full(len(X), self.said_[0])
+
+
+class Classical(BaseEstimator):
+    """What was done before networks: TF-IDF or small pictures, and logistic (or ridge) regression.
+
+    Parameters
+    ----------
+    modality, kind
+        What a row is, and what is asked of it.
+
+    Notes
+    -----
+    The penalty is chosen by cross-validation on log-loss or squared error, where every class has
+    two rows. Several labels at once are as many independent regressions.
+    """
+
+    def __init__(self, modality: Modality = Modality.TEXT, kind: Kind = Kind.MULTICLASS) -> None:
+        self.modality = modality
+        self.kind = kind
+
+    def fit(self, X: Any, y: ArrayLike) -> Self:
+        """Learn from raw rows and their encoded targets."""
+        targets = np.asarray(y)
+        self.model_ = _searched(self._pipeline(), targets, self.kind)
+        with _quiet():
+            self.model_.fit(self._read(X), targets)
+        self.classes_ = getattr(self.model_, "classes_", None)
+        return self
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return probabilities; shape (n, classes that were learned)."""
+        return np.asarray(self.model_.predict_proba(self._read(X)))
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return numbers, or encoded classes; shape (n,)."""
+        return np.asarray(self.model_.predict(self._read(X)))
+
+    def _read(self, rows: Any) -> Any:
+        if self.modality is Modality.IMAGE:
+            return np.stack([_pixels(row) for row in rows])
+        return rows if isinstance(rows, np.ndarray) else list(rows)
+
+    def _pipeline(self) -> Any:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression, Ridge
+        from sklearn.multiclass import OneVsRestClassifier
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        is_text = self.modality is Modality.TEXT
+        # A text of unknown characters only still needs a column, hence the characters.
+        first = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\w+|\S") if is_text else (
+            StandardScaler()
+        )  # fmt: skip
+        if self.kind is Kind.REGRESSION:
+            return make_pipeline(first, Ridge())
+        regression = LogisticRegression(max_iter=300)
+        several = self.kind is Kind.MULTILABEL
+        return make_pipeline(first, OneVsRestClassifier(regression) if several else regression)
+
+
+def _searched(pipeline: Any, targets: NDArray[Any], kind: Kind) -> Any:
+    """Return the pipeline with its penalty chosen by folds, where there are rows for that."""
+    from sklearn.model_selection import GridSearchCV
+
+    if kind is Kind.MULTILABEL:
+        return pipeline
+    smallest = len(targets) if kind is Kind.REGRESSION else int(np.unique(
+        targets, return_counts=True)[1].min())  # fmt: skip
+    if smallest < 2:
+        return pipeline
+    name = pipeline.steps[-1][0]
+    grid = {f"{name}__{'alpha' if kind is Kind.REGRESSION else 'C'}": PENALTIES}
+    score = "neg_mean_squared_error" if kind is Kind.REGRESSION else "neg_log_loss"
+    return GridSearchCV(pipeline, grid, scoring=score, cv=min(3, smallest))
+
+
+def _pixels(row: Any) -> NDArray[np.float32]:
+    picture = decode(row, at_least=(PIXELS, PIXELS)).resize((PIXELS, PIXELS))
+    return np.asarray(picture, dtype=np.float32).ravel() / 255
+
+
+def _quiet() -> Any:
+    """Let a regression that runs out of steps pass: the search takes another penalty."""
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+
+    return warnings.catch_warnings(action="ignore", category=ConvergenceWarning)

@@ -1,0 +1,278 @@
+"""Figures: the drawings of a study, each wide for a desk and narrow for a phone."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from headstart.evidence.evidence import Evidence, Point
+from headstart.evidence.page import words
+from headstart.evidence.page.chart import Axis, Chart, Line
+from headstart.evidence.page.network import Network
+from headstart.evidence.page.svg import Scale, element, number, picture, polyline
+from headstart.metrics.curve import Curve, LabelsSaved, labels_saved
+from headstart.metrics.interval import Interval
+from headstart.task import Kind, Modality
+
+WIDE, NARROW = 760, 340
+
+#: How arms that are neither the best transfer nor the best control are told apart.
+DASHES = ("control second", "control third", "control fourth", "control")
+
+#: What a row is called.
+ROWS = {Modality.IMAGE: "picture", Modality.TEXT: "text", Modality.VECTOR: "row"}
+
+
+def row_word(evidence: Evidence) -> str:
+    """Return what a row is called: "picture", "text" or "row"."""
+    modality = str(evidence.source.get("modality", ""))
+    return ROWS[Modality(modality)] if modality in list(Modality) else "row"
+
+
+def both(draw: Callable[[int], Markup]) -> dict[str, Markup]:
+    """Draw for a desk and for a phone."""
+    return {"wide": draw(WIDE), "narrow": draw(NARROW)}
+
+
+def styles(evidence: Evidence) -> dict[str, str]:
+    """Return the CSS class of every arm; only transfer has color."""
+    dashes = iter(DASHES * len(evidence.arms))
+    found = {}
+    for arm in evidence.arms:
+        if arm.role == "transfer":
+            found[arm.name] = "best" if arm.name == evidence.verdict.transfer else "transfer"
+        else:
+            is_rival = arm.name == evidence.verdict.control
+            found[arm.name] = "rival" if is_rival else next(dashes)
+    return found
+
+
+def mean_curve(name: str, style: str, curves: Iterable[Curve]) -> Line | None:
+    """Return the mean over seeds, and from the lowest to the highest as a band.
+
+    A seed that stopped keeps the score of the weights it kept. None without any score.
+
+    >>> two = Curve(seen=(10, 20), score=(0.0, 0.5)), Curve(seen=(10, 20), score=(0.5, 1.0))
+    >>> mean_curve("probe", "best", two).y
+    (0.25, 0.75)
+    """
+    clean = [kept for kept in map(_clean, curves) if len(kept)]
+    if not clean:
+        return None
+    places = max((curve.seen for curve in clean), key=len)
+    table = np.array(
+        [np.interp(places, c.seen, c.score, right=c.asymptote) for c in clean]
+    )  # (seeds, points)
+    has_band = len(clean) > 1
+    return Line(
+        name,
+        style,
+        tuple(map(float, places)),
+        tuple(table.mean(axis=0).tolist()),
+        tuple(table.min(axis=0).tolist()) if has_band else (),
+        tuple(table.max(axis=0).tolist()) if has_band else (),
+    )
+
+
+def _clean(curve: Curve) -> Curve:
+    """Leave out what was not measured, and what lies before the first row."""
+    pairs = zip(curve.seen, curve.score, strict=False)
+    good = [(n, score) for n, score in pairs if n > 0 and math.isfinite(score)]
+    return Curve(tuple(n for n, _ in good), tuple(score for _, score in good))
+
+
+def data_line(name: str, style: str, points: Sequence[Point]) -> Line | None:
+    """Return an arm's data curve with its intervals; where one is unbounded, without band."""
+    good = [point for point in points if math.isfinite(point.interval.mid)]
+    if not good:
+        return None
+    ends = [end for point in good for end in (point.interval.low, point.interval.high)]
+    is_bounded = all(map(math.isfinite, ends))
+    return Line(
+        name,
+        style,
+        tuple(float(point.n_rows) for point in good),
+        tuple(point.interval.mid for point in good),
+        tuple(ends[::2]) if is_bounded else (),
+        tuple(ends[1::2]) if is_bounded else (),
+    )
+
+
+def effort(evidence: Evidence) -> dict[str, Any] | None:
+    """Return what learning looked like; None where no arm has a curve."""
+    style = styles(evidence)
+    found = (mean_curve(arm, style.get(arm, ""), c) for arm, c in evidence.effort.items())
+    lines = _in_order([line for line in found if line is not None])
+    if not any(len(line.x) > 1 for line in lines):
+        return None
+    return _charted(evidence, lines, "Score while learning", "rows processed")
+
+
+def data(evidence: Evidence) -> dict[str, Any] | None:
+    """Return score against labeled rows, the labels saved drawn on it; None without points."""
+    style = styles(evidence)
+    found = (data_line(arm, style.get(arm, ""), points) for arm, points in evidence.data.items())
+    lines = _in_order([line for line in found if line is not None])
+    if not any(len(line.x) > 1 for line in lines):
+        return None
+    saved = saving(evidence)
+    figure = _charted(evidence, lines, "Score by labeled rows", "labeled rows", saved)
+    return figure | {"saved": saved}
+
+
+def saving(evidence: Evidence) -> LabelsSaved | None:
+    """Return the labels saved, on the means of the two data curves; None where they lack one."""
+    control = "scratch" if "scratch" in evidence.data else evidence.verdict.control
+    pair = [evidence.data.get(arm, ()) for arm in (evidence.verdict.transfer, control)]
+    curves = [_clean(Curve(tuple(p.n_rows for p in points),
+                           tuple(p.interval.mid for p in points))) for points in pair]  # fmt: skip
+    if any(len(curve) < 2 for curve in curves):
+        return None
+    try:
+        return labels_saved(*curves)
+    except ValueError:  # the two cover no rows in common
+        return None
+
+
+def _in_order(lines: list[Line]) -> list[Line]:
+    """Put what matters most on top."""
+    rank = {"best": 3, "rival": 2, "transfer": 1}
+    return sorted(lines, key=lambda line: rank.get(line.style, 0))
+
+
+def _charted(
+    evidence: Evidence, lines: list[Line], title: str, across: str, saved: LabelsSaved | None = None
+) -> dict[str, Any]:
+    name = words.SCORES.get(evidence.score, (evidence.score, ""))[0]
+    places = [x for line in lines for x in line.x]
+    axes = (
+        Axis(across, words.count, is_log=max(places) > 12 * min(places)),
+        Axis(name, lambda value: _tick(value, evidence.score)),
+    )
+    said = "; ".join(_line_in_words(line, evidence.score) for line in reversed(lines))
+
+    def draw(width: int) -> Markup:
+        chart = Chart(title, said, lines, *axes, width, 390 if width == WIDE else 300)
+        return chart.draw(*([] if saved is None else saved_marks(chart, saved)))
+
+    return both(draw) | {"table": _table(lines, evidence.score, across), "is_log": axes[0].is_log}
+
+
+def _tick(value: float, metric: str) -> str:
+    return f"{100 * value:.0f} %" if metric in words.SHARES else words.minus(f"{value:g}")
+
+
+def _line_in_words(line: Line, metric: str) -> str:
+    first, last = (words.score(line.y[at], metric) for at in (0, -1))
+    if len(line.y) == 1:
+        return f"{line.name}: {first}"
+    x = f"{words.count(line.x[0])} to {words.count(line.x[-1])}"
+    return f"{line.name}: from {first} to {last} over {x}"
+
+
+def _table(lines: list[Line], metric: str, across: str) -> dict[str, Any]:
+    """Return at most eight points of every line as text, for those who want the numbers."""
+    places = sorted({x for line in lines for x in line.x})
+    if len(places) > 8:
+        places = [places[i] for i in np.linspace(0, len(places) - 1, 8).round().astype(int)]
+    header = ["arm", *(f"{words.count(x)} rows" for x in places)]
+    rows = [[line.name, *(_cell(line, x, metric) for x in places)] for line in reversed(lines)]
+    return {"header": header, "rows": rows, "caption": f"Score by {across}"}
+
+
+def _cell(line: Line, x: float, metric: str) -> str:
+    if not line.x[0] <= x <= line.x[-1]:
+        return ""
+    return words.score(float(np.interp(x, line.x, line.y)), metric)
+
+
+def saved_marks(chart: Chart, saved: LabelsSaved) -> list[Markup]:
+    """Return the labels saved as an arrow at the height both reach; nothing where none are."""
+    if saved.saved is None or saved.saved <= 0 or saved.transfer.rows is None:
+        return []
+    rival = next((line for line in chart.lines if line.style == "rival"), None)
+    scratch = next((line for line in chart.lines if line.name == "scratch"), rival)
+    if scratch is None:
+        return []
+    height = chart.y(float(np.interp(saved.n, scratch.x, scratch.y)))
+    start, stop = chart.x(saved.transfer.rows), chart.x(saved.n)
+    said = f"{'≥ ' if saved.transfer.is_bound else ''}{words.count(saved.saved)} labels saved"
+    middle = (start + stop) / 2
+    return [
+        element("path", class_="saved", d=polyline([(start + 8, height), (stop - 5, height)])),
+        element("path", class_="saved tip", d=polyline(
+            [(start, height), (start + 9, height - 4.5), (start + 9, height + 4.5)]) + "Z"),
+        element("path", class_="drop", d=polyline([(start, height), (start, chart.y.start)])),
+        element("text", said, class_="saved", x=max(middle, 116.0), y=height - 8,
+                text_anchor="middle"),
+    ]  # fmt: skip
+
+
+def network(evidence: Evidence) -> Network:
+    """Return the transferred network as it is drawn."""
+    plan, stages = evidence.transfer_plan, evidence.transfer_plan.get("stages") or []
+    is_moved = evidence.verdict.transfer != "probe" and plan.get("phase") is not None
+    n_frozen = int(plan.get("boundary", 0)) if is_moved else len(stages)
+    n = len(evidence.task.labels)
+    says = {Kind.REGRESSION: "a number", Kind.MULTILABEL: f"any of {n}"}
+    return Network(
+        n_stages=len(stages),
+        n_frozen=min(n_frozen, len(stages)),
+        reads=f"a {row_word(evidence)}",
+        says=says.get(evidence.task.kind, f"1 of {n}"),
+    )
+
+
+def ruler(gain: Interval, worth: float, metric: str) -> dict[str, Markup]:
+    """Return the gain with its interval on a line of which the middle is no gain."""
+    return both(lambda width: _ruler(gain, worth, metric, width))
+
+
+def _ruler(gain: Interval, worth: float, metric: str, width: int) -> Markup:
+    known = [abs(v) for v in (*gain, worth) if math.isfinite(v)]
+    reach = max(1.15 * max(known, default=0.0), 0.01)
+    x = Scale(-reach, reach, 8, width - 8)
+    low, high = max(gain.low, -reach), min(gain.high, reach)
+    tone = "off" if gain.low <= worth and gain.high >= -worth else "on"
+    ticks = [value for value in x.ticks(4 if width < WIDE else 8)]
+    said = f"{words.difference(gain.mid, metric)}, {words.bounds(gain, metric)}"
+    return picture(
+        "The gain of transfer",
+        said,
+        width,
+        86,
+        element("text", "← worse with transfer", class_="side", x=8, y=14),
+        element("text", "better with transfer →", class_="side", x=width - 8, y=14,
+                text_anchor="end"),
+        element("line", class_="grid", x1=8, x2=width - 8, y1=60, y2=60),
+        element("line", class_="zero", x1=x(0), x2=x(0), y1=22, y2=66),
+        element("line", class_=f"reach {tone}", x1=x(low), x2=x(high), y1=40, y2=40),
+        element("circle", class_=f"at {tone}", cx=x(gain.mid), cy=40, r=7),
+        *(element("text", _ruler_tick(value, metric), class_="tick", x=x(value), y=80,
+                  text_anchor="middle") for value in ticks),
+    )  # fmt: skip
+
+
+def _ruler_tick(value: float, metric: str) -> str:
+    if abs(value) < 1e-9:
+        return "0"
+    return words.minus(f"{100 * value:+g}" if metric in words.SHARES else f"{value:+g}")
+
+
+def interval_glyph(gain: Interval) -> Markup:
+    """Return a small interval on a scale of its own, over a line at no gain."""
+    known = [abs(value) for value in gain if math.isfinite(value)]
+    reach = 1.1 * max(known, default=0.0) or 1.0
+    x = Scale(-reach, reach, 6, 174)
+    tone = "off" if gain.low <= 0 <= gain.high else "on"
+    return element(
+        "svg",
+        element("line", class_="zero", x1=x(0), x2=x(0), y1=2, y2=22),
+        element("line", class_=f"reach {tone}", x1=x(gain.low), x2=x(gain.high), y1=12, y2=12),
+        element("circle", class_=f"at {tone}", cx=x(gain.mid), cy=12, r=4.5),
+        viewBox=f"0 0 {number(180)} 24",
+        class_="dumbbell",
+        aria_hidden="true",
+    )

