@@ -58,6 +58,15 @@ def test_a_near_twin_in_another_split_is_found_once():
     assert found.facts["share"] == pytest.approx(1 / 5)
 
 
+@pytest.mark.parametrize(("modality", "n"), [(Modality.TEXT, 0), (Modality.IMAGE, 1)])
+def test_texts_in_other_words_are_no_twins(modality, n):
+    rows = apart(40)
+    rows[39] = rows[0] + 0.35 * rows[20]  # a cosine of about 0.94
+    split = np.repeat(["train", "test"], [30, 10])
+    data = Dataset(modality, tuple(str(i) for i in range(40)), split=split)
+    assert len(duplicates(data, Features.of(rows))) == n
+
+
 def test_an_exact_twin_is_not_told_again_as_a_near_one():
     rows = apart(40)
     rows[39] = rows[0]

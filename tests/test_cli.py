@@ -213,3 +213,94 @@ def test_doctor_finds_unreadable_data_and_says_the_fix(tmp_path):
     done = headstart("doctor", tmp_path / "nowhere", "--json")
     assert done.returncode == 1
     assert any(row["is_bad"] and "nowhere" in row["what"] for row in json.loads(done.stdout))
+
+
+def test_a_bundle_of_columns_reads_them_by_name(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [(a, b, "high" if a > b else "low") for a, b in rng.normal(size=(60, 2))]
+    table = tmp_path / "points.csv"
+    table.write_text("a,b,label\n" + "".join(f"{a},{b},{c}\n" for a, b, c in rows))
+    done = headstart("fit", table, "--label", "label", "-o", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "new.csv").write_text("label,b,note,a\nlow,-3,x,3\n?,3,x,-3\n?,,x,1\n")
+    said = headstart("predict", tmp_path / "run", tmp_path / "new.csv", "--json")
+    found = json.loads(said.stdout)
+    assert [row.get("prediction") for row in found] == ["high", "low", None]
+    assert found[2] == {"name": f"{tmp_path / 'new.csv'}:4", "error": "no number in 'b'"}
+    (tmp_path / "other.csv").write_text("a,c\n1,2\n")
+    said = headstart("predict", tmp_path / "run", tmp_path / "other.csv")
+    assert said.returncode == 3 and "no column 'b'" in said.stderr
+    np.save(tmp_path / "wide.npy", np.eye(3))
+    said = headstart("predict", tmp_path / "run", tmp_path / "wide.npy")
+    assert said.returncode == 3 and "learned from 2" in said.stderr
+
+
+def test_models_of_other_data_are_not_replaced_unasked(tmp_path):
+    rows = "".join(f"{i},{'low' if i < 10 else 'high'}\n" for i in range(20))
+    for name in ("first", "second", "third/first"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "train.csv").write_text("x,label\n" + rows)
+        assert headstart("fit", f"{name}/train.csv", "-q", cwd=tmp_path).returncode in (0, 2)
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"first-train", "second-train"}
+    recorded = json.loads((tmp_path / "runs" / "first-train" / "run.json").read_text())
+    assert recorded == {"data": str(tmp_path / "first" / "train.csv")}
+    again = headstart("fit", "train.csv", "-o", "../runs/first-train", cwd=tmp_path / "first")
+    assert again.returncode == 0, again.stderr
+    refused = headstart("fit", "third/first/train.csv", cwd=tmp_path)
+    assert refused.returncode == 2 and "--out" in refused.stderr
+    words = ("fit", "third/first/train.csv", "-o", "runs/first-train")
+    assert headstart(*words, cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("..", "work"),
+        (".", "pets"),
+        ("train.csv", "pets-train"),
+        ("../data/train", "work-data-train"),
+        ("~/reviews.csv", "reviews"),
+        ("/", "data"),
+    ],
+)
+def test_a_run_is_named_by_its_data(data, name, tmp_path, monkeypatch):
+    from headstart.cli.app import _default_folder
+
+    (tmp_path / "work" / "pets").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work" / "pets")
+    assert _default_folder(data) == Path("runs") / name
+
+
+def test_the_name_of_a_file_moves_no_cursor_and_breaks_no_table(pets, run, tmp_path):
+    from shutil import copy
+
+    name = "=1\x1b[2J\x9b\n\tx.png"
+    row = copy(pets / "test" / "red" / "0.png", tmp_path / name)
+    said = headstart("predict", run, row, "--csv", tmp_path / "out.csv")
+    assert said.returncode == 0, said.stderr
+    (line,) = said.stdout.splitlines()
+    assert line.count("\t") == 2 and r"=1\x1b[2J\x9b\n\tx.png" in line
+    told = headstart("predict", run, row, "--json").stdout
+    assert not {"\x1b", "\x9b"} & set(told)
+    assert json.loads(told)[0]["name"] == str(row)
+
+
+def test_numbers_in_a_table_stay_numbers_and_texts_run_nowhere(tmp_path):
+    import csv
+
+    from headstart.cli.show import write_csv
+
+    found = [
+        {"name": "-1", "prediction": -2.5},
+        {"name": "@x", "error": "=HYPERLINK()"},
+        {"name": "b", "prediction": "+A1", "outputs": {"-up": -0.5}},
+    ]
+    write_csv(tmp_path / "out.csv", found)
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows == [
+        ["name", "prediction", "'-up", "error"],
+        ["-1", "-2.5", "", ""],
+        ["'@x", "", "", "'=HYPERLINK()"],
+        ["b", "'+A1", "-0.5", ""],
+    ]

@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -12,6 +14,9 @@ from PIL import Image
 from headstart.data.augment import crop_box, view
 from headstart.data.pictures import decode, problem, row_hash
 from headstart.errors import UnreadableRow
+
+# The package says this once, when it is imported; pytest's own filter, "error", comes after that.
+pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -255,3 +260,62 @@ def test_crops_stay_inside_and_keep_half_the_area() -> None:
         assert 0 <= left < right <= 40
         assert 0 <= top < bottom <= 30
         assert (right - left) * (bottom - top) >= 0.4 * 40 * 30  # a side may meet the border
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.full((4, 4), 0.2, dtype=np.float32),
+        Image.fromarray(np.full((4, 4), 0.2, dtype=np.float32)),  # mode F
+        Image.fromarray(np.full((4, 4), 0.2 * 65535, dtype=np.int32)),  # mode I
+        np.full((4, 4), 51, dtype=np.int64),
+    ],
+)
+def test_a_dark_picture_is_dark_whatever_its_largest_value(values: object) -> None:
+    """The type tells what white is: 1, 1, 65,535 and 255."""
+    assert decode(values).getpixel((0, 0)) == (51, 51, 51)
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (np.full((2, 2), 200.0), "floats from 200 to 200, expected 0 to 1"),
+        (Image.fromarray(np.full((2, 2), 200.0, dtype=np.float32)), "floats .* expected 0 to 1"),
+        (Image.fromarray(np.full((2, 2), 70_000, dtype=np.int32)), "expected 0 to 65,535"),
+        (np.full((2, 2), 300), "expected 0 to 255"),
+    ],
+)
+def test_values_outside_of_the_range_of_their_type_are_refused(row: object, why: str) -> None:
+    """Nothing is scaled by its own maximum."""
+    with pytest.raises(UnreadableRow, match=why):
+        decode(row)
+
+
+def test_pictures_that_look_unlike_have_unlike_hashes() -> None:
+    """One index in two palettes, two orientations, seen and unseen; the same look is one hash."""
+    red, blue = (Image.new("P", (4, 4), 0) for _ in range(2))
+    red.putpalette([*RED])
+    blue.putpalette([*BLUE])
+    assert row_hash(red) != row_hash(blue)
+    assert row_hash(red) == row_hash(Image.new("RGB", (4, 4), RED))
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    turned = Image.open(io.BytesIO(encoded(red_left(), "PNG", exif=exif)))
+    assert row_hash(turned) == row_hash(red_left().transpose(Image.Transpose.ROTATE_180))
+    assert row_hash(turned) != row_hash(red_left())
+    clear = red.copy()
+    clear.info["transparency"] = 0
+    assert row_hash(clear) != row_hash(red)
+
+
+def test_pillow_is_silenced_when_the_package_is_imported_and_not_by_decoding() -> None:
+    """A filter that a thread sets is set for, or lost by, all others."""
+    code = (
+        "import warnings, headstart.data.pictures as p\n"
+        "set_before = list(warnings.filters)\n"
+        "assert any(f[3] and f[3].pattern.startswith('PIL') for f in set_before)\n"
+        "warnings.filterwarnings = None\n"
+        f"p.decode({encoded(red_left(), 'PNG')!r})\n"
+        "assert warnings.filters == set_before\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

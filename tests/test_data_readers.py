@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -523,6 +525,107 @@ def test_texts_to_predict(tmp_path: Path) -> None:
     assert data.names[1:3] == (f"{lines}:1", f"{lines}:3")
     assert read_rows([str(csv)], "text", text="label").rows == ("a",)
     assert read_rows(["x" * 5000], "text").rows == ("x" * 5000,)
+
+
+@pytest.mark.parametrize(
+    "text", ["~ 20 of them", "~nobody-of-that-name/x", "see the enclosed report.csv", "a/b", "a\0b"]
+)
+def test_a_text_that_looks_like_a_path_is_a_text(text: str) -> None:
+    """A path is what exists."""
+    assert read_rows([text], "text").rows == (text,)
+
+
+def test_the_home_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ "~" stands for it where the file is there."""
+    table(tmp_path, "one\n", "a.txt")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert read_rows(["~/a.txt"], "text").rows == ("one",)
+
+
+def test_an_empty_text_is_left_out_and_is_not_this_folder() -> None:
+    """It names the folder one stands in, were it a path."""
+    data = read_rows(["good", " "], "text")
+    assert data.rows == ("good",)
+    assert data.skipped[0].reason == "no text"
+
+
+# The columns a model learned from
+
+
+def test_a_dataset_remembers_its_columns(tmp_path: Path) -> None:
+    """Those that are read, in order: no label, no split; none where there was no table."""
+    text = table(tmp_path, "id,body,stars\n1,an ant,x\n2,a bee,y\n", "t.csv")
+    assert read(text, text="body", label="stars").columns == ("body",)
+    numbers = read({"b": [1.0, 2.0], "a": [3.0, 4.0], "label": ["x", "y"]})
+    assert numbers.columns == ("b", "a")
+    assert numbers.take([0]).columns == ("b", "a")
+    picture(tmp_path / "1.png")
+    pictures = table(tmp_path, "label,shot\nx,1.png\ny,1.png\n", "p.csv")
+    assert read(pictures).columns == ("shot",)
+    assert from_arrays(["x", "y"], ["a", "b"]).columns == ()
+
+
+def test_learned_columns_are_read_by_name_in_the_learned_order(tmp_path: Path) -> None:
+    """Whatever else is there: labels, another order, another text."""
+    csv = table(tmp_path, "stars,a,extra,b\n5,1,7,2\n4,3,8,4\n")
+    data = read_rows([str(csv)], "vector", columns=("b", "a"))
+    assert data.rows.tolist() == [[2, 1], [4, 3]]
+    csv = table(tmp_path, "text,body\nnot this one,an ant\n")
+    assert read_rows([str(csv)], "text", columns=("body",)).rows == ("an ant",)
+    assert read_rows([str(csv)], "text", text="text", columns=("body",)).rows == ("not this one",)
+    picture(tmp_path / "1.png")
+    csv = table(tmp_path, "thumb,shot\n1.png,1.png\n")
+    assert len(read_rows([str(csv)], "image", columns=("shot",))) == 1
+
+
+def test_a_lacking_column_is_named(tmp_path: Path) -> None:
+    """With the option that helps, and none where there is none."""
+    csv = str(table(tmp_path, "a,c\n1,2\n"))
+    with pytest.raises(DataError, match=r"(?s)learned from columns 'a', 'b'.*no column 'b'") as one:
+        read_rows([csv], "vector", columns=("a", "b"))
+    assert "--vector" not in str(one.value)
+    with pytest.raises(DataError, match=r"(?s)no column 'body'.*--text COLUMN"):
+        read_rows([csv], "text", columns=("body",))
+
+
+def test_a_model_of_numbers_names_no_option_that_is_not_there(tmp_path: Path) -> None:
+    """A table of texts for it."""
+    with pytest.raises(DataError, match="column of numbers for each feature") as one:
+        read_rows([str(table(tmp_path, "text\nan ant\n"))], "vector")
+    assert "--vector" not in str(one.value)
+
+
+def test_vectors_of_unequal_length_and_files_that_are_no_arrays(tmp_path: Path) -> None:
+    """NumPy's own words help nobody."""
+    np.save(tmp_path / "two.npy", np.eye(2))
+    np.save(tmp_path / "three.npy", np.eye(3))
+    np.save(tmp_path / "flat.npy", np.ones(3))
+    (tmp_path / "broken.npy").write_bytes(b"nothing")
+    with pytest.raises(DataError, match="2 and 3 numbers"):
+        read_rows([str(tmp_path / "two.npy"), str(tmp_path / "three.npy")], "vector")
+    with pytest.raises(DataError, match=r"shape \(3,\)"):
+        read_rows([str(tmp_path / "flat.npy")], "vector")
+    with pytest.raises(DataError, match="no array"):
+        read_rows([str(tmp_path / "broken.npy")], "vector")
+
+
+def test_the_path_of_a_picture_is_never_hashed_as_a_text(tmp_path: Path) -> None:
+    """A `str` among pictures becomes a `Path`, so that its content is what counts."""
+    path = picture(tmp_path / "1.png")
+    data = Dataset(Modality.IMAGE, [str(path), path])
+    assert data.rows == (path, path)
+    assert Dataset(Modality.TEXT, ("a.png",)).rows == ("a.png",)
+
+
+def test_a_cell_may_be_a_whole_document(tmp_path: Path) -> None:
+    """200,000 characters, more than the 131,072 that Python's reader allows at first."""
+    document = "word " * 40_000
+    path = table(tmp_path, f"text,label\n{document},x\nshort,y\n")
+    code = (
+        "import sys; from headstart.data.readers import read\n"
+        "assert len(read(sys.argv[1]).rows[0]) == 200_000"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True)
 
 
 def test_vectors_to_predict(tmp_path: Path) -> None:

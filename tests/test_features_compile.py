@@ -109,6 +109,41 @@ def test_an_unfaithful_graph_is_not_used(pictures, fresh_home):
     assert "PyTorch runs it instead" in notes.texts[0]
 
 
+def _failing(patch, error):
+    def traced(*_):
+        raise error
+
+    patch.setattr(compiling, "_traced", traced)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        ImportError("no onnx"),
+        OSError(28, "No space left"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"),
+    ],
+    ids=("memory", "import", "disk", "torch memory"),
+)
+def test_a_failure_of_the_machine_is_not_remembered(pictures, fresh_home, error):
+    with progress.listen(notes := Notes()), pytest.MonkeyPatch.context() as patch:
+        _failing(patch, error)
+        assert engine_for(pictures).name == "torch"
+    assert type(error).__name__ in notes.texts[0]
+    assert engine_for(pictures).name == "onnxruntime"
+
+
+def test_a_failure_of_the_exporter_is_remembered_until_its_versions_change(pictures, fresh_home):
+    with pytest.MonkeyPatch.context() as patch:
+        _failing(patch, TypeError("no operator"))
+        assert engine_for(pictures).name == "torch"
+    assert engine_for(pictures).name == "torch"  # as remembered
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiling, "versions", lambda: {"torch": "99", "pillow": "1"})
+        assert engine_for(pictures).name == "onnxruntime"
+
+
 def test_a_graph_is_read_back_from_its_facts(pictures, tmp_path):
     engine = engine_for(pictures)
     io.write_json(tmp_path / "facts.json", engine.graph.facts())

@@ -106,3 +106,8 @@ def test_another_tokenizer_is_refused(text, tmp_path):
 def test_vectors_of_another_length_are_refused():
     with pytest.raises(DataError, match=r"\(3,\) was expected"):
         inputs_for(VectorPreprocess(n_features=3)).batch([np.zeros(2)])
+
+
+def test_vectors_that_are_not_finite_are_refused():
+    with pytest.raises(DataError, match="NaN or infinity"):
+        inputs_for(VectorPreprocess()).batch([np.array([1.0, np.nan])])

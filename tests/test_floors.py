@@ -18,7 +18,7 @@ FLOORS = (
     "evidence",
     "scenarios",
     "transfer",
-    "rank",
+    "ranking",
     "steps",
     "bundle",
     "checks",
@@ -34,7 +34,7 @@ GROUND = {
     "errors", "task", "extras", "machine", "progress", "registry", "io", "store", "runs", "jobs",
 }  # fmt: skip
 #: What may use a bundle and nothing that made it.
-OVER_BUNDLE_ONLY = {"deploy": {"evidence", "scenarios", "transfer", "rank", "steps"}}
+OVER_BUNDLE_ONLY = {"deploy": {"evidence", "scenarios", "transfer", "ranking", "steps"}}
 
 #: Modules that must be importable where torch is not: `predict` needs no more.
 TORCH_FREE = (

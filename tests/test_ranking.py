@@ -8,9 +8,10 @@ import pytest
 
 from headstart.data.dataset import TEST, TRAIN, Dataset
 from headstart.errors import DataError, SourceUnavailable, UsageError
+from headstart.features.extract import extract
 from headstart.ranking import search as searching
 from headstart.ranking.probe import Probed
-from headstart.ranking.rank import rank
+from headstart.ranking.rank import rank, rank_whole
 from headstart.ranking.schedule import Round
 from headstart.sources import catalog
 from headstart.task import Kind, Modality, Task
@@ -65,6 +66,15 @@ def test_a_second_call_opens_no_network(toys, fresh_home, monkeypatch):
     first = rank(data, sources=toys[:2])
     monkeypatch.setattr(catalog, "open_backbone", lambda _: pytest.fail("a network was opened"))
     assert rank(data, sources=toys[:2]).rows == first.rows
+    more = rank(_texts(36, seed=13), sources=toys[:2])  # other data, the same sources
+    assert more.n_computed == 72
+
+
+def test_whole_sources_leave_their_features_for_the_fit(toys, fresh_home):
+    data = _texts(30, seed=14)
+    found = rank_whole(data, sources=toys[:2])
+    assert all(row.boundary is None and list(row.by_boundary) == ["top"] for row in found.rows)
+    assert extract(found.best, data).n_computed == 0
 
 
 def test_test_rows_are_not_read(toys, fresh_home):
@@ -201,11 +211,20 @@ def test_a_source_that_breaks_half_way_is_listed(toys, fresh_home, monkeypatch):
     assert [one.uri for one in found.left_out] == [toys[1]]
 
 
-def test_of_two_within_noise_the_smaller_is_listed_first(toys, fresh_home, monkeypatch):
-    monkeypatch.setattr(searching, "GIVEN_UP", 1.0)
-    data = _texts(60, seed=9)
-    noise = dataclasses.replace(data, targets=np.random.default_rng(0).permutation(data.targets))
-    found = rank(noise, sources=toys[:2][::-1])
-    assert all(row.is_tied for row in found.rows)
-    assert found.rows[0].source.uri == toys[0]
-    assert bool(found.notes) == (found.rows[0].difference.mid < 0)
+@pytest.mark.parametrize(
+    ("small", "large", "first"), [(0.895, 0.9, "a"), (0.85, 0.9, "bb"), (0.9, 0.9, "a")]
+)
+def test_of_two_within_noise_the_smaller_is_listed_first(toys, monkeypatch, small, large, first):
+    sources = [
+        dataclasses.replace(one, n_parameters=size)
+        for one, size in zip(_sources(toys, ["a", "bb"]), (10, 20), strict=True)
+    ]
+    search = _Hand(_texts(200), sources, {"a": small, "bb": large})
+    search._round(0, sources, 200)
+    search.standings = {
+        uri: dataclasses.replace(one, final=one.ridge) for uri, one in search.standings.items()
+    }
+    monkeypatch.setattr(search, "_row", lambda one, gap, *, is_best: (one.source.uri, gap))
+    found = search._ranked()
+    assert found[0][0] == first
+    assert bool(search.notes) == (first == "a" and small < large)

@@ -67,17 +67,6 @@ def test_graphs(store):
     assert store.get_graph("k") is None
 
 
-def test_runs(store):
-    first = store.add_run("runs/a", 0, {"data": "pets"})
-    second = store.add_run("runs/b", 1, {})
-    store.set_run(first, "done", {"accuracy": 0.9})
-    assert [(run.id, run.status, run.seed) for run in store.runs()] == [
-        (first, "done", 0),
-        (second, "started", 1),
-    ]
-    assert store.runs()[0].meta == {"accuracy": 0.9}
-
-
 def test_what_was_said_is_there_for_the_next_process(fresh_home):
     code = (
         "import os\nfrom headstart.store import open_store\n"
@@ -119,6 +108,16 @@ def test_another_version_is_refused(fresh_home):
     assert "HEADSTART_HOME" in str(caught.value)
 
 
+def test_a_store_from_before_a_table_gets_it(fresh_home):
+    open_store().close()
+    with sqlite3.connect(fresh_home / "store.sqlite") as link:
+        link.execute("DROP TABLE outcomes")
+    link.close()
+    with open_store() as store:
+        store.put_outcome("study", "job", {"score": 0.5})
+        assert store.outcomes("study") == {"job": {"score": 0.5}}
+
+
 def test_a_file_that_is_no_store_is_explained(fresh_home):
     fresh_home.mkdir()
     (fresh_home / "store.sqlite").write_bytes(b"not a database, " * 100)
@@ -133,7 +132,7 @@ def test_a_lock_that_does_not_end_is_explained(store, fresh_home):
         with store._reading() as link:
             link.exec_driver_sql("PRAGMA busy_timeout = 50")
         with pytest.raises(Busy, match="held by another process"):
-            store.add_run("a", 0, {})
+            store.drop_graph("k")
     finally:
         holder.close()
 

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from headstart.bundle import Bundle, load
     from headstart.data.dataset import Dataset
     from headstart.data.readers import read
+    from headstart.evidence.evidence import Evidence
+    from headstart.evidence.prove import prove
+    from headstart.evidence.verdict import Verdict
+    from headstart.ranking.rank import rank
     from headstart.steps.phase import Phase
     from headstart.transfer.plan import Plan
     from headstart.transfer.transfer import Transfer, TransferRegressor
@@ -19,23 +23,31 @@ __version__ = "0.1.0"
 __all__ = [
     "Bundle",
     "Dataset",
+    "Evidence",
     "Phase",
     "Plan",
     "Transfer",
     "TransferRegressor",
+    "Verdict",
     "__version__",
     "load",
+    "prove",
+    "rank",
     "read",
 ]
 
 _HOMES = {
     "Bundle": "headstart.bundle",
     "Dataset": "headstart.data.dataset",
+    "Evidence": "headstart.evidence.evidence",
     "Phase": "headstart.steps.phase",
     "Plan": "headstart.transfer.plan",
     "Transfer": "headstart.transfer.transfer",
     "TransferRegressor": "headstart.transfer.transfer",
+    "Verdict": "headstart.evidence.verdict",
     "load": "headstart.bundle",
+    "prove": "headstart.evidence.prove",
+    "rank": "headstart.ranking.rank",
     "read": "headstart.data.readers",
 }
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.dataset import Dataset, Skipped
-from headstart.errors import IntegrityError, UnreadableRow, UsageError
+from headstart.data.dataset import Dataset, Skipped, from_arrays
+from headstart.errors import DataError, IntegrityError, UnreadableRow, UsageError
 from headstart.features.compile import Graph, compiled
 from headstart.features.engine import Engine, engine_for, engine_of
 from headstart.features.extract import forward
@@ -30,12 +30,9 @@ from headstart.io import (
 )
 from headstart.machine import n_threads, versions
 from headstart.sources.preprocess import TextPreprocess, preprocess_hash
-from headstart.sources.source import Source, from_json, to_json
+from headstart.sources.source import BUNDLE_FORMAT, Source, from_json, to_json
 from headstart.store import open_store
 from headstart.task import Kind, Modality, Task
-
-#: Changes when a bundle of today could not be read by the code of yesterday.
-FORMAT = 1
 
 #: The parts of a bundle's folder.
 FACTS, HEAD, TRUNK, WEIGHTS, TOKENIZER, CARD = (
@@ -107,6 +104,8 @@ class Bundle:
     def predictions(self, rows: Dataset, top: int = 3) -> list[dict[str, Any]]:
         """Return a record a row, in order; rows that cannot be read say why.
 
+        Rows that the reader had to leave out come last: where they stood is not known.
+
         Parameters
         ----------
         top
@@ -119,10 +118,11 @@ class Bundle:
         }
         reasons = {skipped.row: skipped.reason for skipped in found.skipped}
         names = [rows.name(i) for i in range(len(rows))]
-        return [
+        told = [
             {"name": name} | records.get(i, {"error": reasons.get(name, "cannot be read")})
             for i, name in enumerate(names)
         ]
+        return told + [{"name": left.row, "error": left.reason} for left in rows.skipped]
 
     def _record(self, values: NDArray[np.floating], top: int) -> dict[str, Any]:
         said = self.decide(values[None])[0]
@@ -137,15 +137,39 @@ class Bundle:
             return {"prediction": ", ".join(chosen), "top": best, "outputs": outputs}
         return {"prediction": str(said), "top": best, "outputs": outputs}
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a table it learned from, in order; empty where it was no table."""
+        return tuple(self.facts.get("columns", ()))
+
     def _dataset(self, rows: Any) -> Dataset:
-        if isinstance(rows, Dataset):
-            return rows
         modality = self.source.modality
         if modality is Modality.VECTOR:
-            return Dataset(modality, np.asarray(rows))  # type: ignore[arg-type]
+            return self._vectors(rows)
+        if isinstance(rows, Dataset):
+            return rows
         if isinstance(rows, (str, bytes, Path)):
             raise UsageError("Expected a list of rows, got a single one.\nPut it in a list: [row].")
         return Dataset(modality, tuple(rows))
+
+    def _vectors(self, rows: Any) -> Dataset:
+        """Return rows of finite numbers, as many in each as the head learned from.
+
+        Raises
+        ------
+        DataError
+            Where they are others.
+        """
+        data = rows if isinstance(rows, Dataset) else None
+        vectors = from_arrays(rows if data is None else data.rows, modality=Modality.VECTOR)
+        array = np.asarray(vectors.rows)
+        n_expected = self.head.layers[0][0].shape[1]
+        if array.shape[1] != n_expected:
+            raise DataError(
+                f"Rows of {array.shape[1]} numbers came, the model learned from {n_expected}.\n"
+                "Give the same columns, in the same order, as in training."
+            )
+        return vectors if data is None else dataclasses.replace(data, rows=vectors.rows)
 
     def save(self, path: str | Path) -> Path:
         """Write the bundle as a folder whose every byte is in its manifest.
@@ -159,7 +183,7 @@ class Bundle:
             arrays, head = self.head.state()
             write_safetensors(folder / HEAD, arrays, {})
             facts = {
-                "format": FORMAT,
+                "format": BUNDLE_FORMAT,
                 "source": self._card(folder),
                 "preprocess": preprocess_hash(self.source.preprocess),
                 "task": dataclasses.asdict(self.task),
@@ -219,9 +243,9 @@ def load(path: str | Path) -> Bundle:
     folder = _folder_of(Path(path))
     verify_folder(folder)
     facts = read_json(folder / FACTS)
-    if facts.get("format") != FORMAT:
+    if facts.get("format") != BUNDLE_FORMAT:
         raise IntegrityError(
-            f"{folder} has format {facts.get('format')!r}, this Headstart reads {FORMAT}.\n"
+            f"{folder} has format {facts.get('format')!r}, this Headstart reads {BUNDLE_FORMAT}.\n"
             "Load it with the version that wrote it: bundle.json names it under versions."
         )
     source = from_json(facts["source"], folder)

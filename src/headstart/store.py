@@ -59,18 +59,6 @@ _graphs = sa.Table(
     sa.Column("created", sa.Text, nullable=False),
 )
 
-_runs = sa.Table(
-    "runs",
-    _tables,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("path", sa.Text, nullable=False),
-    sa.Column("status", sa.Text, nullable=False),
-    sa.Column("seed", sa.Integer, nullable=False),
-    sa.Column("created", sa.Text, nullable=False),
-    sa.Column("meta", sa.JSON, nullable=False),
-    sqlite_autoincrement=True,
-)
-
 _outcomes = sa.Table(
     "outcomes",
     _tables,
@@ -103,18 +91,6 @@ class GraphEntry:
     sha256: str
     meta: dict[str, Any]
     created: str
-
-
-@dataclass(frozen=True)
-class RunEntry:
-    """A run: its folder, how it ended, its seed."""
-
-    id: int
-    path: str
-    status: str
-    seed: int
-    created: str
-    meta: dict[str, Any]
 
 
 class Store:
@@ -223,28 +199,6 @@ class Store:
         """Forget a compiled trunk; the file is left to the caller."""
         with self._writing() as link:
             link.execute(sa.delete(_graphs).where(_graphs.c.key == key))
-
-    # -- runs -------------------------------------------------------------------------------------
-
-    def add_run(self, path: str, seed: int, meta: Mapping[str, Any]) -> int:
-        """Record a run that has started; return its id."""
-        insert = sa.insert(_runs).values(
-            path=path, status="started", seed=seed, created=_now(), meta=dict(meta)
-        )
-        with self._writing() as link:
-            return _first_key(link.execute(insert))
-
-    def set_run(self, run_id: int, status: str, meta: Mapping[str, Any]) -> None:
-        """Record how a run ended."""
-        update = sa.update(_runs).where(_runs.c.id == run_id)
-        with self._writing() as link:
-            link.execute(update.values(status=status, meta=dict(meta)))
-
-    def runs(self) -> tuple[RunEntry, ...]:
-        """Return every run, oldest first."""
-        with self._reading() as link:
-            rows = link.execute(sa.select(_runs).order_by(_runs.c.id))
-            return tuple(RunEntry(**row._mapping) for row in rows)
 
     # -- outcomes ---------------------------------------------------------------------------------
 

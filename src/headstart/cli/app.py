@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, TransferRefused, UsageError
 
 #: What a shell gives a process that a signal ended.
 INTERRUPTED, TERMINATED = 130, 143
@@ -90,10 +90,10 @@ def fit(
     from headstart.data.readers import read
     from headstart.transfer.transfer import Transfer
 
+    folder = out or _default_folder(data)
     rows = read(
         data, text=text, image=image, label=label, separator=separator, max_skipped=max_skipped
     )
-    folder = out or Path("runs") / (Path(data).stem or Path(data).resolve().name)
     asked = {"epochs": epochs, "rate": rate, "optimizer": optimizer, "cache_gb": cache_max}
     model = Transfer(
         source,
@@ -107,9 +107,62 @@ def fit(
     with show.bars(quiet):
         show.notes(rows.notes)
         model.fit(rows)
+        _record(data, folder)
         model.save(folder / "model")
     found = show.fitted(model, folder)
     show.as_json(found) if json else show.fit(found, model.plan_)
+
+
+#: Names that say nothing of the data they are of.
+_COMMON_NAMES = frozenset(
+    "train training test val valid validation dev data dataset datasets image images img imgs "
+    "picture pictures photo photos text texts csv labels labeled labelled all raw".split()
+)
+
+
+def _default_folder(data: str) -> Path:
+    """Return the run's folder by the name of the data, unless a model of other data is there."""
+    from headstart.io import read_json
+
+    folder = Path("runs") / _name_of(_absolute(data))
+    record = folder / _RECORD
+    if (folder / "model").exists() and record.exists():
+        other = read_json(record).get("data")
+        if other != str(_absolute(data)):
+            raise UsageError(
+                f"{folder} holds a model of other data: {other}.\n"
+                "Name the folder with --out (that one too, if its model is to be replaced)."
+            )
+    return folder
+
+
+#: Says of a run which data it is about.
+_RECORD = "run.json"
+
+
+def _record(data: str, folder: Path) -> None:
+    from headstart.io import write_json
+
+    write_json(folder / _RECORD, {"data": str(_absolute(data))})
+
+
+def _absolute(data: str) -> Path:
+    """Return a path with neither "~" nor ".." in it; links keep their names."""
+    return Path(os.path.abspath(os.path.expanduser(data)))  # noqa: PTH100, PTH111 (never raises)
+
+
+def _name_of(path: Path) -> str:
+    """Return the name of the data, after the folders' that tell it from others of that name.
+
+    >>> _name_of(Path("/work/pets/train.csv")), _name_of(Path("/work/reviews.csv"))
+    ('pets-train', 'reviews')
+    """
+    names = [path.name if path.is_dir() else path.stem]
+    for parent in path.parents:
+        if names[-1].lower() not in _COMMON_NAMES or not parent.name:
+            break
+        names.append(parent.name)
+    return "-".join(reversed(names)).strip(".") or "data"
 
 
 def _phase(source: str, modality: Any, asked: dict[str, Any]) -> Any:
@@ -139,7 +192,7 @@ def predict(
     from headstart.data.readers import read_rows
 
     bundle = load(model)
-    rows = read_rows(inputs, bundle.source.modality, text=text, image=image)
+    rows = read_rows(inputs, bundle.source.modality, text=text, image=image, columns=bundle.columns)
     with show.bars(quiet):
         found = bundle.predictions(rows, top=top)
     if csv is not None:
@@ -197,6 +250,135 @@ def demo(
                 show.fit(found[-1], model.plan_)
     if json:
         show.as_json(found)
+
+
+@app.command()
+def rank(
+    data: Annotated[str, typer.Argument(help="Labelled data, as for `fit`.")],
+    sources: Annotated[
+        str | None, typer.Option(help="URIs, separated by commas; the whole shelf if not given.")
+    ] = None,
+    budget: Annotated[
+        str, typer.Option(help="Time for forward passes: 10m, 90s or none.")
+    ] = "none",
+    license: Annotated[
+        str | None, typer.Option(help="permissive, or names separated by commas.")
+    ] = None,
+    max_params: Annotated[float | None, typer.Option(help="Millions of parameters.")] = None,
+    max_latency: Annotated[float | None, typer.Option(help="Milliseconds a row.")] = None,
+    text: TextColumn = None,
+    image: ImageColumn = None,
+    label: LabelColumn = None,
+    separator: Separator = None,
+    seed: Seed = 0,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Rank the sources by how well they suit DATA, measured on a sample of it."""
+    from headstart.cli import show
+    from headstart.data.readers import read
+    from headstart.ranking.rank import rank as ranked
+
+    rows = read(data, text=text, image=image, label=label, separator=separator)
+    with show.bars(quiet):
+        show.notes(rows.notes)
+        found = ranked(
+            rows,
+            sources=None if sources is None else sources.split(","),
+            budget_s=_seconds(budget),
+            license=license,
+            max_params=None if max_params is None else max_params * 1e6,
+            max_latency_ms=max_latency,
+            seed=seed,
+        )
+    show.as_json(found.to_json()) if json else show.ranking(found)
+
+
+@app.command()
+def prove(
+    data: Annotated[str, typer.Argument(help="Labelled data, as for `fit`.")],
+    source: Annotated[str, typer.Option(help="What to transfer from; see `sources`.")] = "auto",
+    seeds: Annotated[int, typer.Option(help="How many times every arm is fitted.")] = 5,
+    budget: Annotated[str, typer.Option(help="Time for the fits: 15m, 90s or none.")] = "15m",
+    worth: Annotated[float, typer.Option(help="The gain from which it is worth it.")] = 0.0,
+    target: Annotated[
+        float | None, typer.Option(help="The validation score whose time is measured.")
+    ] = None,
+    best_effort: Annotated[
+        bool, typer.Option("--best-effort", help="Prove what too few rows allow.")
+    ] = False,
+    require_transfer: Annotated[
+        bool, typer.Option("--require-transfer", help="Exit 6 where a control is to be shipped.")
+    ] = False,
+    text: TextColumn = None,
+    image: ImageColumn = None,
+    label: LabelColumn = None,
+    separator: Separator = None,
+    finetune: Annotated[str, typer.Option(help="What may move in step 5, as for `fit`.")] = "auto",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The run's folder; by default `runs/` and DATA's name."),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure what the transfer gains over not transferring, with intervals and a verdict."""
+    from headstart.cli import show
+    from headstart.data.readers import read
+    from headstart.evidence.prove import prove as proved
+    from headstart.evidence.report import write
+    from headstart.evidence.saved import keep
+    from headstart.transfer.transfer import Transfer
+
+    rows = read(data, text=text, image=image, label=label, separator=separator)
+    folder = out or _default_folder(data)
+    with show.bars(quiet):
+        show.notes(rows.notes)
+        found = proved(
+            Transfer(source, finetune=finetune), rows, seeds=seeds, budget_s=_seconds(budget),
+            worth=worth, target=target, best_effort=best_effort,
+        )  # fmt: skip
+    keep(found, folder)
+    page = write(found, folder, run=str(folder), rows=rows.by_name())
+    show.as_json(found.to_json()) if json else show.evidence(found, page)
+    if require_transfer:
+        _require_transfer(found)
+
+
+def _require_transfer(found: Any) -> None:
+    """Refuse where validation prefers a control."""
+    if found.verdict.is_shipped_control:
+        raise TransferRefused(
+            f"Validation prefers {found.verdict.shipped}, which transfers nothing.\n"
+            "Try another source (`headstart rank DATA`) or more rows, or leave out "
+            "--require-transfer to ship it."
+        )
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="The folder that `prove` named.")],
+    json: Json = False,
+) -> None:
+    """Write the report of a proof again: HTML, Markdown and JSON."""
+    from headstart.cli import show
+    from headstart.evidence.report import document, write
+    from headstart.evidence.saved import kept
+
+    found = kept(run)
+    page = write(found, run, run=str(run))
+    show.as_json(document(found)) if json else show.out(str(page))
+
+
+def _seconds(budget: str) -> float | None:
+    """Return seconds for "90s", "15m", "2h"; None for "none"."""
+    if budget == "none":
+        return None
+    units = {"s": 1, "m": 60, "h": 3600}
+    number, unit = budget[:-1], budget[-1:]
+    if unit in units and number.replace(".", "", 1).isdigit():
+        return float(number) * units[unit]
+    raise UsageError(f"budget={budget!r} is no time.\nExpected such as 90s, 15m, 2h, or none.")
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,8 +22,10 @@ def err(text: str) -> None:
 
 
 def as_json(value: Any) -> None:
-    """Print one JSON document."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    """Print one JSON document; what a terminal would obey stands in it as JSON escapes it."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    shown = (c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+    sys.stdout.write("".join(shown) + "\n")
 
 
 def printable(text: str) -> str:
@@ -35,9 +38,18 @@ def printable(text: str) -> str:
                    for c in text)  # fmt: skip
 
 
+def one_line(text: str) -> str:
+    r"""Show a name as `printable` does, line breaks and tabs too: it is one cell of one line.
+
+    >>> one_line("a\tb\n")
+    'a\\tb\\n'
+    """
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print columns, as wide as what is in them."""
-    lines = [tuple(header), *(tuple(printable(cell) for cell in row) for row in rows)]
+    lines = [tuple(header), *(tuple(one_line(cell) for cell in row) for row in rows)]
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
@@ -167,11 +179,12 @@ def predictions(found: list[dict[str, Any]]) -> None:
     """Print a line a row."""
     for row in found:
         best = ", ".join(f"{one['label']} {one['score']:.3f}" for one in row.get("top", ()))
-        out("\t".join([row["name"], str(row.get("prediction", "")), row.get("error", best)]))
+        cells = [row["name"], str(row.get("prediction", "")), row.get("error", best)]
+        out("\t".join(map(one_line, cells)))
 
 
 def write_csv(path: Any, found: list[dict[str, Any]]) -> None:
-    """Write predictions as a table; a cell that a spreadsheet would run is quoted."""
+    """Write predictions as a table; a text that a spreadsheet would run is quoted."""
     import csv
     import io as text
 
@@ -183,18 +196,24 @@ def write_csv(path: Any, found: list[dict[str, Any]]) -> None:
     writer.writerow(["name", "prediction", *map(harmless, labels), "error"])
     for row in found:
         values = [row.get("outputs", {}).get(label, "") for label in labels]
-        cells = [harmless(row["name"]), harmless(str(row.get("prediction", "")))]
-        writer.writerow([*cells, *values, row.get("error", "")])
-    write_text(path, page.getvalue())
+        cells = [row["name"], row.get("prediction", ""), *values, row.get("error", "")]
+        writer.writerow(map(harmless, cells))
+    # A file's name may hold bytes that are no UTF-8.
+    write_text(path, page.getvalue().encode(errors="backslashreplace").decode())
 
 
-def harmless(cell: str) -> str:
-    """Put a quote before a text that a spreadsheet would read as a formula.
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 
-    >>> harmless("=1+1"), harmless("bee")
-    ("'=1+1", 'bee')
+
+def harmless(cell: Any) -> Any:
+    """Put a quote before a text that a spreadsheet would read as a formula; numbers stay numbers.
+
+    >>> harmless("=1+1"), harmless("bee"), harmless(-0.5), harmless("-1")
+    ("'=1+1", 'bee', -0.5, '-1')
     """
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+    if not isinstance(cell, str) or _NUMBER.fullmatch(cell):
+        return cell
+    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else cell
 
 
 def shelved(entry: Any) -> dict[str, Any]:
@@ -264,3 +283,40 @@ def findings(found: list[Any]) -> None:
         out(f"{finding.mark}  {finding.what}")
         if finding.fix:
             out(f"    {finding.fix}")
+
+
+def ranking(found: Any) -> None:
+    """Print the sources, the one to start from first."""
+    table(
+        ("source", found.measure, "difference", "", "latency", "parameters", "license"),
+        [
+            (
+                row.source.uri,
+                f"{row.score:.3f}",
+                "best" if place == 0 else str(row.difference),
+                "within noise" if place and row.is_tied else "",
+                f"{row.latency_ms:.0f} ms",
+                f"{row.source.n_parameters / 1e6:.1f} M",
+                row.source.license.partition(" (")[0],
+            )
+            for place, row in enumerate(found.rows)
+        ],
+    )
+    for one in found.left_out:
+        out(f"left out   {one.uri}: {one.reason}")
+    for note in found.notes:
+        out(f"note       {note}")
+    out(f"next       headstart fit DATA --source {found.best.uri}")
+
+
+def evidence(found: Any, page: Any) -> None:
+    """Print the verdict, the arms, the gains, and where the report is."""
+    out(f"verdict    {found.verdict}")
+    out(f"ships      {found.verdict.shipped}: {found.verdict.why}")
+    for note in found.verdict.notes:
+        out(f"note       {note}")
+    for gain in found.gains:
+        out(f"gain       {gain}")
+    for finding in found.findings:
+        out(f"data       {finding.what}")
+    out(f"report     {page}")

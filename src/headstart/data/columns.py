@@ -108,10 +108,15 @@ def roles(
 
 
 def column_error(table: Table, what: str, option: str) -> DataError:
-    """Return the error for a column that cannot be told, with the columns there are."""
+    """Return the error for a column that an option can tell, with the columns there are."""
+    return table_error(table, what, f"Say which with {option}.")
+
+
+def table_error(table: Table, what: str, fix: str) -> DataError:
+    """Return the error for a table, with the columns there are and what to do."""
     first = {name: cells[0] if len(cells) else None for name, cells in table.columns.items()}
     shown = "".join(f"\n  {name!r}, for example {cell!r:.60}" for name, cell in first.items())
-    return DataError(f"{what}\nThe columns are:{shown}\nSay which with {option}.")
+    return DataError(f"{what}\nThe columns are:{shown}\n{fix}")
 
 
 def _present(table: Table, name: str, option: str) -> str:
@@ -122,6 +127,28 @@ def _present(table: Table, name: str, option: str) -> str:
         return alike[0]
     hint = " Is the first line a header?" if table.folder != Path() else ""
     raise column_error(table, f"There is no column '{name}'.{hint}", f"--{option}")
+
+
+def learned_roles(table: Table, modality: Modality, columns: Sequence[str]) -> Roles:
+    """Return the input columns that a model learned from, in its order; all others are ignored.
+
+    >>> table = Table({"y": [1], "b": [2], "a": [3]}, ["row 0"])
+    >>> learned_roles(table, Modality.VECTOR, ["a", "b"]).inputs
+    ('a', 'b')
+    """
+    lacking = [name for name in columns if name not in table.columns]
+    if lacking:
+        what = f"The model learned from {_several(columns)}; this table has no {_several(lacking)}."
+        if modality is not Modality.VECTOR:
+            raise column_error(table, what, f"--{modality} COLUMN")
+        raise table_error(table, what, "Give a table with these columns, under these names.")
+    return Roles(modality, tuple(columns))
+
+
+def _several(columns: Sequence[str]) -> str:
+    more = f" and {len(columns) - 8:,} more" if len(columns) > 8 else ""
+    plural = "s" if len(columns) > 1 else ""
+    return f"column{plural} {', '.join(map(repr, columns[:8]))}{more}"
 
 
 def _given_labels(table: Table, label: str | None) -> tuple[str, ...]:

@@ -72,6 +72,13 @@ class Dataset:
     notes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Make a picture that is named by a `str` a `Path`: a `str` is hashed as a text."""
+        if self.modality is not Modality.IMAGE or not _may_hold_paths(self.rows):
+            return
+        if any(isinstance(row, str) for row in self.rows):
+            object.__setattr__(self, "rows", _pictures(self.rows))
+
     def __len__(self) -> int:
         """How many rows there are."""
         return len(self.rows)
@@ -95,6 +102,10 @@ class Dataset:
             return str(self.names[i])
         row = self.rows[i]
         return str(row) if isinstance(row, Path) else f"row {i}"
+
+    def by_name(self) -> dict[str, Row]:
+        """Return the raw rows by the names they are shown under."""
+        return {self.name(i): row for i, row in enumerate(self.rows)}
 
     def with_split(self, split: ArrayLike) -> "Dataset":
         """Return the same rows in other splits; shape (n,)."""
@@ -331,6 +342,11 @@ def _texts(rows: Any) -> tuple[str, ...]:
     if wrong is not None:
         raise DataError(f"Row {wrong} is {rows[wrong]!r:.80}, expected a text.")
     return tuple(str(row) for row in rows)
+
+
+def _may_hold_paths(rows: Any) -> bool:
+    is_array = isinstance(rows, np.ndarray) and rows.ndim == 1
+    return isinstance(rows, tuple | list) or is_array
 
 
 def _pictures(rows: Any) -> tuple[Row, ...]:

@@ -36,6 +36,10 @@ _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 0x0112  # the EXIF tag
 
+# Odd metadata and large pictures make Pillow warn; here they are either fine or an error. Once,
+# and for all threads: rows are decoded in several, whose `catch_warnings` would undo each other's.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
 
 def problem(path: Path) -> str:
     """Return what already the first bytes say is wrong with a file; "" if nothing.
@@ -68,13 +72,15 @@ def _head_problem(head: bytes) -> str:
 def row_bytes(row: Any) -> bytes:
     """Return the content of a raw row.
 
-    A path gives the bytes of its file, a text its UTF-8, an array or PIL picture its type, its
-    shape and its values. A `str` is a text: the path of a picture is a `Path`.
+    A path gives the bytes of its file, a text its UTF-8, an array its type, its shape and its
+    values, a PIL picture its size and its upright RGB pixels: its own values mean nothing without
+    its palette, its transparency and its orientation. A `str` is a text: the path of a picture is
+    a `Path`.
 
     Raises
     ------
     UnreadableRow
-        The file cannot be read.
+        The file cannot be read, or the PIL picture has no RGB pixels.
     """
     if isinstance(row, str):
         return row.encode("utf-8", "surrogatepass")
@@ -83,7 +89,8 @@ def row_bytes(row: Any) -> bytes:
     if isinstance(row, Path):
         return _file_bytes(row)
     if _is_pil(row):
-        return f"{row.mode} {row.size}\n".encode() + bytes(row.tobytes())
+        upright = decode(row)
+        return f"{upright.mode} {upright.size}\n".encode() + upright.tobytes()
     values = np.ascontiguousarray(row)
     return f"{values.dtype.str} {values.shape}\n".encode() + values.tobytes()
 
@@ -111,7 +118,8 @@ def decode(row: Any, *, at_least: tuple[int, int] | None = None) -> "Image":
     ----------
     row
         A path, encoded bytes, a PIL picture, or an array of shape (h, w), (h, w, 1), (h, w, 3) or
-        (h, w, 4): uint8, uint16, bool, or floats from 0 to 1.
+        (h, w, 4): uint8, uint16, bool, floats from 0 to 1, other whole numbers from 0 to 255.
+        A PIL picture of mode "F" holds 0 to 1, of mode "I" 0 to 65,535.
     at_least
         The (height, width) that will be needed. A JPEG at least twice as large on both sides is
         decoded at a half, a quarter or an eighth of its size, never below this.
@@ -169,9 +177,6 @@ def _opened(row: Any) -> "Image":
     encoded = row if isinstance(row, bytes) else _file_bytes(Path(row))
     if not encoded:
         raise UnreadableRow(_shown(row), "the file is empty")
-    # Odd metadata and large pictures make Pillow warn; here they are either fine or an error.
-    # A filter, not `catch_warnings`: rows are decoded in threads, which would undo each other's.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
     return Image.open(io.BytesIO(encoded), formats=FORMATS)
 
 
@@ -230,30 +235,35 @@ def _rgb(picture: "Image") -> "Image":
 
 def _eight_bits(picture: "Image") -> NDArray[np.uint8]:
     values = np.asarray(picture)  # (h, w)
-    return _scaled(values.astype(np.uint16) if picture.mode.startswith("I;16") else values)
+    if picture.mode == "F":
+        return _scaled(values)
+    _refuse_outside(values, 65535)  # mode "I" is what Pillow opens some 16-bit files as
+    return _scaled(values.astype(np.uint16))
 
 
 def _scaled(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return values of any range as 0 to 255.
+    """Return values as 0 to 255; the type tells their range, never the largest of them.
 
-    uint16 is 0 to 65,535. Other numbers tell their range by their largest value: floats up to 1,
-    numbers up to 255, numbers up to 65,535.
+    Floats are 0 to 1, uint16 is 0 to 65,535, other numbers are 0 to 255.
 
-    >>> _scaled(np.array([0, 257, 65535], dtype=np.uint16)), _scaled(np.array([0.0, 1.0]))
-    (array([  0,   1, 255], dtype=uint8), array([  0, 255], dtype=uint8))
+    >>> _scaled(np.array([0, 257, 65535], dtype=np.uint16)), _scaled(np.array([0.0, 0.2]))
+    (array([  0,   1, 255], dtype=uint8), array([ 0, 51], dtype=uint8))
     """
     if values.dtype == np.uint8:
         return values
     if values.dtype == bool:
         return values.astype(np.uint8) * np.uint8(255)
-    low, high = float(values.min()), float(values.max())
-    if not (low >= 0 and high <= 65535):  # also refuses not-a-number
-        raise ValueError(f"values from {low:g} to {high:g}, expected 0 to 65,535")
-    if values.dtype == np.uint16 or high > 255:
-        largest = 65535
-    else:
-        largest = 1 if values.dtype.kind == "f" and high <= 1 else 255
+    largest = 1 if values.dtype.kind == "f" else 65535 if values.dtype == np.uint16 else 255
+    _refuse_outside(values, largest)
     return np.rint(values * (255 / largest)).astype(np.uint8)
+
+
+def _refuse_outside(values: NDArray[Any], largest: int) -> None:
+    low, high = float(values.min()), float(values.max())
+    slack = 1e-5 if values.dtype.kind == "f" else 0  # resizing rounds
+    if not (low >= -slack and high <= largest + slack):  # also refuses not-a-number
+        kind = "floats" if values.dtype.kind == "f" else "numbers"
+        raise ValueError(f"{kind} from {low:g} to {high:g}, expected 0 to {largest:,}")
 
 
 def _from_array(values: NDArray[Any]) -> "Image":

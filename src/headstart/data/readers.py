@@ -14,7 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.columns import SPLIT_NAMES, Roles, column_error, roles, split_key
+from headstart.data.columns import (
+    SPLIT_NAMES,
+    Roles,
+    column_error,
+    learned_roles,
+    roles,
+    split_key,
+    table_error,
+)
 from headstart.data.dataset import (
     UNASSIGNED,
     Dataset,
@@ -43,6 +51,7 @@ class _Options:
     separator: str | None = None
     kind: Kind | str | None = None
     max_skipped: float = 0.01
+    columns: tuple[str, ...] = ()
 
 
 def read(
@@ -91,7 +100,7 @@ def read(
     if isinstance(source, Dataset):
         return source.check()
     if isinstance(source, str | Path):
-        return _read_path(Path(source).expanduser(), options).check()
+        return _read_path(_home_expanded(str(source)), options).check()
     return _read_object(source, options).check()
 
 
@@ -101,6 +110,7 @@ def read_rows(
     *,
     text: str | None = None,
     image: str | None = None,
+    columns: Sequence[str] = (),
 ) -> Dataset:
     """Read rows without labels, to predict them.
 
@@ -112,7 +122,15 @@ def read_rows(
     modality
         What the model reads.
     text, image
-        The column of a table; guessed if unambiguous.
+        The column of a table.
+    columns
+        The columns the model learned from (`Dataset.columns`): they are read from a table, in
+        this order, where neither `text` nor `image` is said. Empty: guessed if unambiguous.
+
+    Raises
+    ------
+    DataError
+        Nothing to predict, a column that is not there, or rows the model does not read.
 
     Examples
     --------
@@ -122,7 +140,7 @@ def read_rows(
     wanted = Modality(modality)
     if isinstance(inputs, str | Path):
         inputs = [inputs]
-    options = _Options(text=text, image=image)
+    options = _Options(text=text, image=image, columns=tuple(columns))
     parts = [part for one in inputs for part in _input(str(one), wanted, options)]
     data = _joined_rows(wanted, parts)
     if len(data) == 0:
@@ -265,6 +283,7 @@ def _with_roles(table: Table, chosen: Roles, options: _Options) -> Dataset:
         pick(table.names, at),
         skipped=skipped,
         notes=(*table.notes, *chosen.notes, *encoded.notes),
+        columns=chosen.inputs,
     )
 
 
@@ -332,21 +351,33 @@ Part = tuple[Sequence[Row], Sequence[str], tuple[Skipped, ...]]  # rows, names, 
 
 
 def _input(one: str, modality: Modality, options: _Options) -> list[Part]:
-    path = Path(one).expanduser()
+    if modality is Modality.TEXT and not one.strip():
+        return [((), (), (Skipped(repr(one), "no text"),))]
+    path = _home_expanded(one)
     if _exists(path):
         return [_from_file(path, modality, options)]
-    if modality is Modality.TEXT and path.suffix.lower() not in (*TABLE_SUFFIXES, ".txt"):
+    is_table = path.suffix.lower() in (*TABLE_SUFFIXES, ".txt")
+    if modality is Modality.TEXT and not is_table:
         return [((one,), (one,), ())]
     matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 (a pattern may be absolute)
+    if not matches and modality is Modality.TEXT and len(one.split()) > 1:
+        return [((one,), (one,), ())]  # a sentence that ends in the name of a file
     if not matches:
         raise DataError(f"{one} does not exist. Expected a file, a folder or a pattern.")
     return [_from_file(Path(match), modality, options) for match in matches]
 
 
+def _home_expanded(one: str) -> Path:
+    try:
+        return Path(one).expanduser()
+    except RuntimeError:  # "~ 20 of them": nobody's home
+        return Path(one)
+
+
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a text that is too long for a name
+    except (OSError, ValueError):  # too long for a name, or with a zero in it
         return False
 
 
@@ -357,8 +388,7 @@ def _from_file(path: Path, modality: Modality, options: _Options) -> Part:
     if suffix in TABLE_SUFFIXES:
         return _from_unlabelled(read_table(path), modality, options)
     if suffix == ".npy" and modality is Modality.VECTOR:
-        vectors = np.load(path, allow_pickle=False)
-        return vectors, [f"{path}:{i}" for i in range(len(vectors))], ()
+        return _from_npy(path)
     if modality is Modality.IMAGE and suffix != ".txt":
         return (path,), (str(path),), ()
     if modality is Modality.VECTOR or suffix in PICTURE_SUFFIXES:
@@ -366,6 +396,19 @@ def _from_file(path: Path, modality: Modality, options: _Options) -> Part:
     lines = lines_of(path)
     rows = [path.parent / line if modality is Modality.IMAGE else line for _, line in lines]
     return rows, [name for name, _ in lines], ()
+
+
+def _from_npy(path: Path) -> Part:
+    try:
+        vectors = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is no array of numbers: {error}.") from error
+    if vectors.ndim != 2 or vectors.dtype.kind not in "fiub":
+        raise DataError(
+            f"{path} holds {vectors.dtype} of shape {vectors.shape}.\n"
+            "Expected numbers of shape (n, d): one vector a row."
+        )
+    return vectors, [f"{path}:{i}" for i in range(len(vectors))], ()
 
 
 def _from_plain_folder(folder: Path, modality: Modality) -> Part:
@@ -389,14 +432,15 @@ def _from_unlabelled(table: Table, modality: Modality, options: _Options) -> Par
 
 
 def _unlabelled_roles(table: Table, modality: Modality, options: _Options) -> Roles:
+    if options.columns and options.text is None and options.image is None:
+        return learned_roles(table, modality, options.columns)
     chosen = roles(table, options.text, options.image, is_labelled=False)
     if chosen.modality is modality:
         return chosen
-    raise column_error(
-        table,
-        f"The model reads {modality} rows, this table seems to hold {chosen.modality} rows.",
-        f"--{modality} COLUMN",
-    )
+    what = f"The model reads {modality} rows, this table seems to hold {chosen.modality} rows."
+    if modality is Modality.VECTOR:
+        raise table_error(table, what, "Expected a column of numbers for each feature.")
+    raise column_error(table, what, f"--{modality} COLUMN")
 
 
 def _joined_rows(modality: Modality, parts: Sequence[Part]) -> Dataset:
@@ -404,5 +448,16 @@ def _joined_rows(modality: Modality, parts: Sequence[Part]) -> Dataset:
     skipped = tuple(row for _, _, part in parts for row in part)
     rows: Any = tuple(row for part, _, _ in parts for row in part)
     if modality is Modality.VECTOR and rows:
-        rows = np.asarray(rows, dtype=np.float64)  # (n, d)
+        rows = _stacked(rows)
     return Dataset(modality, rows, names=names, skipped=skipped)
+
+
+def _stacked(rows: Sequence[Row]) -> NDArray[np.float64]:
+    """Return vectors as one array of shape (n, d)."""
+    widths = sorted({len(row) for row in rows})
+    if len(widths) > 1:
+        raise DataError(
+            f"The rows have {' and '.join(map(str, widths))} numbers, expected as many in each.\n"
+            "Give tables with the same columns."
+        )
+    return np.asarray(rows, dtype=np.float64)

@@ -176,6 +176,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _csv(text: str, path: Path) -> Table:
+    csv.field_size_limit(_LONGEST_CELL)  # a cell may be a whole document
     delimiter = _delimiter(text, path)
     records, notes = _records(text, delimiter, path)
     _, header = next(records)
@@ -215,7 +216,6 @@ def _records(
     text: str, delimiter: str, path: Path
 ) -> tuple[Iterator[tuple[int, list[str]]], list[str]]:
     """Return (line, cells) of each record that is not blank; stray quotes are noted."""
-    csv.field_size_limit(_LONGEST_CELL)  # a cell may be a whole document
     try:
         records = list(_parsed(text, delimiter, strict=True))
         notes = []

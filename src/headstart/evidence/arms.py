@@ -312,7 +312,7 @@ def _searched(pipeline: Any, targets: NDArray[Any], kind: Kind) -> Any:
 
 def _pixels(row: Any) -> NDArray[np.float32]:
     picture = decode(row, at_least=(PIXELS, PIXELS)).resize((PIXELS, PIXELS))
-    return np.asarray(picture, dtype=np.float32).ravel() / 255
+    return (np.asarray(picture, dtype=np.float32) / 255).ravel().astype(np.float32)
 
 
 def _quiet() -> Any:

@@ -17,7 +17,8 @@ from typing import Any
 
 from headstart.evidence.evidence import Evidence
 from headstart.evidence.page import words
-from headstart.evidence.page.story import headline, story
+from headstart.evidence.page.decision import headline
+from headstart.evidence.page.story import story
 from headstart.io import write_json, write_text
 
 PAGE = Path(__file__).parent / "page"

@@ -6,6 +6,7 @@ shape (n, height, width, channels), or ids and mask) and normalizes inside.
 
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +21,7 @@ from headstart.errors import UsageError
 from headstart.features.graphs import cut, pool, read_pixels, session
 from headstart.features.inputs import inputs_for
 from headstart.io import sha256_bytes, sha256_file, write_bytes
-from headstart.machine import home
+from headstart.machine import home, versions
 from headstart.progress import track
 from headstart.sources.preprocess import PicturePreprocess, Preprocess, preprocess_hash
 from headstart.sources.source import Source
@@ -39,6 +40,8 @@ OPSET = 17
 PARITY = 1e-4
 #: Rows of the check against PyTorch.
 N_CHECKED = 4
+#: What decides whether a network can be exported; a failure is kept until one of them changes.
+EXPORTERS = ("torch", "onnx", "onnxruntime")
 
 Arrays = dict[str, NDArray[Any]]
 Facts = dict[str, Any]
@@ -144,13 +147,21 @@ def _known(key: str, store: Store) -> Graph | None:
     row = store.get_graph(key)
     if row is None:
         return None
-    graph = Graph.of(row.meta, home() / "graphs" / row.file)
-    if not graph.is_faithful or (graph.path.exists() and _is_intact(graph.path, row.sha256)):
+    facts = dict(row.meta)
+    made_with = facts.pop("versions", None)
+    graph = Graph.of(facts, home() / "graphs" / row.file)
+    if not graph.is_faithful:
+        return graph if made_with == _exporters() else None
+    if graph.path.exists() and _is_intact(graph.path, row.sha256):
         return graph
     store.drop_graph(key)
     with track("compiling") as tracked:
         tracked.note(f"The compiled trunk {graph.path} was damaged or lost; compiling it again.")
     return None
+
+
+def _exporters() -> dict[str, str]:
+    return {name: version for name, version in versions().items() if name in EXPORTERS}
 
 
 def _is_intact(path: Path, sha256: str) -> bool:
@@ -166,16 +177,27 @@ def _compile(
 ) -> Graph:
     with track("compiling"):
         if source.architecture.get("library") == "onnx":
-            model, facts = _adopt(source, boundaries, pooled)
+            made = _adopt(source, boundaries, pooled)
         else:
-            model, facts = _export(source, boundaries, pooled, sample)
+            made = _export(source, boundaries, pooled, sample)
         key = graph_key(source, boundaries, pooled)
         folder = home() / "graphs"
         folder.mkdir(parents=True, exist_ok=True)
-        graph = Graph(key, folder / f"{key}.onnx", **facts)
-        write_bytes(graph.path, model)
-        store.put_graph(key, graph.path.name, sha256_bytes(model), graph.facts())
+        graph = Graph(key, folder / f"{key}.onnx", **made.facts)
+        if made.is_lasting:
+            write_bytes(graph.path, made.model)
+            entry = graph.facts() | {"versions": _exporters()}
+            store.put_graph(key, graph.path.name, sha256_bytes(made.model), entry)
     return graph
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A graph as bytes, what is known of it, and whether the next process would get the same."""
+
+    model: bytes
+    facts: Facts
+    is_lasting: bool = True
 
 
 # PyTorch to ONNX ---------------------------------------------------------------------------------
@@ -207,7 +229,7 @@ def _export(
     boundaries: tuple[int, ...] | None,
     pooled: bool,
     sample: Callable[[], Arrays | None] | None,
-) -> tuple[bytes, Facts]:
+) -> _Made:
     from headstart.sources.catalog import open_backbone
 
     inputs = sample() if sample is not None else None
@@ -227,9 +249,22 @@ def _export(
         parity = relative_error(_run(model, inputs), expected)
     except Exception as error:  # whatever the exporter stumbles over, PyTorch still runs it
         reason = f"it cannot be exported to ONNX ({type(error).__name__}: {error})"
-        return b"", facts | {"reason": " ".join(reason.split())[:300]}
+        facts |= {"reason": " ".join(reason.split())[:300]}
+        return _Made(b"", facts, is_lasting=not _may_pass(error))
     reason = "" if parity <= PARITY else f"its ONNX graph is off by {parity:.1e} from PyTorch"
-    return model, facts | {"parity": parity, "reason": reason}
+    return _Made(model, facts | {"parity": parity, "reason": reason})
+
+
+def _may_pass(error: Exception) -> bool:
+    """Return whether an error speaks of the machine at that moment, not of the network.
+
+    >>> _may_pass(MemoryError()), _may_pass(TypeError("no operator for this"))
+    (True, False)
+    >>> _may_pass(RuntimeError("DefaultCPUAllocator: can't allocate memory"))  # PyTorch's own
+    True
+    """
+    is_shortage = re.search(r"alloc|out of memory", str(error), re.IGNORECASE)
+    return isinstance(error, MemoryError | ImportError | OSError) or bool(is_shortage)
 
 
 def _names(boundaries: Sequence[int]) -> tuple[str, ...]:
@@ -320,7 +355,7 @@ def relative_error(values: Sequence[NDArray[Any]], expected: Sequence[NDArray[An
 # ONNX to ONNX ---------------------------------------------------------------------------------
 
 
-def _adopt(source: Source, boundaries: tuple[int, ...] | None, pooled: bool) -> tuple[bytes, Facts]:
+def _adopt(source: Source, boundaries: tuple[int, ...] | None, pooled: bool) -> _Made:
     """Return a graph that came as ONNX, cut at the output its card names."""
     from headstart.sources.catalog import verify, weights_path
 
@@ -347,4 +382,4 @@ def _adopt(source: Source, boundaries: tuple[int, ...] | None, pooled: bool) -> 
         "outputs": _names((1,)),
         "shapes": (values.shape[1:],),
     }
-    return model, facts
+    return _Made(model, facts)

@@ -250,6 +250,10 @@ class VectorInputs:
                 f"Rows of shape {vectors.shape[1:]} came, ({expected},) was expected.\n"
                 "Give the same columns, in the same order, as in training."
             )
+        if not np.isfinite(np.asarray(rows)).all():  # before float32 makes large ones infinite
+            raise DataError(
+                "Rows of numbers hold NaN or infinity.\nFill the gaps or leave those rows out."
+            )
         return {"vectors": vectors}
 
     def normalize(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -1,17 +1,22 @@
 """Measure: where a source can be cut, and what one row costs on this machine."""
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from headstart.data.dataset import Dataset
 from headstart.errors import DataError, UnreadableRow
+from headstart.features.compile import graph_key
 from headstart.features.engine import Engine, OnnxEngine, engine_for
 from headstart.features.inputs import inputs_for
 from headstart.features.reading import Reading
+from headstart.io import write_json
+from headstart.machine import home
 from headstart.ranking.candidates import n_parameters
 from headstart.sources.source import Source
 
@@ -52,18 +57,46 @@ class Facts:
         return cls(**(values | {"boundaries": None if at is None else tuple(at)}))
 
 
-def facts_of(source: Source, data: Dataset) -> Facts:
-    """Compile a source at the boundaries to try, and time it on a row of the data."""
-    at = boundaries_of(source)
+def facts_of(source: Source, data: Dataset, *, is_whole: bool = False) -> Facts:
+    """Compile a source at the boundaries to try, and time it on a row of the data.
+
+    Parameters
+    ----------
+    source, data
+        The source, and rows it reads.
+    is_whole
+        Whether only the top is wanted.
+    """
+    at = None if is_whole else boundaries_of(source)
     with Reading(source, data) as reading:
         engine = engine_for(source, at, data_sample=reading.sample)
     return Facts(at, _latency_ms(source, data, engine), _memory_bytes(source, engine))
 
 
 def boundaries_of(source: Source) -> tuple[int, ...] | None:
-    """Return the top of a source and two places below it; None if it cannot be cut."""
+    """Return the top of a source and two places below it; None if it cannot be cut.
+
+    The answer is kept: the network is opened, and torch imported, once for all data.
+    """
     if not source.is_trainable:
         return None
+    path = home() / "rankings" / f"{graph_key(source, None, pooled=True)}.boundaries.json"
+    found = _kept(path)
+    if not found:
+        found = _looked_up(source)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, found)
+    return found
+
+
+def _kept(path: Path) -> tuple[int, ...]:
+    try:
+        return tuple(int(at) for at in json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return ()
+
+
+def _looked_up(source: Source) -> tuple[int, ...]:
     from headstart.sources.catalog import open_backbone
 
     backbone = open_backbone(source)

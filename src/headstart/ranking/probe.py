@@ -1,5 +1,6 @@
 """Probe: how well a linear head on these features would do, on rows it has not seen."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,7 +96,8 @@ def ridge(features: Features, targets: NDArray[Any], task: Task) -> Probed:
     >>> ridge(Features.of(x), y, Task(Kind.MULTICLASS, ("a", "b"))).mean > 0.9
     True
     """
-    said = leave_one_out(_axes(features), _columns(targets, task))
+    with _one_thread():
+        said = leave_one_out(_axes(features), _columns(targets, task))
     return Probed(features.kept, row_scores(task, targets, said))
 
 
@@ -172,9 +174,18 @@ def trainless(
     if task.kind is Kind.MULTILABEL:
         return None, None, None
     values = features.array()
-    if task.kind is Kind.REGRESSION:
-        return logme(values, targets.astype(np.float64)), None, None
-    return logme(values, targets), h_score(values, targets), agreement(values, targets)
+    with _one_thread():
+        if task.kind is Kind.REGRESSION:
+            return logme(values, targets.astype(np.float64)), None, None
+        return logme(values, targets), h_score(values, targets), agreement(values, targets)
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    # Threads of linear algebra wait for each other inside every small product: see heads/linear.
+    import scipy.linalg  # noqa: F401  (only libraries that are loaded can be limited)
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1)
 
 
 def agreement(values: NDArray[np.float32], targets: NDArray[Any]) -> float:

@@ -68,19 +68,62 @@ def rank(
     SourceUnavailable
         Where no source is left; it lists the reasons.
     """
+    return _answer(
+        data, sources, Limits(license, max_params, max_latency_ms), Asked(budget_s, seed)
+    )
+
+
+def rank_whole(
+    data: Dataset,
+    *,
+    sources: Sequence[str] | None = None,
+    budget_s: float | None = None,
+    limits: Limits | None = None,
+    seed: int = 0,
+) -> Ranking:
+    """Return the same for sources used as a whole, with no lower boundary tried.
+
+    This is what a fit does with a source, whose compiled graph and features it then finds.
+
+    Parameters
+    ----------
+    data, sources, budget_s, seed
+        As in `rank`.
+    limits
+        What a source may be.
+    """
+    return _answer(data, sources, limits or Limits(), Asked(budget_s, seed, is_whole=True))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a ranking is to be made: its budget, its seed, whether sources are cut.
+
+    >>> Asked(budget_s=0)
+    Traceback (most recent call last):
+    headstart.errors.UsageError: budget_s=0; expected seconds above 0, or none.
+    """
+
+    budget_s: float | None = None
+    seed: int = 0
+    is_whole: bool = False
+
+    def __post_init__(self) -> None:
+        if self.budget_s is not None and not self.budget_s > 0:
+            raise UsageError(f"budget_s={self.budget_s!r}; expected seconds above 0, or none.")
+
+
+def _answer(data: Dataset, sources: Sequence[str] | None, limits: Limits, asked: Asked) -> Ranking:
     began = time.perf_counter()
-    if budget_s is not None and not budget_s > 0:
-        raise UsageError(f"budget_s={budget_s!r}; expected seconds above 0, or none.")
-    limits = Limits(license, max_params, max_latency_ms)
-    sample = _sample(data, seed)
-    found, left = candidates(data.modality, sources, limits, seed)
-    jobs = _decided(sample, found, budget_s, seed)
+    sample = _sample(data, asked.seed)
+    found, left = candidates(data.modality, sources, limits, asked.seed)
+    jobs = _decided(sample, found, asked)
     left += jobs.left_out
     measured = _quick_enough([one for one in found if one.uri in jobs.facts], jobs, limits, left)
-    search = Search(sample, jobs.facts, seed)
+    search = Search(sample, jobs.facts, asked.seed)
     rows = search.go(measured, jobs.rounds)
     left += search.left_out
-    return _ranking(rows, left, jobs, search, (began, seed))
+    return _ranking(rows, left, jobs, search, (began, asked.seed))
 
 
 def _ranking(
@@ -137,21 +180,23 @@ class Jobs:
     left_out: tuple[LeftOut, ...] = ()
 
 
-def _decided(sample: Dataset, sources: Sequence[Source], budget_s: float | None, seed: int) -> Jobs:
+def _decided(sample: Dataset, sources: Sequence[Source], asked: Asked) -> Jobs:
     """Return the jobs that were decided for these rows and sources, or decide them now."""
-    path = home() / "rankings" / f"{_key(sample, sources, budget_s, seed)}.json"
+    path = home() / "rankings" / f"{_key(sample, sources, asked)}.json"
     known = _recorded(path)
     facts, left = dict(known.facts) if known else {}, []
     with track("looking at sources", len(sources), "sources") as bar:
         for source in sources:
             try:
-                facts[source.uri] = facts.get(source.uri) or facts_of(source, sample)
+                facts[source.uri] = facts.get(source.uri) or facts_of(
+                    source, sample, is_whole=asked.is_whole
+                )
             except DataError:
                 raise
             except (Exception, MemoryError) as error:  # one bad source leaves the others ranked
                 left.append(LeftOut(source.uri, first_line(error)))
             bar.advance()
-    rounds = known.rounds if known else _rounds(sample, list(facts.values()), budget_s)
+    rounds = known.rounds if known else _rounds(sample, list(facts.values()), asked.budget_s)
     if known is None or len(facts) > len(known.facts):
         _record(path, rounds, facts)
     return Jobs(rounds, facts, tuple(left))
@@ -185,9 +230,9 @@ def _recorded(path: Path) -> Jobs | None:
         return None
 
 
-def _key(sample: Dataset, sources: Sequence[Source], budget_s: float | None, seed: int) -> str:
+def _key(sample: Dataset, sources: Sequence[Source], asked: Asked) -> str:
     """Return the name of a question: another one is decided anew."""
-    digest = hashlib.sha256(json.dumps([VERSION, budget_s, seed, n_threads()]).encode())
+    digest = hashlib.sha256(json.dumps([VERSION, vars(asked), n_threads()]).encode())
     for source in sources:
         facts = [source.uri, source.weights_sha256, source.architecture]
         digest.update(json.dumps(facts, sort_keys=True).encode())

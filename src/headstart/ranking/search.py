@@ -100,8 +100,6 @@ class Search:
             staying = self._kept(staying, one.n_sources)
             self._round(i, staying, one.n_rows)
             staying = [source for source in staying if source.uri in self.standings]
-            if i > 0 and len(staying) == 0:
-                break
         self._finish()
         return self._ranked()
 

@@ -85,7 +85,7 @@ def _clean(curve: Curve) -> Curve:
 
 def data_line(name: str, style: str, points: Sequence[Point]) -> Line | None:
     """Return an arm's data curve with its intervals; where one is unbounded, without band."""
-    good = [point for point in points if math.isfinite(point.interval.mid)]
+    good = [point for point in points if math.isfinite(_height(point))]
     if not good:
         return None
     ends = [end for point in good for end in (point.interval.low, point.interval.high)]
@@ -94,10 +94,15 @@ def data_line(name: str, style: str, points: Sequence[Point]) -> Line | None:
         name,
         style,
         tuple(float(point.n_rows) for point in good),
-        tuple(point.interval.mid for point in good),
+        tuple(_height(point) for point in good),
         tuple(ends[::2]) if is_bounded else (),
         tuple(ends[1::2]) if is_bounded else (),
     )
+
+
+def _height(point: Point) -> float:
+    """Return the mean over seeds."""
+    return float(np.mean(point.scores)) if point.scores else point.interval.mid
 
 
 def effort(evidence: Evidence) -> dict[str, Any] | None:
@@ -127,11 +132,11 @@ def saving(evidence: Evidence) -> LabelsSaved | None:
     control = "scratch" if "scratch" in evidence.data else evidence.verdict.control
     pair = [evidence.data.get(arm, ()) for arm in (evidence.verdict.transfer, control)]
     curves = [_clean(Curve(tuple(p.n_rows for p in points),
-                           tuple(p.interval.mid for p in points))) for points in pair]  # fmt: skip
+                           tuple(map(_height, points)))) for points in pair]  # fmt: skip
     if any(len(curve) < 2 for curve in curves):
         return None
     try:
-        return labels_saved(*curves)
+        return labels_saved(curves[0], curves[1])
     except ValueError:  # the two cover no rows in common
         return None
 
@@ -205,7 +210,7 @@ def saved_marks(chart: Chart, saved: LabelsSaved) -> list[Markup]:
         element("path", class_="saved tip", d=polyline(
             [(start, height), (start + 9, height - 4.5), (start + 9, height + 4.5)]) + "Z"),
         element("path", class_="drop", d=polyline([(start, height), (start, chart.y.start)])),
-        element("text", said, class_="saved", x=max(middle, 116.0), y=height - 8,
+        element("text", said, class_="saved", x=max(middle, 116.0), y=height + 18,
                 text_anchor="middle"),
     ]  # fmt: skip
 

@@ -66,7 +66,14 @@ def _of_classes(task: Task, judged: Judged, thing: str) -> dict[str, Any]:
         "lead": f"Of {words.plural(len(truth), 'test ' + thing)}, {judged.arm} gets {right:,} "
         f"right ({share(right / max(1, len(truth)))}) with the first seed.",
         "grid": grid(counts, task.labels),
-        "pairs": {"header": ["true", "said", "rows"], "rows": confused} if confused else None,
+        "pairs": {
+            "header": ["true", "said", "rows"],
+            "rows": confused,
+            "texts": 2,
+            "is_small": True,
+        }
+        if confused
+        else None,
         "classes": classes(counts, task.labels)[:MOST_LISTED],
         "meaning": MEANING,
         "worst": _surest(judged, truth != said),
@@ -115,19 +122,17 @@ def _shown(task: Task, judged: Judged, i: int, rows: Mapping[str, Any]) -> dict[
     """Return one row as it is shown: itself, what is true, what was said."""
     name = judged.names[i]
     row = rows.get(name)
-    path = Path(name)
-    if row is None and path.suffix.lower() in READABLE_SUFFIXES and path.is_file():
-        row = path
-    is_text = isinstance(row, str)
+    if row is None and Path(name).suffix.lower() in READABLE_SUFFIXES:
+        row = Path(name)
+    text = row if isinstance(row, str) else ""
     return {
-        "name": words.shorten(name if is_text or len(path.parts) < 3 else "/".join(path.parts[-2:]),
-                              120),
+        "name": words.place(name),
         "truth": _in_words(task, judged.truth[i]),
         "said": _in_words(task, judged.said[i]),
-        "sure": "" if task.kind is Kind.REGRESSION else f"{100 * judged.sure[i]:.0f} %",
-        "text": words.shorten(row, MOST_LETTERS) if is_text else "",
-        "picture": "" if row is None or is_text else thumbnail(row),
-    }  # fmt: skip
+        "sure": "" if task.kind is Kind.REGRESSION else f"{100 * judged.sure[i]:.0f}\u00a0%",
+        "text": words.shorten(text, MOST_LETTERS),
+        "picture": "" if row is None or isinstance(row, str) else thumbnail(row),
+    }
 
 
 def _in_words(task: Task, value: Any) -> str:
@@ -222,8 +227,8 @@ def bar(part: float) -> Markup:
     """Return a bar that is filled in part."""
     return element(
         "svg",
-        element("rect", class_="all", width=100, height=6, rx=3),
-        element("rect", class_="part", width=100 * part, height=6, rx=3),
+        element("rect", class_="all", width=100, height=6),
+        element("rect", class_="part", width=100 * part, height=6),
         viewBox="0 0 100 6",
         class_="bar",
         preserveAspectRatio="none",

@@ -7,15 +7,11 @@ from typing import Any
 from headstart.checks.finding import Finding
 from headstart.evidence.evidence import ArmRecord, Evidence, Gain
 from headstart.evidence.page import figures, words
+from headstart.evidence.page.decision import mean, metric_name, source_name, test_score, verdict
 from headstart.evidence.page.mistakes import errors
+from headstart.evidence.page.network import Network
 from headstart.metrics.interval import Interval
 from headstart.task import Kind
-
-LABELS = {
-    "positive": "Positive transfer",
-    "negative": "Negative transfer",
-    "undecided": "Undecided",
-}
 
 
 def story(evidence: Evidence, run: str, rows: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,136 +49,34 @@ def story(evidence: Evidence, run: str, rows: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def source_name(evidence: Evidence) -> str:
-    """Return what the source is called."""
-    return str(evidence.source.get("title") or evidence.source.get("uri") or "the source")
-
-
-def metric_name(metric: str) -> str:
-    """Return what a score is called."""
-    return words.SCORES.get(metric, (metric.replace("_", " "), ""))[0]
-
-
-def headline(evidence: Evidence) -> str:
-    """Return the verdict in one sentence that anyone understands."""
-    found, source = evidence.verdict, source_name(evidence)
-    if found.word == "undecided":
-        return f"Whether starting from {source} helps cannot be told from this study."
-    gained = _gained(abs(found.gain.mid), evidence)
-    bound = "at most " if found.is_at_most else ""
-    if found.word == "positive":
-        return f"Starting from {source} {bound}{gained[0]} the best model made without it."
-    return f"Starting from {source} hurts: it {gained[1]} the best model made without it."
-
-
-def _gained(size: float, evidence: Evidence) -> tuple[str, str]:
-    if evidence.score == "accuracy" and round(100 * size) >= 1:
-        right = f"of every 100 {figures.row_word(evidence)}s right than"
-        n = round(100 * size)
-        return f"gets {n} more {right}", f"gets {n} fewer {right}"
-    said = words.difference(size, evidence.score).removeprefix("+")
-    said += f" of {metric_name(evidence.score)}" if "points" in said else ""
-    said += "" if "points" in said else f" in {metric_name(evidence.score)}"
-    return f"scores {said} above", f"scores {said} below"
-
-
-def verdict(evidence: Evidence) -> dict[str, Any]:
-    """Return the decision: a word, a sentence, what stands behind it."""
-    found = evidence.verdict
-    return {
-        "word": found.word,
-        "label": LABELS[found.word],
-        "headline": headline(evidence),
-        "sentences": [_scores_in_words(evidence), _gain_in_words(evidence), _shipped(evidence)],
-        "ruler": figures.ruler(found.gain, found.worth, evidence.score)
-        if math.isfinite(found.gain.mid)
-        else None,
-        "how": [*_decided(evidence), *found.notes],
-    }
-
-
-def _scores_in_words(evidence: Evidence) -> str:
-    found = evidence.verdict
-    mine, other = (_test(evidence, arm) for arm in (found.transfer, found.control))
-    n = evidence.n_rows.get("test", 0)
-    n = n or evidence.n_rows.get("to test on", 0)
-    on = f" on {n:,} test {figures.row_word(evidence)}s that no choice has seen" if n else ""
-    return (
-        f"{metric_name(evidence.score).capitalize()}{on}: {mine} with transfer "
-        f"({found.transfer}), {other} without ({found.control})."
-    )
-
-
-def _test(evidence: Evidence, name: str) -> str:
-    return words.score(_mean(_arm(evidence, name).test), evidence.score)
-
-
-def _arm(evidence: Evidence, name: str) -> ArmRecord:
-    return next((arm for arm in evidence.arms if arm.name == name), ArmRecord(name, "control"))
-
-
-def _mean(scores: Mapping[int, float]) -> float | None:
-    return sum(scores.values()) / len(scores) if scores else None
-
-
-def _gain_in_words(evidence: Evidence) -> str:
-    found = evidence.verdict
-    bound = "at most " if found.is_at_most else ""
-    size = words.difference(found.gain.mid, evidence.score)
-    if not (math.isfinite(found.gain.low) and math.isfinite(found.gain.high)):
-        return f"The gain is {bound}{size}; with one seed nothing can be said of its reliability."
-    return (
-        f"The gain is {bound}{size}; with 95 % confidence it lies "
-        f"{words.bounds(found.gain, evidence.score)}, over {words.plural(found.n_seeds, 'seed')}."
-    )
-
-
-def _shipped(evidence: Evidence) -> str:
-    found = evidence.verdict
-    if (found.word == "positive") == (not found.is_shipped_control) or found.word == "undecided":
-        return f"Shipped: {found.shipped}."
-    return (
-        f"Shipped: {found.shipped}. Validation, which decides what ships, and the test rows do not "
-        "agree here; both are shown below."
-    )
-
-
-def _decided(evidence: Evidence) -> list[str]:
-    found = evidence.verdict
-    worth = f"{words.difference(found.worth, evidence.score)}" if found.worth else "zero"
-    said = [
-        f"{found.transfer} is the best arm that transfers and {found.control} the best that does "
-        "not; both were chosen on validation rows. The gain is the difference of their test "
-        f"scores. Positive means that its whole interval lies above {worth}, negative that it lies "
-        "wholly below, undecided all else.",
-        f"What ships: {found.why or found.shipped}.",
-    ]
-    if math.isfinite(found.smallest_gain):
-        least = words.difference(found.smallest_gain, evidence.score)
-        said.append(f"A true gain of {least} would have been found four times in five.")
-    if found.is_at_most:
-        said.append(f"{found.control} was stopped before it had converged: it might get better.")
-    return said
-
-
 def facts(evidence: Evidence) -> list[dict[str, str]]:
     """Return the few numbers that most people came for."""
     found = evidence.verdict
     shipped = [
         {
-            "name": f"test {metric_name(evidence.score)} of what ships",
-            "value": _test(evidence, found.shipped),
-            "note": f"{found.shipped}, mean over seeds",
+            "name": f"test {metric_name(evidence.score)}",
+            "value": test_score(evidence, found.shipped),
+            "unit": "",
+            "note": f"{found.shipped}, which ships",
         }
     ]
-    wanted = [key(g) for g in evidence.gains if g.interval is not None]
-    known = {key(g): g for g in evidence.gains}
-    names = {"labels_saved": "labels saved", "time_to_threshold": "time saved"}
+    known = {key(g): g for g in evidence.gains if g.interval is not None}
+    saved = figures.saving(evidence)
+    notes = {
+        "labels_saved": ("labels saved", f"of {saved.n:,}" if saved else ""),
+        "time_to_threshold": ("time saved", "to a good score, each training"),
+        "jumpstart": ("head start", "before any fine-tuning"),
+    }
     return shipped + [
-        {"name": said, "value": amount(known[name]), "note": known[name].note}
-        for name, said in (names | {"jumpstart": "head start"}).items()
-        if name in wanted
+        {"name": said, "note": note} | _with_unit(amount(known[name]))
+        for name, (said, note) in notes.items()
+        if name in known
     ]
+
+
+def _with_unit(said: str) -> dict[str, str]:
+    value, _, unit = said.partition(" ")
+    return {"value": value, "unit": unit}
 
 
 def key(found: Gain) -> str:
@@ -207,7 +101,7 @@ def amount(found: Gain, value: float | None = None) -> str:
     if not math.isfinite(number):
         return "unknown"
     sign = "−" if number < 0 else ""
-    if found.unit == "s":
+    if found.unit.split()[:1] == ["s"]:
         return sign + words.duration(abs(number))
     if found.unit in ("rows", "labels"):
         return f"{sign}{words.count(abs(number))} {found.unit}"
@@ -224,7 +118,7 @@ def gain(found: Gain, metric: str) -> dict[str, Any]:
     if found.interval is None:
         return shown | {"value": "not measured", "range": "", "glyph": ""}
     return shown | {
-        "value": amount(found),
+        "value": f"{'at most ' if found.note.startswith('at most') else ''}{amount(found)}",
         "range": _range(found, found.interval),
         "glyph": figures.interval_glyph(found.interval)
         if math.isfinite(found.interval.mid)
@@ -235,7 +129,10 @@ def gain(found: Gain, metric: str) -> dict[str, Any]:
 def _range(found: Gain, interval: Interval) -> str:
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
         return "interval unknown: too few seeds"
-    return f"{amount(found, interval.low)} to {amount(found, interval.high)}"
+    low, high = (
+        amount(found, end).partition(" points")[0] for end in (interval.low, interval.high)
+    )
+    return f"{low} to {high}"
 
 
 def effort(evidence: Evidence) -> dict[str, Any] | None:
@@ -284,7 +181,7 @@ def network(evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def steps(evidence: Evidence, drawn: figures.Network) -> list[dict[str, Any]]:
+def steps(evidence: Evidence, drawn: Network) -> list[dict[str, Any]]:
     """Return the five steps, and whether each was done."""
     plan, source = evidence.transfer_plan, evidence.source
     taken = plan.get("taken_s") or {}
@@ -310,7 +207,7 @@ def _asked(evidence: Evidence) -> str:
     return f"{'any' if evidence.task.kind is Kind.MULTILABEL else 'one'} of {n}"
 
 
-def _fifth(plan: Mapping[str, Any], drawn: figures.Network) -> dict[str, Any]:
+def _fifth(plan: Mapping[str, Any], drawn: Network) -> dict[str, Any]:
     n = drawn.n_stages - drawn.n_frozen
     if n <= 0:
         tried = "Tried, and not kept." if plan.get("phase") else "Left out."
@@ -327,18 +224,21 @@ def _fifth(plan: Mapping[str, Any], drawn: figures.Network) -> dict[str, Any]:
 def finding(found: Finding) -> dict[str, Any]:
     """Return one thing found in the data; its rows by name, with their twins."""
     twins = dict(zip(found.rows, found.twins, strict=False))
-    named = [f"{row} = {twins[row]}" if row in twins else row for row in found.rows[:20]]
+    named = [
+        " = ".join(map(words.place, (row, twins[row]) if row in twins else (row,)))
+        for row in found.rows[:20]
+    ]
     return {
         "what": found.what,
         "fix": found.fix,
         "is_bad": found.is_warning,
-        "rows": "; ".join(words.shorten(name, 200) for name in named),
+        "rows": "; ".join(named),
     }
 
 
 def arms(evidence: Evidence) -> dict[str, Any]:
     """Return every arm with its scores, what ships first."""
-    ranked = sorted(evidence.arms, key=lambda arm: -(_mean(arm.validation) or -math.inf))
+    ranked = sorted(evidence.arms, key=lambda arm: -(mean(arm.validation) or -math.inf))
     ranked.sort(key=lambda arm: arm.name != evidence.verdict.shipped)
     name, meaning = words.SCORES.get(evidence.score, (evidence.score, ""))
     return {
@@ -347,7 +247,7 @@ def arms(evidence: Evidence) -> dict[str, Any]:
         "rows": [arm_row(arm, evidence) for arm in ranked],
         "meaning": [
             meaning,
-            "Beside a test score stands its 95 % interval. Intervals of two arms may overlap though "
+            "Beside a test score stands its 95 % interval. Two of them may overlap though "
             "one is surely better: the seeds are paired, so the gain has a smaller interval.",
             "Time is that of one whole fit.",
         ],
@@ -359,20 +259,24 @@ def arm_row(arm: ArmRecord, evidence: Evidence) -> dict[str, Any]:
     found = evidence.verdict
     marks = ((found.shipped, "ships", True), (found.transfer, "best transfer", True),
              (found.control, "best control", False))  # fmt: skip
-    test = words.score(_mean(arm.test), evidence.score)
-    if arm.interval is not None and math.isfinite(arm.interval.high - arm.interval.low):
-        ends = (words.score(v, evidence.score) for v in (arm.interval.low, arm.interval.high))
-        test += f" [{', '.join(ends)}]".replace(" %,", ",")
     return {
         "name": arm.name,
         "is_shipped": arm.name == found.shipped,
         "tags": [{"text": text, "on": on} for name, text, on in marks if name == arm.name],
         "what": arm.about or words.ARMS.get(arm.name, ""),
         "problem": _problem(arm),
-        "validation": words.score(_mean(arm.validation), evidence.score),
-        "test": test,
+        "validation": words.score(mean(arm.validation), evidence.score),
+        "test": words.score(mean(arm.test), evidence.score),
+        "range": _score_range(arm.interval, evidence.score),
         "seconds": words.duration(arm.seconds),
     }
+
+
+def _score_range(interval: Interval | None, metric: str) -> str:
+    if interval is None or not math.isfinite(interval.high - interval.low):
+        return ""
+    low, high = (words.score(value, metric) for value in (interval.low, interval.high))
+    return f"{low.removesuffix(' %')} to {high}"
 
 
 def _problem(arm: ArmRecord) -> str:
@@ -390,19 +294,20 @@ def remedies(evidence: Evidence) -> dict[str, Any] | None:
     if not evidence.remedies:
         return None
     names = list(dict.fromkeys(name for one in evidence.remedies for name in one))
-    rows = [[_cell(one.get(name), evidence.score) for name in names] for one in evidence.remedies]
+    rows = [[_cell(one.get(name)) for name in names] for one in evidence.remedies]
     return {
         "lead": "Transfer did not win at first, so the known remedies were tried in turn. What "
         "each gave is measured on validation rows.",
-        "table": {"header": [name.replace("_", " ") for name in names], "rows": rows},
-    }
+        "table": {"header": [name.replace("_", " ") for name in names], "rows": rows,
+                  "texts": len(names)},
+    }  # fmt: skip
 
 
-def _cell(value: Any, metric: str) -> str:
+def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return words.minus(f"{value:.4g}")
+        return words.minus(f"{value:+.3f}")
     return "" if value is None else words.shorten(str(value), 200)
 
 
@@ -457,6 +362,6 @@ def _method(evidence: Evidence) -> dict[str, str]:
         "asked": f"{metric_name(evidence.score)}; {evidence.task.kind}, {_asked(evidence)}",
         "time taken": words.duration(evidence.seconds),
         "budget": words.duration(budget) if budget else "none",
-        "made": evidence.created,
+        "made": evidence.created.replace("T", " ").replace("+00:00", " UTC"),
         "versions": ", ".join(f"{k} {v}" for k, v in evidence.versions.items()),
     }

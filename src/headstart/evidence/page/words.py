@@ -219,3 +219,12 @@ def shorten(text: str, at_most: int) -> str:
     'abc…'
     """
     return text if len(text) <= at_most else text[: at_most - 1] + "…"
+
+
+def place(name: str) -> str:
+    """Shorten the name of a row: of a path, what a reader of another machine can use.
+
+    >>> place("/home/ann/pets/cats/7.jpg"), place("reviews.csv:12")
+    ('cats/7.jpg', 'reviews.csv:12')
+    """
+    return shorten("/".join(name.replace("\\", "/").split("/")[-2:]), 120)

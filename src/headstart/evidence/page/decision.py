@@ -1,0 +1,130 @@
+"""Decision: the verdict in words, and what stands behind it."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from headstart.evidence.evidence import ArmRecord, Evidence
+from headstart.evidence.page import figures, words
+
+LABELS = {
+    "positive": "Positive transfer",
+    "negative": "Negative transfer",
+    "undecided": "Undecided",
+}
+
+
+def source_name(evidence: Evidence) -> str:
+    """Return what the source is called."""
+    return str(evidence.source.get("title") or evidence.source.get("uri") or "the source")
+
+
+def metric_name(metric: str) -> str:
+    """Return what a score is called."""
+    return words.SCORES.get(metric, (metric.replace("_", " "), ""))[0]
+
+
+def headline(evidence: Evidence) -> str:
+    """Return the verdict in one sentence that anyone understands."""
+    found, source = evidence.verdict, source_name(evidence)
+    if found.word == "undecided":
+        return f"Whether starting from {source} helps cannot be told from this study."
+    if found.word == "positive":
+        gained = _gained(evidence, "more", "at most ")
+        return f"Starting from {source} {gained} the best model made without it."
+    gained = _gained(evidence, "fewer", "at least ")
+    return f"Starting from {source} hurts: it {gained} the best model made without it."
+
+
+def _gained(evidence: Evidence, way: str, bound: str) -> str:
+    size = abs(evidence.verdict.gain.mid)
+    bound = bound if evidence.verdict.is_at_most else ""
+    if evidence.score == "accuracy" and round(100 * size) >= 1:
+        thing = figures.row_word(evidence)
+        return f"gets {bound}{100 * size:.0f} {way} of every 100 {thing}s right than"
+    said = words.difference(size, evidence.score).removeprefix("+")
+    joint = "of" if "points" in said else "in"
+    side = "above" if way == "more" else "below"
+    return f"scores {bound}{said} {joint} {metric_name(evidence.score)} {side}"
+
+
+def verdict(evidence: Evidence) -> dict[str, Any]:
+    """Return the decision: a word, a sentence, what stands behind it."""
+    found = evidence.verdict
+    return {
+        "word": found.word,
+        "label": LABELS[found.word],
+        "headline": headline(evidence),
+        "sentences": [_scores_in_words(evidence), _gain_in_words(evidence), _shipped(evidence)],
+        "ruler": figures.ruler(found.gain, found.worth, evidence.score)
+        if math.isfinite(found.gain.mid)
+        else None,
+        "how": [*_decided(evidence), *found.notes],
+    }
+
+
+def _scores_in_words(evidence: Evidence) -> str:
+    found = evidence.verdict
+    mine, other = (test_score(evidence, arm) for arm in (found.transfer, found.control))
+    n = evidence.n_rows.get("test", 0)
+    n = n or evidence.n_rows.get("to test on", 0)
+    on = f" on {n:,} test {figures.row_word(evidence)}s that no choice has seen" if n else ""
+    return (
+        f"{metric_name(evidence.score).capitalize()}{on}: {mine} with transfer "
+        f"({found.transfer}), {other} without ({found.control})."
+    )
+
+
+def test_score(evidence: Evidence, name: str) -> str:
+    """Say the mean test score of an arm."""
+    return words.score(mean(arm_of(evidence, name).test), evidence.score)
+
+
+def arm_of(evidence: Evidence, name: str) -> ArmRecord:
+    """Return the arm of that name; an empty record where there is none."""
+    return next((arm for arm in evidence.arms if arm.name == name), ArmRecord(name, "control"))
+
+
+def mean(scores: Mapping[int, float]) -> float | None:
+    """Return the mean over seeds; None without any."""
+    return sum(scores.values()) / len(scores) if scores else None
+
+
+def _gain_in_words(evidence: Evidence) -> str:
+    found = evidence.verdict
+    bound = "at most " if found.is_at_most else ""
+    size = words.difference(found.gain.mid, evidence.score)
+    if not (math.isfinite(found.gain.low) and math.isfinite(found.gain.high)):
+        return f"The gain is {bound}{size}; with one seed nothing can be said of its reliability."
+    return (
+        f"The gain is {bound}{size}; with 95 % confidence it lies "
+        f"{words.bounds(found.gain, evidence.score)}, over {words.plural(found.n_seeds, 'seed')}."
+    )
+
+
+def _shipped(evidence: Evidence) -> str:
+    found = evidence.verdict
+    if (found.word == "positive") == (not found.is_shipped_control) or found.word == "undecided":
+        return f"Shipped: {found.shipped}."
+    return (
+        f"Shipped: {found.shipped}. Validation, which decides what ships, and the test rows do not "
+        "agree here; both are shown below."
+    )
+
+
+def _decided(evidence: Evidence) -> list[str]:
+    found = evidence.verdict
+    worth = f"{words.difference(found.worth, evidence.score)}" if found.worth else "zero"
+    said = [
+        f"{found.transfer} is the best arm that transfers and {found.control} the best that does "
+        "not; both were chosen on validation rows. The gain is the difference of their test "
+        f"scores. Positive means that its whole interval lies above {worth}, negative that it lies "
+        "wholly below, undecided all else.",
+        f"What ships: {found.why or found.shipped}.",
+    ]
+    if math.isfinite(found.smallest_gain):
+        least = words.difference(found.smallest_gain, evidence.score)
+        said.append(f"A true gain of {least} would have been found four times in five.")
+    if found.is_at_most:
+        said.append(f"{found.control} was stopped before it had converged: it might get better.")
+    return said

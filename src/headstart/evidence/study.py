@@ -1,0 +1,336 @@
+"""Study: the rows that are learned from, the test rows, their sealed labels, and one fit."""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.data.dataset import (
+    TEST,
+    TRAIN,
+    UNASSIGNED,
+    VALIDATION,
+    Dataset,
+    limit_skipped,
+)
+from headstart.data.pictures import row_hash
+from headstart.data.sampling import sample, split
+from headstart.errors import DataError, Diverged
+from headstart.evidence.arms import Arm, fitted, outputs, source_of
+from headstart.evidence.evidence import Outcome
+from headstart.features.extract import extract
+from headstart.features.features import Features
+from headstart.io import read_safetensors, sha256_file, write_safetensors
+from headstart.machine import home, versions
+from headstart.metrics.curve import Curve
+from headstart.metrics.scores import is_imbalanced, scores
+from headstart.sources.source import Source
+from headstart.store import Store
+from headstart.task import Kind, Task
+
+#: The share of rows that are drawn to test on, where the data name none.
+TEST_SHARE = 0.2
+#: The share of the rest that is drawn to validate on, where the data name none.
+VALIDATION_SHARE = 0.2
+#: Rows a class that are learned from at the start of the data curve.
+LEAST_A_CLASS = 2
+
+
+class Sealed:
+    """Test labels. They are read here and nowhere else, and every study that does is counted."""
+
+    def __init__(self, targets: NDArray[Any], key: str) -> None:
+        self._targets = targets
+        self._key = key
+
+    def open(self, store: Store, by: str) -> tuple[NDArray[Any], int]:
+        """Return the labels, and how many studies have read them so far.
+
+        Parameters
+        ----------
+        store
+            Where readings are counted.
+        by
+            Who reads: the same study, asked again, looks at nothing new.
+        """
+        store.put_outcome(self._key, by, {})
+        return self._targets, len(store.outcomes(self._key))
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What a study is about.
+
+    Parameters
+    ----------
+    source
+        What is transferred from.
+    pool
+        Labelled rows to train and validate on, without a split.
+    hashes
+        What tells those rows apart; equal ones stay on one side of every split.
+    test
+        The test rows, without labels.
+    sealed
+        Their labels.
+    validation
+        The share of the pool that validates.
+    key
+        Names rows, labels of the pool and versions: equal keys, equal outcomes.
+    features
+        Of pool and test rows, in this order, from the frozen trunk.
+    notes
+        What a person should know.
+    """
+
+    source: Source
+    pool: Dataset
+    hashes: Sequence[bytes]
+    test: Dataset
+    sealed: Sealed
+    validation: float
+    key: str
+    features: Features
+    notes: tuple[str, ...] = ()
+
+    @property
+    def task(self) -> Task:
+        """What is predicted."""
+        assert self.pool.task is not None
+        return self.pool.task
+
+    @property
+    def score(self) -> str:
+        """The name of the primary score."""
+        if self.task.kind is Kind.MULTICLASS and not is_imbalanced(np.asarray(self.pool.targets)):
+            return "accuracy"
+        return "r2" if self.task.kind is Kind.REGRESSION else "macro_f1"
+
+    @property
+    def least(self) -> int:
+        """Rows at the start of the data curve."""
+        return LEAST_A_CLASS * max(2, self.task.n_outputs)
+
+    def rows(self, seed: int, n_rows: int | None = None) -> Dataset:
+        """Return training and validation rows of a seed; only `n_rows` of the former if given."""
+        data = split(self.pool, seed=seed, validation=self.validation, hashes=self.hashes)
+        if n_rows is None:
+            return data
+        assert data.split is not None and data.targets is not None
+        train = np.flatnonzero(data.split == TRAIN)
+        at = train[sample(data.targets[train], self.task, min(n_rows, len(train)), seed)]
+        return data.take(np.sort(np.concatenate([at, np.flatnonzero(data.split == VALIDATION)])))
+
+    def n_train(self) -> int:
+        """Return how many rows an arm learns from."""
+        return len(self.rows(0).training())
+
+
+def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) -> Study:
+    """Return the study of a model on data: unreadable rows left out, test labels sealed.
+
+    Raises
+    ------
+    DataError
+        Without labels, or where rows are too few for the seeds.
+    """
+    if data.task is None or data.targets is None:
+        raise DataError(
+            "The rows have no labels, so nothing can be proved.\n"
+            "Expected a folder a class, or a label column (`--label`)."
+        )
+    source = source_of(model, data)
+    features = extract(source, data)
+    limit = model.get_params(deep=False).get("max_skipped", 0.01)
+    limit_skipped(features.skipped, len(data), limit)
+    read = replace(data.take(features.kept), skipped=(*data.skipped, *features.skipped))
+    notes: list[str] = []
+    hashes = [row_hash(row) for row in read.rows]
+    parted = _parted(read, hashes, notes)
+    assert parted.split is not None and parted.targets is not None
+    is_test = parted.split == TEST
+    order = np.concatenate([np.flatnonzero(~is_test), np.flatnonzero(is_test)])
+    pool, test = parted.take(~is_test), parted.take(is_test)
+    kept = [hashes[i] for i in order[: len(pool)]]
+    test_key = _digest("test", [hashes[i] for i in order[len(pool) :]])
+    made = Study(
+        source=source,
+        pool=pool.with_split(np.full(len(pool), UNASSIGNED)),
+        hashes=kept,
+        test=replace(test, task=None, targets=None),
+        sealed=Sealed(np.asarray(test.targets), f"reads-{test_key}"),
+        validation=_share(pool, notes),
+        key=_digest("study", [*kept, test_key, np.asarray(pool.targets).tobytes(), data.task]),
+        features=features.take(order),
+        notes=(*notes, *_lacking(pool, seeds, best_effort)),
+    )
+    return made
+
+
+def _parted(data: Dataset, hashes: Sequence[bytes], notes: list[str]) -> Dataset:
+    """Draw test rows where the data name none."""
+    if data.split is None or not (data.split == TEST).any():
+        notes.append(f"The data name no test rows: {TEST_SHARE:.0%} were drawn, once for all.")
+    elif int((data.split == TEST).sum()) < 2:
+        raise DataError("There is 1 test row.\nExpected at least two: no interval has one row.")
+    else:
+        return data
+    return split(data, seed=0, validation=0.0, test=TEST_SHARE, hashes=hashes)
+
+
+def _share(pool: Dataset, notes: list[str]) -> float:
+    """Return the share that validates: that of the data, drawn anew by each seed."""
+    n = 0 if pool.split is None else int((pool.split == VALIDATION).sum())
+    if n:
+        notes.append("Training and validation rows were put together and parted anew by each seed.")
+    return min(0.5, n / len(pool)) if n else VALIDATION_SHARE
+
+
+def _lacking(pool: Dataset, seeds: int, best_effort: bool) -> list[str]:
+    """Refuse classes with too few rows, or say what that means."""
+    assert pool.task is not None and pool.targets is not None
+    needed = LEAST_A_CLASS + 1  # one more to validate on
+    if pool.task.kind is Kind.REGRESSION:
+        counts, names = np.array([len(pool)]), ["in all"]
+    else:
+        several = pool.task.kind is Kind.MULTILABEL
+        counts = pool.targets.sum(axis=0) if several else np.bincount(
+            pool.targets, minlength=pool.task.n_outputs)  # fmt: skip
+        names = list(pool.task.labels)
+    few = [f"{name!r} {n}" for name, n in zip(names, counts, strict=True) if n < needed]
+    if not few:
+        return []
+    said = (
+        f"Too few rows to learn from and to validate on, with {seeds} seeds: "
+        f"{', '.join(few[:5])}{' …' if len(few) > 5 else ''}; needed are {needed} of each class"
+    )
+    if not best_effort or len(pool) < needed:
+        raise DataError(
+            f"{said}.\nAdd rows, leave such classes out, or prove what can be proved with "
+            "--best-effort (best_effort=True)."
+        )
+    return [f"{said}: what was proved is less."]
+
+
+def _digest(*parts: Any) -> str:
+    total = hashlib.sha256(repr(sorted(versions().items())).encode())
+    for part in parts:
+        for one in part if isinstance(part, list) else [part]:
+            total.update(one if isinstance(one, bytes) else repr(one).encode())
+            total.update(b"\0")
+    return total.hexdigest()[:24]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One fit: an arm, a seed, and how many rows; None: all."""
+
+    arm: Arm
+    seed: int
+    n_rows: int | None = None
+
+    @property
+    def key(self) -> str:
+        """What names it within a study: equal keys, equal outcomes."""
+        options = sorted(
+            (name, repr(value)) for name, value in self.arm.estimator.get_params(deep=True).items()
+        )
+        kind = type(self.arm.estimator).__name__
+        return _digest(kind, self.arm.name, options, self.seed, self.n_rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Worker:
+    """Does jobs, here or in another process. It has the test rows, and no label of theirs."""
+
+    study: Study
+    folder: Path
+
+    @classmethod
+    def of(cls, study: Study) -> "Worker":
+        """Return the worker of a study."""
+        blind = replace(
+            study, sealed=Sealed(np.zeros(0), ""), features=Features.of(np.zeros((0, 1)))
+        )
+        return cls(blind, home() / "outcomes" / study.key)
+
+    def __call__(self, job: Job) -> dict[str, Any]:
+        """Fit an arm, score it on validation, put what it says of the test rows aside."""
+        rows = self.study.rows(job.seed, job.n_rows)
+        blank = Outcome(job.arm.name, job.seed, len(rows.training()), job.n_rows is None)
+        start = time.perf_counter()
+        try:
+            model = fitted(job.arm, rows, job.seed)
+        except (Diverged, FloatingPointError) as error:
+            seconds = time.perf_counter() - start
+            return replace(blank, seconds=seconds, is_converged=False, error=str(error)).to_json()
+        done = replace(blank, seconds=time.perf_counter() - start)
+        return self._told(done, model, rows, job.key).to_json()
+
+    def _told(self, done: Outcome, model: Any, rows: Dataset, key: str) -> Outcome:
+        held_out, task = rows.only(VALIDATION), self.study.task
+        said, tested = (outputs(model, data, task) for data in (held_out, self.study.test))
+        if not (np.isfinite(said).all() and np.isfinite(tested).all()):
+            return replace(done, is_converged=False, error="Some outputs are not finite numbers.")
+        head = getattr(getattr(model, "bundle_", None), "head", None)
+        cut = getattr(head, "thresholds", None)
+        found = scores(
+            task, np.asarray(held_out.targets), said, cut, np.asarray(self.study.pool.targets)
+        )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_safetensors(self._file(key), {"outputs": tested})
+        return _with_effort(
+            replace(
+                done,
+                scores={name: float(value) for name, value in found.items()},
+                thresholds=None if cut is None else tuple(float(value) for value in cut),
+                outputs=sha256_file(self._file(key)),
+                facts={"job": key},
+            ),
+            model,
+        )
+
+    def is_whole(self, facts: dict[str, Any]) -> bool:
+        """Say whether the outputs of a kept outcome are there, byte for byte."""
+        if facts["error"]:
+            return True
+        path = self._file(facts["facts"]["job"])
+        return path.is_file() and sha256_file(path) == facts["outputs"]
+
+    def tested(self, outcome: Outcome) -> NDArray[np.float32]:
+        """Return what a fit said of the test rows; shape (n, k)."""
+        return np.array(read_safetensors(self._file(outcome.facts["job"]))[0]["outputs"])
+
+    def _file(self, key: str) -> Path:
+        return self.folder / f"{key}.safetensors"
+
+
+def _with_effort(done: Outcome, model: Any) -> Outcome:
+    """Add the curve, whether it ended by its stop rule, and what was done, where these are told."""
+    plan = getattr(model, "plan_", None)
+    before = 0.0 if plan is None else float(plan.taken_s.get("extract", 0.0))
+    curve: Curve | None = getattr(model, "curve_", None)
+    learning = max(0.0, done.seconds - before)
+    if curve is None or not len(curve):
+        curve = Curve(seen=(done.n_rows,), score=(done.score,), seconds=(learning,))
+        stopped = True
+    else:
+        phase = getattr(plan, "phase", None)
+        stopped = curve.has_converged(getattr(phase, "patience", 1))
+    if not curve.seconds:
+        spread = tuple(learning * seen / curve.seen[-1] for seen in curve.seen)
+        curve = replace(curve, seconds=spread)
+    said = {} if plan is None else {"plan": json.loads(json.dumps(plan.to_json(), default=str))}
+    return replace(
+        done,
+        curve=curve,
+        is_converged=stopped,
+        preparation_s=before,
+        facts=done.facts | said,
+    )

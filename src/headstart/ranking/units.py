@@ -1,0 +1,50 @@
+"""Units: amounts as people write them on a command line."""
+
+import re
+
+from headstart.errors import UsageError
+
+SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+MILLISECONDS = {"": 1.0, "ms": 1.0, "s": 1000.0}
+COUNTS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9}
+
+
+def seconds(text: str) -> float:
+    """Read a duration.
+
+    >>> seconds("10m"), seconds("90"), seconds("1.5 h")
+    (600.0, 90.0, 5400.0)
+    """
+    return _amount(text, SECONDS, "10m")
+
+
+def milliseconds(text: str) -> float:
+    """Read a short duration.
+
+    >>> milliseconds("20ms"), milliseconds("0.5s")
+    (20.0, 500.0)
+    """
+    return _amount(text, MILLISECONDS, "20ms")
+
+
+def count(text: str) -> float:
+    """Read a number of things.
+
+    >>> count("10M"), count("250000")
+    (10000000.0, 250000.0)
+    >>> count("ten")
+    Traceback (most recent call last):
+    headstart.errors.UsageError: 'ten' is no amount.
+    Expected a number above 0 with one of k, K, M, B, G, for example 10M.
+    """
+    return _amount(text, COUNTS, "10M")
+
+
+def _amount(text: str, units: dict[str, float], example: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
+    if found is None or found[2] not in units or not float(found[1]):
+        raise UsageError(
+            f"{text!r} is no amount.\nExpected a number above 0 with one of "
+            f"{', '.join(unit for unit in units if unit)}, for example {example}."
+        )
+    return float(found[1]) * units[found[2]]

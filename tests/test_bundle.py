@@ -1,0 +1,143 @@
+"""Bundles: what was saved says what was fitted, and nothing else is believed."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import headstart as hs
+from headstart import bundle as bundles
+from headstart.bundle import Bundle
+from headstart.data.dataset import Dataset, Skipped
+from headstart.errors import DataError, IntegrityError
+from headstart.io import sealed_folder, write_json
+from headstart.sources.source import from_json
+from headstart.task import Modality
+from headstart.transfer.transfer import Transfer
+from tests.toys import toy_picture_source, toy_text_source
+
+
+def pictures(n: int = 24) -> tuple[list[np.ndarray], list[str]]:
+    """Return noisy pictures, dark and light."""
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(90 * (i % 2), 160 + 90 * (i % 2), (40, 40, 3), np.uint8) for i in range(n)]
+    return rows, ["light" if i % 2 else "dark" for i in range(n)]
+
+
+def texts(n: int = 24) -> tuple[list[str], list[str]]:
+    """Return good and bad films."""
+    rows = [f"{'great good' if i % 2 else 'awful bad'} film {i}" for i in range(n)]
+    return rows, ["up" if i % 2 else "down" for i in range(n)]
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return toy_picture_source(tmp_path_factory.mktemp("network"))
+
+
+@pytest.fixture(scope="module")
+def probe(network: str) -> Transfer:
+    """Pictures, the head alone trained."""
+    return hs.Transfer(network, finetune="no").fit(*pictures())
+
+
+def agree(model: Transfer, rows: list, folder: Path) -> Bundle:
+    """Save, load, and check that both say the same; return what was loaded."""
+    loaded = hs.load(model.save(folder))
+    assert np.abs(loaded.outputs(rows) - model.predict_proba(rows)).max() <= 1e-5
+    assert loaded.predict(rows).tolist() == model.predict(rows).tolist()
+    return loaded
+
+
+def test_pictures_say_the_same_fitted_and_loaded(probe, tmp_path):
+    assert agree(probe, pictures()[0], tmp_path / "model").task == probe.bundle_.task
+
+
+def test_texts_say_the_same_fitted_and_loaded(tmp_path):
+    rows, labels = texts()
+    encoder = toy_text_source(tmp_path / "encoder")
+    agree(hs.Transfer(encoder, finetune="no").fit(rows, labels), rows, tmp_path / "model")
+
+
+def test_a_finetuned_trunk_says_the_same_fitted_and_loaded(network, tmp_path):
+    rows, labels = pictures()
+    model = hs.Transfer(network, finetune="only:last:50%", phase=hs.Phase(epochs=2, batch=8))
+    loaded = agree(model.fit(rows, labels), rows, tmp_path / "model")
+    assert model.plan_.phase is not None and (tmp_path / "model" / "trunk.safetensors").exists()
+    assert Path(loaded.source.location["path"]).parent == tmp_path / "model"
+
+
+def test_other_preprocessing_than_the_head_learned_with_is_refused(probe, tmp_path):
+    folder = probe.save(tmp_path / "model")
+    facts = json.loads((folder / bundles.FACTS).read_text())
+    facts["source"]["preprocess"]["mean"] = [0.1, 0.1, 0.1]
+    kept = {p.name: p.read_bytes() for p in folder.iterdir() if p.name != "manifest.json"}
+    with sealed_folder(folder) as changed:  # sealed again: every byte as its manifest says
+        for name, content in kept.items():
+            (changed / name).write_bytes(content)
+        write_json(changed / bundles.FACTS, facts)
+    with pytest.raises(IntegrityError, match="preprocessing"):
+        hs.load(folder)
+
+
+@pytest.mark.parametrize("name", [bundles.FACTS, bundles.HEAD, bundles.TRUNK, bundles.CARD])
+def test_a_changed_byte_is_refused(probe, tmp_path, name):
+    path = probe.save(tmp_path / "model") / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(IntegrityError, match=name):
+        hs.load(tmp_path / "model")
+
+
+def test_a_record_for_every_row_that_came(probe, tmp_path):
+    broken, good = tmp_path / "broken.png", tmp_path / "good.png"
+    Image.fromarray(pictures()[0][0]).save(good)
+    broken.write_bytes(good.read_bytes()[:60])
+    left_out = Skipped("t.csv:3", "no picture")
+    data = Dataset(Modality.IMAGE, (broken, good), skipped=(left_out,))
+    first, second, last = probe.bundle_.predictions(data)
+    assert first["name"] == str(broken) and "error" in first
+    assert second["prediction"] == "dark"
+    assert last == {"name": "t.csv:3", "error": "no picture"}
+
+
+@pytest.fixture(scope="module")
+def numbers() -> Bundle:
+    """Two columns of numbers."""
+    rng = np.random.default_rng(0)
+    columns = {name: rng.normal(size=40).tolist() for name in ("b", "a")}
+    labels = ["high" if b > 0 else "low" for b in columns["b"]]
+    return hs.Transfer().fit(hs.read({**columns, "label": labels})).bundle_
+
+
+def test_a_bundle_remembers_the_columns_it_learned_from(numbers, tmp_path):
+    assert numbers.columns == ("b", "a")
+    assert hs.load(numbers.save(tmp_path / "model")).columns == ("b", "a")
+    assert dataclasses.replace(numbers, facts={}).columns == ()
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([[1.0, 2.0, 3.0]], "3 numbers came, the model learned from 2"),
+        ([[1.0, np.nan]], "NaN or infinity"),
+        ([[1.0, np.inf]], "NaN or infinity"),
+        ([["x", "y"]], "no numbers"),
+        ([1.0, 2.0], "one vector a row"),
+    ],
+)
+def test_vectors_that_the_head_cannot_read_are_refused(numbers, rows, why):
+    with pytest.raises(DataError, match=why):
+        numbers.predict(rows)
+    with pytest.raises(DataError, match=why):
+        numbers.predict(Dataset(Modality.VECTOR, np.asarray(rows)))
+
+
+def test_a_card_comes_back_as_it_was(probe, tmp_path):
+    folder = probe.save(tmp_path / "model")
+    facts = json.loads((folder / bundles.FACTS).read_text())
+    assert from_json(facts["source"], folder).preprocess == probe.source_.preprocess

@@ -1,0 +1,288 @@
+"""Studies on a made-up estimator whose scores are known: what is chosen, kept, and read."""
+
+import dataclasses
+import hashlib
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator
+
+from headstart.data.dataset import Dataset
+from headstart.errors import DataError, Diverged, UsageError
+from headstart.evidence.allot import Asked, allot
+from headstart.evidence.evidence import Evidence
+from headstart.evidence.prove import prove
+from headstart.evidence.study import Sealed
+from headstart.features.features import Features
+from headstart.metrics.curve import Curve
+from headstart.sources.preprocess import VectorPreprocess
+from headstart.sources.source import Source
+from headstart.task import Kind, Modality, Task
+
+CARD = Source("toy:source", Modality.TEXT, VectorPreprocess(), "", "none", trained_on="nothing")
+
+
+class Toy(BaseEstimator):
+    """Is right on a known share of rows: more with a source, with rows, with fine-tuning."""
+
+    fits = 0
+
+    def __init__(self, source="toy:source", finetune="auto", phase=None, seed=0, gain=0.3):
+        self.source, self.finetune, self.phase, self.seed = source, finetune, phase, seed
+        self.gain = gain
+
+    def fit(self, X, y=None):
+        type(self).fits += 1
+        assert "test" not in X.split
+        n = int((X.split == "train").sum())
+        is_scratch = self.source.startswith("scratch:")
+        self.right_ = 0.55 + 0.05 * np.log2(n) / 5 + (0.0 if is_scratch else self.gain)
+        self.source_ = CARD
+        if self.phase is not None and is_scratch:
+            self._learn(n)
+        return self
+
+    def _learn(self, n):
+        if self.phase.rate > 5e-3:
+            raise Diverged("The loss is not finite.")
+        score = self.right_ * (1 - 0.5 ** np.arange(1, 5))
+        loss = (*np.linspace(0.9, 0.6, 4), *[0.7] * 12)
+        curve = Curve(
+            seen=tuple(n * (i + 1) for i in range(16)),
+            score=(*score.tolist(), *[float(score[-1])] * 12),
+            loss=loss,
+        )
+        n_epochs = min(16, self.phase.epochs)
+        self.curve_ = Curve(*(values[:n_epochs] for values in (curve.seen, curve.score, loss)))
+        self.plan_ = SimpleNamespace(phase=self.phase, taken_s={}, to_json=lambda: {"toy": 1})
+
+    def predict_proba(self, X):
+        said = np.zeros((len(X), 2))
+        for i, row in enumerate(X.rows):
+            digest = hashlib.sha256(f"{row} {self.seed % 3}".encode()).digest()
+            is_right = int.from_bytes(digest[:4], "big") / 2**32 < self.right_
+            said[i, is_b(row) if is_right else 1 - is_b(row)] = 1
+        return said * 0.8 + 0.1
+
+
+class Breaks(Toy):
+    """Diverges whenever it is a scratch arm of the study."""
+
+    def _learn(self, n):
+        raise Diverged("The loss is not finite.")
+
+
+def is_b(row):
+    return int(row.removeprefix("row")) % 2
+
+
+def toy_data(n=120, n_test=80):
+    rows = tuple(f"row{i}" for i in range(n + n_test))
+    targets = np.array([is_b(row) for row in rows])
+    split = np.array(["train"] * n + ["test"] * n_test)
+    return Dataset(Modality.TEXT, rows, Task(Kind.MULTICLASS, ("a", "b")), targets, split)
+
+
+@pytest.fixture(autouse=True)
+def no_trunk(monkeypatch, fresh_home):
+    """The toy has no trunk: its features are two numbers a row."""
+
+    def extract(source, data):
+        return Features.of(np.random.default_rng(0).normal(size=(len(data), 2)))
+
+    monkeypatch.setattr("headstart.evidence.study.extract", extract)
+    monkeypatch.setattr("headstart.evidence.arms.take", lambda *_, **__: CARD)
+    monkeypatch.setattr("headstart.evidence.prove._findings", lambda *_: ())
+    Toy.fits = 0
+
+
+def test_a_transfer_that_helps_is_positive():
+    found = prove(Toy(), toy_data(), seeds=3)
+    assert str(found.verdict).startswith("positive transfer: +0.3")
+    assert (found.verdict.transfer, found.verdict.shipped) == ("probe", "probe")
+    assert found.verdict.n_seeds == 3
+    assert [arm.name for arm in found.arms] == [
+        "majority", "classical", "random-probe", "scratch", "probe", "finetuned",
+    ]  # fmt: skip
+    assert found.n_test_reads == 1
+    assert found.arm("majority").test_scores["accuracy"] == 0.5
+
+
+def test_one_that_hurts_is_negative_and_a_control_ships():
+    found = prove(Toy(gain=-0.2), toy_data(), seeds=3)
+    assert found.verdict.word == "negative"
+    assert found.verdict.is_shipped_control
+    assert found.judged.arm == found.verdict.control
+
+
+def test_worth_is_what_a_gain_must_exceed():
+    assert prove(Toy(), toy_data(), seeds=3, worth=0.5).verdict.word == "undecided"
+
+
+def test_test_labels_change_no_choice(monkeypatch, tmp_path):
+    data = toy_data()
+    turned = data.targets.copy()
+    turned[data.split == "test"] = np.random.default_rng(1).permutation(
+        1 - turned[data.split == "test"]
+    )
+    found = []
+    for name, targets in (("right", data.targets), ("turned", turned)):
+        monkeypatch.setenv("HEADSTART_HOME", str(tmp_path / name))
+        found.append(prove(Toy(), dataclasses.replace(data, targets=targets), seeds=3))
+    right, other = found
+    assert [chosen(one) for one in right.outcomes] == [chosen(one) for one in other.outcomes]
+    for name in ("transfer", "control", "shipped", "why"):
+        assert getattr(right.verdict, name) == getattr(other.verdict, name)
+    assert right.plan == other.plan
+    assert str(right.verdict) != str(other.verdict)
+
+
+def chosen(outcome):
+    return outcome.arm, outcome.seed, outcome.n_rows, outcome.scores, outcome.outputs
+
+
+def test_labels_are_opened_once_after_the_last_fit(monkeypatch):
+    opened = []
+    really = Sealed.open
+
+    def open_(self, *args):
+        opened.append(Toy.fits)
+        return really(self, *args)
+
+    monkeypatch.setattr(Sealed, "open", open_)
+    prove(Toy(), toy_data(), seeds=2)
+    assert opened == [Toy.fits]
+
+
+def test_a_second_call_computes_nothing_and_reads_nothing_new():
+    first = prove(Toy(), toy_data(), seeds=2, budget_s=60.0)
+    fits = Toy.fits
+    again = prove(Toy(), toy_data(), seeds=2, budget_s=60.0)
+    assert Toy.fits == fits
+    assert again.n_test_reads == 1
+    assert {**again.to_json(), "created": ""} == {**first.to_json(), "created": ""}
+
+
+def test_a_killed_study_goes_on(monkeypatch):
+    whole, really = [], Toy.fit
+
+    def dies(self, X, y=None):
+        if Toy.fits == 7:
+            raise KeyboardInterrupt
+        return really(self, X, y)
+
+    monkeypatch.setattr(Toy, "fit", dies)
+    with pytest.raises(KeyboardInterrupt):
+        prove(Toy(), toy_data(), seeds=2)
+    monkeypatch.setattr(Toy, "fit", really)
+    prove(Toy(), toy_data(), seeds=2)
+    whole.append(Toy.fits)
+    Toy.fits = 0
+    prove(Toy(gain=0.29), toy_data(), seeds=2)
+    assert whole == [Toy.fits]  # none twice
+
+
+def test_lost_outputs_are_computed_again(fresh_home):
+    prove(Toy(), toy_data(), seeds=2)
+    fits = Toy.fits
+    files = sorted((fresh_home / "outcomes").rglob("*.safetensors"))
+    for path in files:
+        path.write_bytes(b"spoiled")
+    prove(Toy(), toy_data(), seeds=2)
+    assert Toy.fits > fits
+
+
+def test_another_study_on_the_same_test_rows_is_counted():
+    prove(Toy(), toy_data(), seeds=2)
+    found = prove(Toy(gain=0.2), toy_data(), seeds=2)
+    assert found.n_test_reads == 2
+    assert any("optimistic" in note for note in found.verdict.notes)
+
+
+def test_a_diverged_arm_is_its_own_outcome():
+    found = prove(Breaks(), toy_data(), seeds=2)
+    scratch = found.arm("scratch")
+    assert (scratch.n_seeds, scratch.n_diverged, scratch.interval) == (2, 2, None)
+    assert "scratch diverged with 2 of 2 seeds." in found.verdict.notes
+    assert found.verdict.control != "scratch"
+    assert next(one.error for one in found.outcomes if one.arm == "scratch")
+
+
+def test_the_pilot_leaves_out_a_rate_that_diverges():
+    found = prove(Toy(), toy_data(), seeds=2)
+    assert found.plan["pilot"]["0.008"] is None
+    assert found.plan["pilot"]["0.0005"] is not None
+
+
+def test_scratch_that_hits_the_cap_makes_the_gain_at_most():
+    found = prove(Toy(), toy_data(), seeds=2)
+    assert found.arm("scratch").is_converged
+    assert not found.verdict.is_at_most
+    short = allot(Asked(100, 4, 5, 100, {"probe": 1.0}, epoch_s=10.0, left_s=300.0))
+    assert short.scratch_seeds == 2
+    assert short.seeds == 5
+    assert short.epochs < 25
+
+
+def test_evidence_is_its_own_json():
+    found = prove(Toy(), toy_data(), seeds=2)
+    assert Evidence.from_json(found.to_json()).to_json() == found.to_json()
+
+
+def test_yours_is_an_arm_like_any_other():
+    found = prove(Toy(), toy_data(), seeds=2, arms={"better": Toy(gain=0.44, seed=5)})
+    assert found.arm("better").role == "transfer"
+    assert found.verdict.transfer == "better"
+    with pytest.raises(UsageError, match="there already"):
+        prove(Toy(), toy_data(), arms={"probe": Toy()})
+    with pytest.raises(UsageError, match="unfitted estimator"):
+        prove(Toy(), toy_data(), arms={"mine": 3})
+
+
+def test_the_data_curves_begin_at_two_rows_a_class():
+    found = prove(Toy(), toy_data(), seeds=2)
+    assert set(found.data) == {"probe", "scratch"}
+    assert [p.n_rows for p in found.data["probe"]] == sorted(
+        {p.n_rows for p in found.data["probe"]}
+    )
+    assert found.data["probe"][0].n_rows == 4
+    assert found.data["probe"][-1].n_rows == found.n_rows["train"]
+    gains = {gain.name: gain for gain in found.gains}
+    assert "saved" in gains["labels saved"].note
+    assert gains["jumpstart"].interval.mid > 0.2
+
+
+def test_too_few_rows_say_how_many_are_needed():
+    data = toy_data()
+    rare = data.take([i for i, t in enumerate(data.targets) if t == 0 or i < 4 or i > 150])
+    with pytest.raises(DataError, match=r"'b' 2; needed are 3 of each class"):
+        prove(Toy(), rare, seeds=2)
+    assert prove(Toy(), rare, seeds=2, best_effort=True).notes
+
+
+def test_test_rows_of_one_class_decide_nothing():
+    data = toy_data()
+    one = data.take((data.split == "train") | (data.targets == 0))
+    found = prove(Toy(), one, seeds=2)
+    assert found.verdict.word == "undecided"
+    assert any("one class" in note for note in found.verdict.notes)
+
+
+def test_test_rows_are_drawn_once_where_the_data_name_none():
+    data = dataclasses.replace(toy_data(), split=None)
+    found = prove(Toy(), data, seeds=2)
+    assert found.n_rows["test"] == 40
+    assert any("no test rows" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("wrong", [{"seeds": 0}, {"worth": -1.0}, {"budget_s": 0.0}])
+def test_options_that_cannot_be_right(wrong):
+    with pytest.raises(UsageError):
+        prove(Toy(), toy_data(), **wrong)
+
+
+def test_rows_without_labels_prove_nothing():
+    data = dataclasses.replace(toy_data(), task=None, targets=None)
+    with pytest.raises(DataError, match="no labels"):
+        prove(Toy(), data)

@@ -1,0 +1,317 @@
+"""The report: a page that is whole, tells the truth, and cannot be broken by a name."""
+
+import dataclasses
+import itertools
+import json
+import math
+import re
+from html.parser import HTMLParser
+
+import pytest
+from markdown_it import MarkdownIt
+from PIL import Image
+
+from headstart.checks.finding import Finding
+from headstart.evidence import report
+from headstart.evidence.evidence import ArmRecord, Evidence, Gain, Judged
+from headstart.evidence.page.mistakes import thumbnail
+from headstart.evidence.page.network import Network
+from headstart.evidence.page.svg import Scale, element, spread
+from headstart.evidence.verdict import Verdict
+from headstart.metrics.curve import Curve
+from headstart.metrics.interval import Interval
+from headstart.task import Kind, Task
+from tests.toy_study import LABELS, toy_evidence
+
+#: Names as data may bring them.
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "</title></style><script>alert(1)</script>",
+    "{{ 7 * 7 }}{% raw %}",
+    "javascript:alert(1)",
+    "](javascript:alert(1))![x](http://evil.example/x.png)",
+    "<svg onload=alert(1)><use href=http://evil.example/#x>",
+    "a\nb\r\n# c | d `e` ***f***",
+    "\u202eright to left\u0000null",
+    "&lt;b&gt; &amp; <!-- --> ]]>",
+    "x" * 5000,
+    "null\u0000.jpg",
+    "y" * 5000 + ".png",
+    "../../../../etc/passwd.jpg",
+)
+
+
+class Reader(HTMLParser):
+    """Lists every element with its attributes, and the text outside style."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.texts, self.open = [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "link", "img"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        self.open.pop()
+
+    def handle_data(self, data):
+        if "style" not in self.open[-1:]:
+            self.texts.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.texts).split())
+
+
+@pytest.fixture(scope="module")
+def page():
+    return report.html(toy_evidence(), run="runs/pets")
+
+
+def test_the_verdict_is_said_in_one_sentence(page):
+    text = Reader(page).text
+    assert "Positive transfer" in text
+    assert "EfficientNet-Lite0 gets at most 26 more of every 100 pictures right than" in text
+    assert "between +22.4 and +30.1, over 3 seeds" in text
+
+
+def test_every_part_is_there(page):
+    text = Reader(page).text
+    for heading in (
+        "How it learned", "How many labels it saves", "The five gains of transfer", "in five steps",
+        "Where it is right", "What was found in the data", "What was tried", "How to use the model",
+        "How this was measured",
+    ):  # fmt: skip
+        assert heading in text
+    for name in ("Jumpstart", "Slope", "Asymptote", "Time to a good score", "Labels saved"):
+        assert name in text
+    assert "labels saved" in text and "95 % interval" in text
+    assert "headstart predict runs/pets" in text
+
+
+def test_the_page_is_whole_and_silent(page):
+    reader = Reader(page)
+    assert reader.open == []
+    tags = {tag for tag, _ in reader.tags}
+    assert not tags & {"script", "iframe", "object", "embed", "base", "form", "video", "audio"}
+    for tag, attributes in reader.tags:
+        assert "style" not in attributes, tag  # the policy would refuse it
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ("src", "href"):
+            assert attributes.get(name, "data:").startswith(("data:", "#"))
+    assert not re.search(r"url\(|@import|https?://", page)
+
+
+def test_the_policy_allows_nothing_but_its_own_style(page):
+    import base64
+    import hashlib
+
+    style = re.search(r"<style>(.*?)</style>", page, re.S).group(1)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page).group(1)
+    policy = policy.replace("&#39;", "'")
+    assert "default-src 'none'" in policy
+    assert f"style-src 'sha256-{digest}'" in policy
+    assert "unsafe" not in policy and "script" not in policy
+
+
+def test_the_page_is_small(page):
+    assert len(page.encode()) < 300_000
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_name_gets_out_of_its_place(name):
+    labels = (name, *LABELS[1:])
+    clean = toy_evidence()
+    found = dataclasses.replace(
+        toy_evidence(labels, names=(name,) * 60),
+        source=clean.source | {"title": name, "trained_on": name, "license": name, "uri": name},
+        findings=(Finding("labels", "warning", name, 1, (name,), (name,), name),),
+        remedies=({"remedy": name, name: name},),
+        notes=(name,),
+        versions={name: name},
+        arms=tuple(dataclasses.replace(arm, about=name) for arm in clean.arms),
+        created=name,
+    )
+    said = report.html(found, run=name, rows={name: name})
+    plain = report.html(clean, run="runs/pets", rows=dict.fromkeys(clean.judged.names, "a text"))
+    mine, theirs = Reader(said), Reader(plain)
+    assert mine.open == []
+    allowed = {tag for tag, _ in theirs.tags}
+    assert {tag for tag, _ in mine.tags} <= allowed
+    attributes = {key for _, found in theirs.tags for key in found}
+    assert {key for _, found in mine.tags for key in found} <= attributes
+    assert "alert(1)" not in "".join(v or "" for t, a in mine.tags for k, v in a.items()
+                                     if k in ("href", "src"))  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_markdown_shows_names_as_they_are(name):
+    found = toy_evidence((name, *LABELS[1:]), names=(name,) * 60)
+    text = report.markdown(dataclasses.replace(found, notes=(name,)), run=name)
+    reader = Reader(MarkdownIt("commonmark", {"html": True}).enable("table").render(text))
+    tags = [tag for tag, _ in reader.tags]
+    assert not set(tags) & {"script", "img", "svg", "a", "title", "use", "style", "iframe", "b"}
+    assert tags.count("h1") == 1 and tags.count("h2") == 9
+
+
+def test_markdown_says_what_the_page_says(page):
+    text = report.markdown(toy_evidence(), run="runs/pets")
+    assert text.startswith("# Positive transfer: pets")
+    assert "| Jumpstart | +38.1 points |" in text
+    assert "between +22.4 and +30.1" in text
+    assert "    headstart predict runs/pets" in text
+    assert "None" not in text and "nan" not in text
+
+
+def test_json_holds_all_and_reads_back():
+    evidence = toy_evidence()
+    values = json.loads(json.dumps(report.document(evidence), allow_nan=False))
+    assert Evidence.from_json(values["evidence"]) == evidence
+    assert values["said"].startswith("positive transfer")
+
+
+def test_a_folder_gets_all_three(tmp_path):
+    path = report.write(toy_evidence(), tmp_path / "evidence", run="runs/pets")
+    assert path.name == "report.html"
+    assert sorted(p.name for p in path.parent.glob("report.*")) == [
+        "report.html", "report.json", "report.md",
+    ]  # fmt: skip
+
+
+def test_a_notebook_shows_the_page_in_a_frame_that_may_do_nothing():
+    shown = Reader(report.notebook(toy_evidence()))
+    frame = next(attributes for tag, attributes in shown.tags if tag == "iframe")
+    assert frame["sandbox"] == ""
+    assert "Content-Security-Policy" in frame["srcdoc"]
+    assert "at most 26 more of every 100" in shown.text
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [("negative", "26 fewer of every 100 pictures"), ("undecided", "cannot be told")],
+)
+def test_other_verdicts(word, said):
+    assert said in Reader(report.html(toy_evidence(word=word))).text
+
+
+def test_a_control_that_ships_against_a_positive_verdict_is_pointed_out():
+    found = toy_evidence()
+    verdict = dataclasses.replace(found.verdict, shipped="scratch")
+    text = Reader(report.html(dataclasses.replace(found, verdict=verdict))).text
+    assert "do not agree" in text
+
+
+def test_test_rows_read_twice_are_confessed():
+    found = dataclasses.replace(toy_evidence(), n_test_reads=4)
+    assert "the interval is optimistic" in Reader(report.html(found)).text
+    assert "the interval is optimistic" not in Reader(report.html(toy_evidence())).text
+
+
+def test_a_study_that_found_little_still_has_a_page():
+    bare = Evidence(
+        task=Task(Kind.MULTICLASS, ("a", "b")),
+        score="accuracy",
+        source={},
+        n_rows={},
+        arms=(ArmRecord("probe", "transfer"), ArmRecord("majority", "control")),
+        outcomes=(),
+        effort={"probe": (Curve(),), "scratch": ()},
+        data={"probe": ()},
+        gains=(Gain("jumpstart", None, "accuracy", "no random-probe arm"),),
+        verdict=Verdict(
+            "undecided", Interval(-math.inf, math.nan, math.inf), "probe", "majority", "probe"
+        ),
+    )
+    text = Reader(report.html(bare)).text
+    assert "not measured" in text and "cannot be told" in text
+    assert "nan" not in text and "None" not in text and "inf" not in text.split()
+    assert "nan" not in report.markdown(bare)
+
+
+def test_one_seed_has_no_interval():
+    found = toy_evidence(n_seeds=1)
+    gain = Interval(-math.inf, 0.262, math.inf)
+    verdict = dataclasses.replace(found.verdict, gain=gain, word="undecided", n_seeds=1)
+    gains = (Gain("jumpstart", gain, "accuracy"),)
+    text = Reader(report.html(dataclasses.replace(found, verdict=verdict, gains=gains))).text
+    assert "with one seed nothing can be said" in text
+    assert "interval unknown" in text
+
+
+def test_several_labels_and_numbers_have_their_own_mistakes():
+    many = toy_evidence()
+    judged = Judged("probe", ("r0", "r1"), ((1, 0, 1), (0, 1, 0)), ((1, 0, 0), (0, 1, 0)), (0.9, 1))
+    task = Task(Kind.MULTILABEL, ("red", "big", "old"))
+    text = Reader(
+        report.html(dataclasses.replace(many, task=task, judged=judged, score="macro_f1"))
+    ).text
+    assert "gets all labels of 1 right" in text and "red, old" in text
+    judged = Judged("probe", ("r0", "r1"), (1.5, 2.0), (1.4, 5.0), (1.0, 1.0))
+    task = Task(Kind.REGRESSION)
+    text = Reader(report.html(dataclasses.replace(many, task=task, judged=judged, score="r2"))).text
+    assert "are missed by less than" in text
+
+
+def test_many_classes_give_pairs_and_no_table_that_cannot_be_read():
+    labels = tuple(f"class {i}" for i in range(60))
+    page = report.html(toy_evidence(labels))
+    assert 'class="grid"' not in page.replace('line class="grid"', "").replace(
+        'path class="grid"', ""
+    )
+    assert "Most often confused" in page
+
+
+def test_mistakes_show_the_pictures_themselves(tmp_path):
+    path = tmp_path / "wrong.png"
+    Image.new("RGB", (400, 300), (200, 30, 30)).save(path)
+    page = report.html(toy_evidence(names=(str(path),) * 60))
+    assert page.count('<img src="data:image/jpeg;base64,') == 8
+    assert str(tmp_path) not in page  # a page that is mailed names no folder of its maker
+    assert len(page) < 300_000
+
+
+def test_mistakes_show_texts_that_are_given():
+    found = toy_evidence()
+    page = report.html(found, rows=dict.fromkeys(found.judged.names, "snow & <ice>"))
+    assert "<blockquote>snow &amp; &lt;ice&gt;</blockquote>" in page
+
+
+def test_what_is_no_picture_gives_no_thumbnail(tmp_path):
+    (tmp_path / "x.jpg").write_text("no picture")
+    assert thumbnail(tmp_path / "x.jpg") == ""
+    assert thumbnail(tmp_path / "missing.jpg") == ""
+
+
+def test_the_frozen_part_is_drawn_and_told():
+    net = Network(16, 12, "a picture", "1 of 3")
+    drawn = net.draw()
+    assert drawn.count('class="still"') - drawn.count('text class="still"') == 10
+    assert "12 of 16 pretrained stages are frozen" in net.in_words()
+    assert Network(3, 3, "a text", "1 of 2").bars(14) == (3, 0)
+
+
+def test_labels_never_stand_over_each_other():
+    places = spread([50, 51, 52, 200], 16, 0, 210)
+    assert all(b - a >= 16 - 1e-9 for a, b in itertools.pairwise(places))
+    assert places[-1] == 200 and spread([205, 206], 16, 0, 210)[1] <= 210
+
+
+def test_scales_hold_what_lies_outside_at_their_edge():
+    assert Scale(0, 1, 0, 100)(math.inf) == 100
+    assert Scale(0, 1, 0, 100)(-5) == 0
+    assert Scale(2, 2, 0, 100)(2) == 50
+
+
+def test_elements_escape_what_they_are_given():
+    assert element("text", '<b>"', x='"><script>') == (
+        '<text x="&#34;&gt;&lt;script&gt;">&lt;b&gt;&#34;</text>'
+    )
