@@ -63,7 +63,8 @@ def test_texts_in_other_words_are_no_twins(modality, n):
     rows = apart(40)
     rows[39] = rows[0] + 0.35 * rows[20]  # a cosine of about 0.94
     split = np.repeat(["train", "test"], [30, 10])
-    data = Dataset(modality, tuple(str(i) for i in range(40)), split=split)
+    content = [str(i) if modality is Modality.TEXT else bytes([i]) for i in range(40)]
+    data = Dataset(modality, tuple(content), split=split)
     assert len(duplicates(data, Features.of(rows))) == n
 
 

@@ -94,6 +94,7 @@ def no_trunk(monkeypatch, fresh_home):
     monkeypatch.setattr("headstart.evidence.study.extract", extract)
     monkeypatch.setattr("headstart.evidence.arms.take", lambda *_, **__: CARD)
     monkeypatch.setattr("headstart.evidence.prove._findings", lambda *_: ())
+    monkeypatch.setattr("headstart.evidence.arms.PENALTIES", (1.0,))
     Toy.fits = 0
 
 
@@ -274,6 +275,13 @@ def test_test_rows_are_drawn_once_where_the_data_name_none():
     found = prove(Toy(), data, seeds=2)
     assert found.n_rows["test"] == 40
     assert any("no test rows" in note for note in found.notes)
+
+
+def test_validation_rows_are_tested_on_where_there_are_no_others():
+    data = toy_data()
+    named = data.with_split(np.where(data.split == "test", "validation", "train"))
+    found = prove(Toy(), named, seeds=2)
+    assert found.n_rows == {"train": 96, "validation": 24, "test": 80}
 
 
 @pytest.mark.parametrize("wrong", [{"seeds": 0}, {"worth": -1.0}, {"budget_s": 0.0}])

@@ -47,6 +47,8 @@ TORCH_FREE = (
     "headstart.io",
     "headstart.store",
     "headstart.runs",
+    "headstart.checks.examine",
+    "headstart.checks.shift",
     "headstart.data.dataset",
     "headstart.data.readers",
     "headstart.data.pictures",

@@ -332,7 +332,7 @@ def prove(
 
     rows = read(data, text=text, image=image, label=label, separator=separator)
     folder = out or _default_folder(data)
-    with show.bars(quiet):
+    with show.bars(quiet, plans=False):
         show.notes(rows.notes)
         found = proved(
             Transfer(source, finetune=finetune), rows, seeds=seeds, budget_s=_seconds(budget),

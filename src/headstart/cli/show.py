@@ -72,9 +72,11 @@ class Bars:
     ----------
     quiet
         Draw nothing; notes are still printed.
+    plans
+        Print the plan of every fit; a study of many fits had better not.
     """
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, plans: bool = True) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -99,6 +101,7 @@ class Bars:
             transient=True,
             disable=quiet or not sys.stderr.isatty(),
         )
+        self.plans = plans
         self.started: dict[Any, tuple[str, float]] = {}
 
     def __enter__(self) -> Self:
@@ -123,6 +126,8 @@ class Bars:
     def note(self, token: Any, text: str) -> None:
         """Print what a person should know; short news of a running bar stay on its line."""
         name, _ = self.started[token]
+        if name == "plan" and not self.plans:
+            return
         if name == "train":
             self.bars.update(token, last=printable(text))
         else:
@@ -134,9 +139,9 @@ class Bars:
 
 
 @contextlib.contextmanager
-def bars(quiet: bool = False) -> Iterator[None]:
+def bars(quiet: bool = False, plans: bool = True) -> Iterator[None]:
     """Show progress while a verb works."""
-    with Bars(quiet) as listener, listen(listener):
+    with Bars(quiet, plans) as listener, listen(listener):
         yield
 
 

@@ -330,6 +330,12 @@ class Evidence:
     def __str__(self) -> str:
         return str(self.verdict)
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the report, in a frame that may do nothing."""
+        from headstart.evidence.report import notebook
+
+        return notebook(self)
+
     def arm(self, name: str) -> ArmRecord:
         """Return the arm of that name."""
         return next(arm for arm in self.arms if arm.name == name)

@@ -166,7 +166,16 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
         test=replace(test, task=None, targets=None),
         sealed=Sealed(np.asarray(test.targets), f"reads-{test_key}"),
         validation=_share(pool, notes),
-        key=_digest("study", [*kept, test_key, np.asarray(pool.targets).tobytes(), data.task]),
+        key=_digest(
+            "study",
+            [
+                *kept,
+                test_key,
+                np.asarray(pool.targets).tobytes(),
+                data.task,
+                sorted(versions().items()),
+            ],
+        ),
         features=features.take(order),
         notes=(*notes, *_lacking(pool, seeds, best_effort)),
     )
@@ -174,8 +183,15 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
 
 
 def _parted(data: Dataset, hashes: Sequence[bytes], notes: list[str]) -> Dataset:
-    """Draw test rows where the data name none."""
+    """Take the validation rows to test on where the data name no others, or draw some.
+
+    Validation rows are drawn anew by each seed, so that those of the data are free for this.
+    """
+    if data.split is not None and not (data.split == TEST).any():
+        notes.append("The data name no test rows: their validation rows were used to test on.")
+        data = data.with_split(np.where(data.split == VALIDATION, TEST, data.split))
     if data.split is None or not (data.split == TEST).any():
+        notes.clear()
         notes.append(f"The data name no test rows: {TEST_SHARE:.0%} were drawn, once for all.")
     elif int((data.split == TEST).sum()) < 2:
         raise DataError("There is 1 test row.\nExpected at least two: no interval has one row.")
@@ -219,7 +235,7 @@ def _lacking(pool: Dataset, seeds: int, best_effort: bool) -> list[str]:
 
 
 def _digest(*parts: Any) -> str:
-    total = hashlib.sha256(repr(sorted(versions().items())).encode())
+    total = hashlib.sha256()
     for part in parts:
         for one in part if isinstance(part, list) else [part]:
             total.update(one if isinstance(one, bytes) else repr(one).encode())

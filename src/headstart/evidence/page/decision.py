@@ -68,7 +68,8 @@ def _scores_in_words(evidence: Evidence) -> str:
     mine, other = (test_score(evidence, arm) for arm in (found.transfer, found.control))
     n = evidence.n_rows.get("test", 0)
     n = n or evidence.n_rows.get("to test on", 0)
-    on = f" on {n:,} test {figures.row_word(evidence)}s that no choice has seen" if n else ""
+    unseen = " that no choice has seen" if evidence.n_test_reads == 1 else ""
+    on = f" on {n:,} test {figures.row_word(evidence)}s{unseen}" if n else ""
     return (
         f"{metric_name(evidence.score).capitalize()}{on}: {mine} with transfer "
         f"({found.transfer}), {other} without ({found.control})."

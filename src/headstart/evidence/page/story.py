@@ -1,7 +1,9 @@
 """Story: what a study found, as the sentences, tables and drawings of its page."""
 
 import math
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from headstart.checks.finding import Finding
@@ -313,12 +315,11 @@ def _cell(value: Any) -> str:
 
 def use(evidence: Evidence, run: str) -> list[dict[str, str]]:
     """Return how to use the model, in a shell and in Python."""
-    import shlex
-
     new = {"picture": "new/*.jpg", "text": "new.csv"}.get(figures.row_word(evidence), "new.csv")
     one = {"picture": '"new.jpg"', "text": '"a new text"'}.get(figures.row_word(evidence), "row")
     folder = run or "runs/NAME"
     return [
+        *_made(evidence, folder),
         {"name": "In a shell", "code": f"headstart predict {shlex.quote(folder)} {new}"},
         {
             "name": "In Python",
@@ -328,6 +329,19 @@ def use(evidence: Evidence, run: str) -> list[dict[str, str]]:
             f"model.predict_proba([{one}])",
         },
     ]
+
+
+def _made(evidence: Evidence, folder: str) -> list[dict[str, str]]:
+    """Return how to make the model that ships, where it is not there yet."""
+    uri = str(evidence.source.get("uri", ""))
+    options = {"probe": " --finetune no", "finetuned": "", "scratch": ""}
+    arm = evidence.verdict.shipped
+    is_there = "\0" not in folder and len(folder) < 1000 and (Path(folder) / "model").is_dir()
+    if not uri or arm not in options or is_there:
+        return []
+    source = shlex.quote(f"scratch:{uri}" if arm == "scratch" else uri) + options[arm]
+    code = f"headstart fit DATA --source {source} --out {shlex.quote(folder)}"
+    return [{"name": "Make it, from the rows of this study", "code": code}]
 
 
 def how(evidence: Evidence) -> dict[str, Any]:
