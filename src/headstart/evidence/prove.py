@@ -159,9 +159,11 @@ class Proof:
         if SCRATCH not in self.arms:
             return RECIPE.rate, 0.0
         rates = [RECIPE.rate * share for share in PILOT_RATES]
-        timed = self._pilot([RECIPE.rate], 2)[0]
+        timed = self._pilot([RECIPE.rate], 1)[0]
         epoch_s = timed.seconds / max(1, len(timed.curve))
         epochs = int(self._once("pilot", {"epochs": self._pilot_epochs(epoch_s)})["epochs"])
+        if not epochs:  # no time to try rates: the recipe's own is taken
+            return RECIPE.rate, epoch_s
         tried = self._pilot(rates, epochs)
         losses = [_least_loss(outcome) for outcome in tried]
         self.rates = {
@@ -182,7 +184,8 @@ class Proof:
         if self.budget_s is None:
             return PILOT_EPOCHS
         each_s = self.budget_s * PILOT_SHARE / len(PILOT_RATES)
-        return int(np.clip(each_s / max(epoch_s, 1e-9), 2, PILOT_EPOCHS))
+        fit = int(each_s / max(epoch_s, 1e-9))
+        return 0 if fit < 2 else min(fit, PILOT_EPOCHS)
 
     def _planned(self, first: Sequence[Outcome], epoch_s: float) -> Allotment:
         """Make the list of what is fitted, once; it is kept, so that a rerun has the same."""

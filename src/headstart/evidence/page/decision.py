@@ -16,7 +16,8 @@ LABELS = {
 
 def source_name(evidence: Evidence) -> str:
     """Return what the source is called."""
-    return str(evidence.source.get("title") or evidence.source.get("uri") or "the source")
+    named = evidence.source.get("title") or evidence.source.get("uri") or "the source"
+    return str(named).partition(",")[0]
 
 
 def metric_name(metric: str) -> str:
