@@ -203,6 +203,12 @@ def test_a_second_run_in_the_same_folder_is_told_who_owns_it(pets, source, tmp_p
     assert str(os.getpid()) in done.stderr
 
 
+def test_the_version_is_that_of_the_package():
+    import headstart as hs
+
+    assert headstart("--version").stdout.strip() == f"headstart {hs.__version__}"
+
+
 def test_sources_lists_the_shelf():
     found = json.loads(headstart("sources", "--json").stdout)
     assert {"uri", "trained_on", "license", "n_parameters", "on_disk"} <= set(found[0])

@@ -33,7 +33,7 @@ def test_every_option_says_what_it_is_for():
 
 
 def test_every_option_in_the_reference_exists():
-    known = {"--help", "--debug"}
+    known = {"--help", "--debug", "--version"}
     for command in commands().values():
         known |= {option for parameter in command.params for option in parameter.opts}
     for option in re.findall(r"`(--[a-z-]+)", REFERENCE):

@@ -47,8 +47,23 @@ MaxSkipped = Annotated[
 ]
 
 
+def _version(asked: bool) -> None:
+    """Print the version and stop."""
+    if asked:
+        from importlib.metadata import version
+
+        from headstart.cli.show import out
+
+        out(f"headstart {version('headstart')}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_version, is_eager=True),
+    ] = False,
     debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
 ) -> None:
     """Transfer learning, with proof."""
