@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -244,8 +243,8 @@ def test_weights_alone_are_refused_with_a_card_to_begin_with(picture_uri, tmp_pa
     assert resolve(f"file:{tmp_path / 'mine.safetensors'}").architecture["name"] == "resnet18"
 
 
-def test_resolving_is_quick_and_needs_no_torch(picture_uri, text_uri):
-    """Known sources resolve with torch out of reach; the weights are not hashed each time."""
+def test_resolving_needs_no_torch(picture_uri, text_uri):
+    """Known sources resolve with torch out of reach."""
     names = [s.source.uri for s in shelf() if s.on_disk and "e5" not in s.source.uri]
     code = f"""
 import sys
@@ -256,11 +255,3 @@ for uri in {[picture_uri, text_uri, *names]!r}:
 shelf()
 """
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
-    for uri in (picture_uri, text_uri, *names):
-        resolve(uri)
-        seconds = []
-        for _ in range(5):
-            start = time.perf_counter()
-            resolve(uri)
-            seconds.append(time.perf_counter() - start)
-        assert min(seconds) < 0.05
