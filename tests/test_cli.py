@@ -270,11 +270,11 @@ def test_models_of_other_data_are_not_replaced_unasked(tmp_path):
     ],
 )
 def test_a_run_is_named_by_its_data(data, name, tmp_path, monkeypatch):
-    from headstart.cli.app import _default_folder
+    from headstart.cli.folders import default_folder
 
     (tmp_path / "work" / "pets").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "work" / "pets")
-    assert _default_folder(data) == Path("runs") / name
+    assert default_folder(data) == Path("runs") / name
 
 
 def test_the_name_of_a_file_moves_no_cursor_and_breaks_no_table(pets, run, tmp_path):

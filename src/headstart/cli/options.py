@@ -1,0 +1,36 @@
+"""Options that several verbs share, and how their words are read."""
+
+from typing import Annotated
+
+import typer
+
+from headstart.errors import UsageError
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+Seed = Annotated[int, typer.Option(help="Of splits, folds, views and random weights.")]
+TextColumn = Annotated[str | None, typer.Option("--text", help="The column that holds the text.")]
+ImageColumn = Annotated[
+    str | None, typer.Option("--image", help="The column that holds the picture's path.")
+]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option("--label", help="The column to predict; several, separated by commas: 0/1 each."),
+]
+Separator = Annotated[
+    str | None, typer.Option("--separator", help="What separates several labels in one cell.")
+]
+MaxSkipped = Annotated[
+    float, typer.Option(help="The share of rows that may be unreadable and left out.")
+]
+
+
+def seconds(budget: str) -> float | None:
+    """Return seconds for "90s", "15m", "2h"; None for "none"."""
+    if budget == "none":
+        return None
+    units = {"s": 1, "m": 60, "h": 3600}
+    number, unit = budget[:-1], budget[-1:]
+    if unit in units and number.replace(".", "", 1).isdigit():
+        return float(number) * units[unit]
+    raise UsageError(f"budget={budget!r} is no time.\nExpected such as 90s, 15m, 2h, or none.")

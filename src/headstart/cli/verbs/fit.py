@@ -1,0 +1,85 @@
+"""Fit: transfer a source to data, and save the model."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headstart.cli.folders import default_folder, record
+from headstart.cli.options import (
+    ImageColumn,
+    Json,
+    LabelColumn,
+    MaxSkipped,
+    Quiet,
+    Seed,
+    Separator,
+    TextColumn,
+)
+
+
+def fit(
+    data: Annotated[str, typer.Argument(help="A folder of class folders, or a table (CSV, …).")],
+    source: Annotated[str, typer.Option(help="What to transfer from; see `sources`.")] = "auto",
+    text: TextColumn = None,
+    image: ImageColumn = None,
+    label: LabelColumn = None,
+    separator: Separator = None,
+    finetune: Annotated[
+        str, typer.Option(help="auto, no, last:25%, stage:NAME or all: what may move in step 5.")
+    ] = "auto",
+    head: Annotated[str, typer.Option(help="linear or mlp.")] = "linear",
+    epochs: Annotated[int | None, typer.Option(help="Of step 5, at most.")] = None,
+    rate: Annotated[float | None, typer.Option(help="The peak learning rate of step 5.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="Of step 5: adamw or sgd.")] = None,
+    cache_max: Annotated[
+        float | None, typer.Option(help="Gigabytes that activations of step 5 may take.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="The run's folder; by default `runs/` and the name of DATA."
+        ),
+    ] = None,
+    seed: Seed = 0,
+    max_skipped: MaxSkipped = 0.01,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Transfer a pretrained source to DATA in five steps, and save the model."""
+    from headstart.cli import show
+    from headstart.data.readers import read
+    from headstart.transfer.transfer import Transfer
+
+    folder = out or default_folder(data)
+    rows = read(
+        data, text=text, image=image, label=label, separator=separator, max_skipped=max_skipped
+    )
+    asked = {"epochs": epochs, "rate": rate, "optimizer": optimizer, "cache_gb": cache_max}
+    model = Transfer(
+        source,
+        head=head,
+        finetune=finetune,
+        phase=_phase(source, rows.modality, asked),
+        seed=seed,
+        max_skipped=max_skipped,
+        run=folder,
+    )
+    with show.bars(quiet):
+        show.notes(rows.notes)
+        model.fit(rows)
+        record(data, folder)
+        model.save(folder / "model")
+    found = show.fitted(model, folder)
+    show.as_json(found) if json else show.fit(found, model.plan_)
+
+
+def _phase(source: str, modality: Any, asked: dict[str, Any]) -> Any:
+    """Return step 5's default phase with what was asked changed; None where nothing was."""
+    from headstart.steps.phase import default_phase
+
+    changed = {name: value for name, value in asked.items() if value is not None}
+    if not changed:
+        return None
+    return dataclasses.replace(default_phase(source, modality), **changed).check()

@@ -1,0 +1,32 @@
+"""Predict: ask a saved model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headstart.cli.options import ImageColumn, Json, Quiet, TextColumn
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="A run's folder, or the model inside it.")],
+    inputs: Annotated[list[str], typer.Argument(help="Pictures, folders, tables, or texts.")],
+    text: TextColumn = None,
+    image: ImageColumn = None,
+    top: Annotated[int, typer.Option(help="How many classes to show a row.")] = 3,
+    csv: Annotated[Path | None, typer.Option(help="Write the predictions here too.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Predict new rows with a saved model."""
+    from headstart.bundle import load
+    from headstart.cli import show
+    from headstart.data.readers import read_rows
+
+    bundle = load(model)
+    rows = read_rows(inputs, bundle.source.modality, text=text, image=image, columns=bundle.columns)
+    with show.bars(quiet):
+        found = bundle.predictions(rows, top=top)
+    if csv is not None:
+        show.write_csv(csv, found)
+    show.as_json(found) if json else show.predictions(found)

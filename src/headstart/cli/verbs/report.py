@@ -1,0 +1,22 @@
+"""Report: the page of a proof."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headstart.cli.options import Json
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="The folder that `prove` named.")],
+    json: Json = False,
+) -> None:
+    """Write the report of a proof again: HTML, Markdown and JSON."""
+    from headstart.cli import show
+    from headstart.evidence.report import document, write
+    from headstart.evidence.saved import kept
+
+    found = kept(run)
+    page = write(found, run, run=str(run))
+    show.as_json(document(found)) if json else show.out(str(page))
