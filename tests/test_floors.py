@@ -31,7 +31,8 @@ FLOORS = (
     "ground",
 )
 GROUND = {
-    "errors", "task", "extras", "machine", "progress", "registry", "io", "store", "runs", "jobs",
+    "errors", "task", "extras", "machine", "progress", "registry", "io", "tensors", "store", "runs",
+    "jobs",
 }  # fmt: skip
 #: What may use a bundle and nothing that made it.
 OVER_BUNDLE_ONLY = {"deploy": {"evidence", "scenarios", "transfer", "ranking", "steps"}}
@@ -45,6 +46,7 @@ TORCH_FREE = (
     "headstart.progress",
     "headstart.registry",
     "headstart.io",
+    "headstart.tensors",
     "headstart.store",
     "headstart.runs",
     "headstart.checks.examine",

@@ -145,3 +145,49 @@ def test_order_needs_equal_shapes(tmp_path):
     assert by_order(own, {"x": torch.ones(2), "old_head": torch.ones(9)}, tmp_path)["a"].sum() == 2
     with pytest.raises(IntegrityError, match=r"x has shape \(3,\); a, the next"):
         by_order(own, {"x": torch.ones(3)}, tmp_path)
+
+
+@pytest.mark.parametrize("is_zipped", [True, False])
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_tensors_of_every_kind_are_those_that_were_saved(tmp_path, is_zipped, protocol):
+    path = tmp_path / "weights.pth"
+    state = {
+        "turned": torch.arange(12.0).reshape(3, 4).t(),
+        "parameter": torch.nn.Parameter(torch.ones(2)),
+        "scalar": torch.tensor(3),
+        "brain": torch.tensor([1.0, -2.5], dtype=torch.bfloat16),
+        "empty": torch.zeros(0, 3),
+        "part": torch.arange(10)[2:5],
+        "flags": torch.tensor([True, False]),
+    }
+    other = {"epoch": 3, "rates": [0.1, None, (1, 2)], "name": "é"}
+    torch.save(
+        {"model": state, **other},
+        path,
+        _use_new_zipfile_serialization=is_zipped,
+        pickle_protocol=protocol,
+    )
+    found = pth.tensors(path)
+    assert list(found) == list(state)
+    for name, tensor in state.items():
+        is_brain = tensor.dtype == torch.bfloat16
+        expected = (tensor.float() if is_brain else tensor).detach().numpy()
+        assert found[name].dtype == expected.dtype
+        np.testing.assert_array_equal(found[name], expected)
+        assert found[name].shape == expected.shape
+
+
+def test_tensors_that_reach_outside_their_numbers_are_refused():
+    from headstart.sources.formats.opcodes import Refused, Storage, Strided
+
+    storage, numbers = Storage("0", "torch FloatStorage", 4), np.arange(4, dtype=np.float32)
+    assert Strided(storage, 1, (3,), (1,)).of(numbers).tolist() == [1, 2, 3]
+    for offset, shape, steps in (
+        (1, (4,), (1,)),
+        (-1, (2,), (1,)),
+        (0, (2, 2), (-1, 1)),
+        (0, (10**9,), (0,)),  # one number, repeated until the memory is full
+        (0, (10**18, 10**18), (0, 0)),
+    ):
+        with pytest.raises(Refused, match="reaches outside"):
+            Strided(storage, offset, shape, steps).of(numbers)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +19,7 @@ from headstart.features.extract import forward
 from headstart.features.features import Features
 from headstart.heads.head import Head, decided, head_from
 from headstart.io import (
+    copy_file,
     read_json,
     read_safetensors,
     sealed_folder,
@@ -204,15 +204,15 @@ class Bundle:
             return None
         weights = Path(self.source.location.get("path", ""))
         if weights.suffix == ".safetensors":
-            shutil.copyfile(weights, folder / WEIGHTS)
+            copy_file(weights, folder / WEIGHTS)
         if isinstance(self.source.preprocess, TextPreprocess):
-            shutil.copyfile(self.source.preprocess.tokenizer, folder / TOKENIZER)
+            copy_file(Path(self.source.preprocess.tokenizer), folder / TOKENIZER)
         graph = self.graph
         if graph is None:
             with open_store() as store:
                 graph = compiled(self.source, None, store=store)
         if graph.is_faithful:
-            shutil.copyfile(graph.path, folder / TRUNK)
+            copy_file(graph.path, folder / TRUNK)
         return graph
 
     def _card(self, folder: Path) -> dict[str, Any]:

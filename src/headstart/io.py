@@ -6,6 +6,7 @@ looks finished.
 """
 
 import errno
+import fcntl
 import hashlib
 import json
 import math
@@ -21,30 +22,11 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.errors import IntegrityError, ResourceError, UsageError
+from headstart.errors import Busy, IntegrityError, ResourceError, UsageError
 from headstart.machine import free_space_bytes
+from headstart.tensors import checked, header, storable, view
 
 MANIFEST = "manifest.json"
-
-#: A header larger than this is an attack or an accident: the largest real ones are under 1 MB.
-_HEADER_MAX_BYTES = 25_000_000
-
-_DTYPES = {
-    "BOOL": "?",
-    "U8": "u1",
-    "I8": "i1",
-    "U16": "<u2",
-    "I16": "<i2",
-    "F16": "<f2",
-    "BF16": "<u2",
-    "U32": "<u4",
-    "I32": "<i4",
-    "F32": "<f4",
-    "U64": "<u8",
-    "I64": "<i8",
-    "F64": "<f8",
-}
-_CODES = {np.dtype(kind): code for code, kind in _DTYPES.items() if code != "BF16"}
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -70,6 +52,12 @@ def write_npy(path: Path, array: NDArray[Any]) -> None:
         np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
+def copy_file(source: Path, path: Path) -> None:
+    """Copy the bytes of `source` to `path`."""
+    with source.open("rb") as opened, _writing(path, source.stat().st_size) as file:
+        shutil.copyfileobj(opened, file, 1 << 20)
+
+
 def write_safetensors(
     path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None
 ) -> None:
@@ -84,11 +72,11 @@ def write_safetensors(
     metadata
         Texts by name, kept in the header.
     """
-    arrays = {name: _contiguous(name, tensors[name]) for name in sorted(tensors)}
-    header = _header(arrays, metadata or {})
-    size = len(header) + sum(array.nbytes for array in arrays.values())
+    arrays = {name: storable(name, tensors[name]) for name in sorted(tensors)}
+    head = header(arrays, metadata or {})
+    size = len(head) + sum(array.nbytes for array in arrays.values())
     with _writing(path, size) as file:
-        file.write(header)
+        file.write(head)
         for array in arrays.values():
             file.write(array.reshape(-1).view(np.uint8).data)
 
@@ -111,16 +99,14 @@ def read_safetensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str
     The arrays are copy-on-write memory maps: only what is used is read, and changing one does not
     change the file. BF16 becomes float32, exactly.
     """
-    if not path.is_file():
-        raise IntegrityError(f"{path} is missing; expected a .safetensors file there.")
-    size = path.stat().st_size
-    entries, metadata, start = _checked_header(path, size)
-    if start == size:
-        return {name: _view(np.zeros(0, np.uint8), *entry) for name, entry in entries.items()}, (
-            metadata
-        )
-    body = np.memmap(path, dtype=np.uint8, mode="c", offset=start)
-    return {name: _view(body, *entry) for name, entry in entries.items()}, metadata
+    entries, metadata, start = checked(path)
+    is_empty = start == path.stat().st_size
+    body = (
+        np.zeros(0, np.uint8)
+        if is_empty
+        else np.memmap(path, dtype=np.uint8, mode="c", offset=start)
+    )
+    return {name: view(body, entry) for name, entry in entries.items()}, metadata
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -175,6 +161,33 @@ def verify_folder(path: Path) -> None:
                 f"{path / name} {reason}.\nThe folder is not as it was saved: "
                 "copy it again from where it came from, or make it again."
             )
+
+
+def own(path: Path) -> IO[str]:
+    """Take the lock of a file, held until the handle is closed or this process dies.
+
+    The kernel frees it, however the process ends. The file says who has it, for people.
+
+    Raises
+    ------
+    Busy
+        Where another has it; the error says who.
+    """
+    handle = path.open("a+", encoding="ascii")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        handle.seek(0)
+        owner = handle.read().strip() or "unknown"
+        handle.close()
+        raise Busy(
+            f"{path.parent} belongs to another run (process {owner}).\n"
+            "Wait for it to end, stop it, or name another folder."
+        ) from error
+    handle.truncate(0)
+    handle.write(str(os.getpid()))
+    handle.flush()
+    return handle
 
 
 def sweep(folder: Path) -> None:
@@ -238,100 +251,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
-
-
-def _contiguous(name: str, array: NDArray[Any]) -> NDArray[Any]:
-    array = np.asarray(array)
-    little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
-    if little.dtype not in _CODES:
-        raise UsageError(
-            f"tensor {name!r} has dtype {array.dtype}; expected numbers or booleans, "
-            "for example float32."
-        )
-    return little
-
-
-def _header(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
-    entries: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
-    start = 0
-    for name, array in arrays.items():
-        stop = start + array.nbytes
-        entries[name] = {
-            "dtype": _CODES[array.dtype],
-            "shape": list(array.shape),
-            "data_offsets": [start, stop],
-        }
-        start = stop
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # so that the numbers start aligned
-    return len(text).to_bytes(8, "little") + text
-
-
-def _checked_header(
-    path: Path, size: int
-) -> tuple[dict[str, tuple[str, list[int], int, int]], dict[str, str], int]:
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, _HEADER_MAX_BYTES):
-            raise _not_safetensors(path, f"its header claims {length:,} bytes")
-        text = file.read(length)
-    try:
-        header = json.loads(text, object_pairs_hook=_unique)
-        metadata = {str(k): str(v) for k, v in header.pop("__metadata__", {}).items()}
-        entries = {name: _entry(fields) for name, fields in header.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _not_safetensors(path, f"its header is malformed ({error})") from error
-    _check_spans(path, entries, size - 8 - length)
-    return entries, metadata, 8 + length
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if len(names) != len(set(names)):
-        raise ValueError("a name comes twice")
-    return dict(pairs)
-
-
-def _entry(fields: dict[str, Any]) -> tuple[str, list[int], int, int]:
-    shape, (start, stop) = fields["shape"], fields["data_offsets"]
-    if not all(type(n) is int and n >= 0 for n in (*shape, start, stop)):
-        raise ValueError("shapes and offsets must be whole numbers from 0 up")
-    kind = np.dtype(_DTYPES[fields["dtype"]])
-    if math.prod(shape) * kind.itemsize != stop - start:
-        raise ValueError(f"shape {shape} does not fill {stop - start} bytes")
-    return fields["dtype"], shape, start, stop
-
-
-def _check_spans(
-    path: Path, entries: Mapping[str, tuple[str, list[int], int, int]], size: int
-) -> None:
-    end = 0
-    for _, _, start, stop in sorted(entries.values(), key=lambda entry: entry[2:]):
-        if start != end:
-            raise _not_safetensors(path, "its tensors overlap or leave gaps")
-        end = stop
-    if end != size:
-        raise _not_safetensors(path, f"its tensors need {end:,} bytes and it holds {size:,}")
-
-
-def _not_safetensors(path: Path, reason: str) -> IntegrityError:
-    return IntegrityError(
-        f"{path} is not a whole .safetensors file: {reason}.\n"
-        "It was cut short or changed: make or copy it again."
-    )
-
-
-def _view(
-    body: NDArray[np.uint8], code: str, shape: list[int], start: int, stop: int
-) -> NDArray[Any]:
-    kind = np.dtype(_DTYPES[code])
-    part = np.asarray(body[start:stop])
-    if part.ctypes.data % kind.itemsize:
-        part = part.copy()
-    values = part.view(kind).reshape(shape)
-    if code != "BF16":
-        return values
-    return (values.astype(np.uint32) << 16).view(np.float32)  # BF16 is the upper half of a float32
 
 
 def _files(folder: Path) -> list[str]:

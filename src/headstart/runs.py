@@ -1,9 +1,7 @@
 """Run: a folder with one owner, and the checkpoints it resumes from."""
 
-import fcntl
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +11,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.errors import Busy, IntegrityError, UsageError
-from headstart.io import read_safetensors, sweep, write_safetensors
+from headstart.errors import IntegrityError, UsageError
+from headstart.io import own, read_safetensors, sweep, write_safetensors
 
 #: How many checkpoints of a name stay: the newest, and one to fall back on.
 _N_KEPT = 2
@@ -45,7 +43,7 @@ class Run:
 
     def __enter__(self) -> "Run":
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = self._owned()
+        self._lock = own(self.folder / ".lock")
         sweep(self.folder)
         sweep(self._checkpoints)
         return self
@@ -122,23 +120,6 @@ class Run:
         pattern = re.compile(re.escape(name) + r"-\d{8}\.safetensors")
         there = self._checkpoints.iterdir() if self._checkpoints.is_dir() else ()
         return sorted(path for path in there if pattern.fullmatch(path.name))
-
-    def _owned(self) -> IO[str]:
-        lock = (self.folder / ".lock").open("a+", encoding="ascii")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.seek(0)
-            owner = lock.read().strip() or "unknown"
-            lock.close()
-            raise Busy(
-                f"{self.folder} belongs to another run (process {owner}).\n"
-                "Wait for it to end, stop it, or name another folder."
-            ) from error
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        return lock
 
 
 def _stored(value: NDArray[Any]) -> NDArray[Any]:

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from headstart.data.readers import read
 from headstart.errors import IntegrityError, UsageError
-from headstart.io import sealed_folder, sha256_file, verify_folder
+from headstart.io import sealed_folder, sha256_file, verify_folder, write_bytes
 from headstart.machine import home
 from headstart.transfer.transfer import Transfer
 
@@ -54,9 +54,7 @@ def unpack(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as opened:
         for member in opened.infolist():
             if not member.is_dir():
-                target = folder / _inner(archive, member)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(opened.read(member))
+                write_bytes(folder / _inner(archive, member), opened.read(member))
 
 
 def _inner(archive: Path, member: zipfile.ZipInfo) -> PurePosixPath:

@@ -5,10 +5,8 @@ the hub's cache (`HF_HOME`, `HF_HUB_CACHE`) and downloaded only if they are not 
 `HF_HUB_OFFLINE` is not set.
 """
 
-import json
 import math
 import os
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from headstart.sources.location import known_sha256
 from headstart.sources.preprocess import PicturePreprocess, Preprocess, TextPreprocess
 from headstart.sources.source import Source
 from headstart.task import Modality
+from headstart.tensors import checked
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 WANTED = [*WEIGHTS, "*.json", "*.safetensors", "README.md"]
@@ -124,11 +123,8 @@ def _n_parameters(weights: Path) -> int:
     for path in _parts(weights):
         if path.suffix != ".safetensors":
             return 0
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(length, 100_000_000)))
-        header.pop("__metadata__", None)
-        total += sum(math.prod(t["shape"]) for t in header.values() if "F" in t["dtype"])
+        entries, _, _ = checked(path)
+        total += sum(math.prod(entry.shape) for entry in entries.values() if "F" in entry.code)
     return total
 
 
