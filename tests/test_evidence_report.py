@@ -135,7 +135,7 @@ def test_no_name_gets_out_of_its_place(name):
         toy_evidence(labels, names=(name,) * 60),
         source=clean.source | {"title": name, "trained_on": name, "license": name, "uri": name},
         findings=(Finding("labels", "warning", name, 1, (name,), (name,), name),),
-        remedies=({"remedy": name, name: name},),
+        remedies=({"remedy": name, "what": name, "outcome": name, name: name},),
         notes=(name,),
         versions={name: name},
         arms=tuple(dataclasses.replace(arm, about=name) for arm in clean.arms),
@@ -170,6 +170,13 @@ def test_markdown_says_what_the_page_says(page):
     assert "between +22.4 and +30.1" in text
     assert "    headstart predict runs/pets" in text
     assert "None" not in text and "nan" not in text
+
+
+def test_what_else_was_tried_is_listed(page):
+    text = Reader(page).text
+    assert "1 try of 2 scored above the best control." in text
+    assert "pkg:efficientnet-lite2 beats the best control (+0.004) +1.2 points" in text
+    assert "not tried: the time was over" in report.markdown(toy_evidence())
 
 
 def test_json_holds_all_and_reads_back():

@@ -1,5 +1,6 @@
 """Options that several verbs share, and how their words are read."""
 
+import math
 from typing import Annotated
 
 import typer
@@ -34,3 +35,13 @@ def seconds(budget: str) -> float | None:
     if unit in units and number.replace(".", "", 1).isdigit():
         return float(number) * units[unit]
     raise UsageError(f"budget={budget!r} is no time.\nExpected such as 90s, 15m, 2h, or none.")
+
+
+def unlimited(budget: str) -> float:
+    """Return seconds as `seconds` does; "none" is without end.
+
+    >>> unlimited("10m"), unlimited("none")
+    (600.0, inf)
+    """
+    found = seconds(budget)
+    return math.inf if found is None else found

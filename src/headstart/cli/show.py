@@ -324,4 +324,7 @@ def evidence(found: Any, page: Any) -> None:
         out(f"gain       {gain}")
     for finding in found.findings:
         out(f"data       {finding.what}")
+    for one in found.remedies:
+        gave = "" if one["gave"] is None else f" {one['gave']:+.3f} on validation;"
+        out(f"remedy     {one['remedy']}, {one['what']}:{gave} {one['outcome']}")
     out(f"report     {page}")

@@ -104,8 +104,8 @@ def _controls(model: Any, source: Source, data: Dataset) -> list[Arm]:
     ]
     if data.modality is Modality.VECTOR:
         return arms
-    control = _like(model, f"scratch:{source.uri}", "all")
-    frozen = _like(model, f"scratch:{source.uri}", "head")
+    control = like(model, f"scratch:{source.uri}", "all")
+    frozen = like(model, f"scratch:{source.uri}", "head")
     stand_in = "" if source.is_trainable else ", of the smallest trainable network"
     return [
         *arms,
@@ -122,16 +122,16 @@ _ABOUT = {
 
 
 def _transfers(model: Any, source: Source) -> list[Arm]:
-    probe = Arm(PROBE, _like(model, source.uri, "no"), "transfer", "frozen trunk, new head")
+    probe = Arm(PROBE, like(model, source.uri, "no"), "transfer", "frozen trunk, new head")
     asked = str(model.get_params(deep=False).get("finetune", "auto")).removeprefix("only:")
     if not source.is_trainable or source.modality is Modality.VECTOR or asked in ("no", "head"):
         return [probe]
     boundary = BOUNDARY if asked == "auto" else asked
-    tuned = _like(model, source.uri, f"only:{boundary}", model.get_params(deep=False).get("phase"))
+    tuned = like(model, source.uri, f"only:{boundary}", model.get_params(deep=False).get("phase"))
     return [probe, Arm(FINETUNED, tuned, "transfer", f"upper stages ({boundary}) move too")]
 
 
-def _like(model: Any, source: str, finetune: str, phase: Phase | None = None) -> Any:
+def like(model: Any, source: str, finetune: str, phase: Phase | None = None) -> Any:
     """Return the model unfitted, with another source and another step 5, writing nowhere."""
     wanted = {"source": source, "finetune": finetune, "phase": phase, "run": None}
     known = model.get_params(deep=False)

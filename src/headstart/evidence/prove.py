@@ -3,7 +3,7 @@
 import datetime
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from headstart.evidence.allot import Allotment, Asked, allot, epochs_at
 from headstart.evidence.arms import FINETUNED, PROBE, RANDOM, SCRATCH, Arm, roster
 from headstart.evidence.evidence import ArmRecord, Evidence, Gain, Outcome, Point
 from headstart.evidence.judge import Bench, Said
+from headstart.evidence.remedies import attempt, remedies
 from headstart.evidence.study import Job, Study, Worker, prepare
-from headstart.evidence.verdict import Preferred, Verdict, best, ships, simplest, word_of
+from headstart.evidence.verdict import Preferred, Verdict, best, ships, simplest, wins, word_of
 from headstart.jobs import once, run
 from headstart.machine import versions
 from headstart.metrics.curve import Curve
@@ -49,6 +50,7 @@ def prove(  # noqa: PLR0913
     worth: float = 0.0,
     target: float | None = None,
     best_effort: bool = False,
+    remedies_s: float = 600.0,
 ) -> Evidence:
     """Measure what a transfer gained over not transferring, and say what to ship.
 
@@ -75,6 +77,9 @@ def prove(  # noqa: PLR0913
         The validation score to be reached in *time to threshold*; None: 95 % of scratch's.
     best_effort
         Prove what can be proved with too few rows, instead of refusing.
+    remedies_s
+        Seconds that the search for a remedy may take, where validation does not clearly prefer
+        the transfer; they come on top of the budget. 0: nothing else is tried.
 
     Returns
     -------
@@ -88,18 +93,20 @@ def prove(  # noqa: PLR0913
     UsageError
         Where the model transfers nothing.
     """
-    if seeds < 1 or worth < 0 or (budget_s is not None and budget_s <= 0):
+    if seeds < 1 or worth < 0 or (budget_s is not None and budget_s <= 0) or remedies_s < 0:
         raise UsageError(
-            f"seeds={seeds}, worth={worth:g}, budget_s={budget_s} cannot be right.\n"
-            "Expected seeds ≥ 1, worth ≥ 0 and a budget above 0 (or None)."
+            f"seeds={seeds}, worth={worth:g}, budget_s={budget_s}, remedies_s={remedies_s:g} "
+            "cannot be right.\n"
+            "Expected seeds ≥ 1, worth ≥ 0, a budget above 0 (or None) and remedies_s ≥ 0."
         )
     study = prepare(model, data, seeds, best_effort)
     with open_store() as store:
         proof = Proof(study, roster(model, study.pool, arms), store, seeds, budget_s)
         proof.fit()
         chosen = proof.choose()
+        remedied = proof.remedy(chosen, model, remedies_s)
         found = proof.open(chosen, worth, target)
-    return replace(found, findings=_findings(study, proof.truth))
+    return replace(found, findings=_findings(study, proof.truth), remedies=remedied)
 
 
 @dataclass(frozen=True)
@@ -176,8 +183,12 @@ class Proof:
     def _pilot(self, rates: Sequence[float], epochs: int) -> list[Outcome]:
         phases = [replace(RECIPE, rate=rate, epochs=epochs) for rate in rates]
         jobs = [Job(self.arms[SCRATCH].with_phase(phase), PILOT_SEED) for phase in phases]
-        found = self._run(jobs, "pilot")
-        del self.outcomes[-len(found) :]  # no outcome of the study
+        return self._aside(jobs, "pilot")
+
+    def _aside(self, jobs: Sequence[Job], name: str) -> list[Outcome]:
+        """Run jobs whose outcomes are kept, but are none of the study's."""
+        found = self._run(jobs, name)
+        del self.outcomes[-len(found) :]
         return found
 
     def _pilot_epochs(self, epoch_s: float) -> int:
@@ -256,6 +267,20 @@ class Proof:
         if not chosen:
             raise DataError(f"Every {role} arm diverged: {' '.join(notes)}\nLook at the rows.")
         return chosen
+
+    def remedy(self, chosen: Chosen, model: Any, budget_s: float) -> tuple[dict[str, Any], ...]:
+        """Try what else there is, by validation, where the transfer does not clearly win."""
+        if not budget_s or wins(chosen.scores, chosen.transfer, chosen.control):
+            return ()
+
+        def fit(arm: Arm, seed: int) -> Outcome:
+            return self._aside([Job(arm, seed)], f"remedy {arm.name}")[0]
+
+        found = attempt(
+            remedies(model, self.study.source), fit, chosen.scores[chosen.transfer],
+            chosen.scores[chosen.control], budget_s,
+        )  # fmt: skip
+        return tuple(asdict(one) for one in found)
 
     def _whole(self, arm: str) -> list[Outcome]:
         return [one for one in self.outcomes if one.arm == arm and one.is_whole]

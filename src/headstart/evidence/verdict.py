@@ -200,6 +200,25 @@ def ships(scores: Scores, transfer: str, control: str) -> Preferred:
     return Preferred(transfer if gaps.mean() >= 0 else control, f"{said} on validation")
 
 
+def wins(scores: Scores, transfer: str, control: str) -> bool:
+    """Say whether the transfer arm is better than the control by more than one standard error.
+
+    Parameters
+    ----------
+    scores
+        On validation.
+
+    Examples
+    --------
+    >>> wins({"probe": {0: 0.9, 1: 0.8}, "scratch": {0: 0.5, 1: 0.5}}, "probe", "scratch")
+    True
+    >>> wins({"probe": {0: 0.9, 1: 0.5}, "scratch": {0: 0.6, 1: 0.6}}, "probe", "scratch")
+    False
+    """
+    gaps = _gaps(scores, transfer, control)
+    return not len(gaps) or bool(gaps.mean() > one_standard_error(gaps))
+
+
 def _gaps(scores: Scores, arm: str, other: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     shared = [seed for seed in scores[arm] if seed in scores[other]]
     return np.array([scores[arm][seed] - scores[other][seed] for seed in shared])

@@ -14,6 +14,7 @@ from headstart.cli.options import (
     Separator,
     TextColumn,
     seconds,
+    unlimited,
 )
 from headstart.errors import TransferRefused
 
@@ -30,6 +31,10 @@ def prove(
     best_effort: Annotated[
         bool, typer.Option("--best-effort", help="Prove what too few rows allow.")
     ] = False,
+    remedies: Annotated[
+        str,
+        typer.Option(help="Time to try what else there is, where transfer does not win; 0s: none."),
+    ] = "10m",
     require_transfer: Annotated[
         bool, typer.Option("--require-transfer", help="Exit 6 where a control is to be shipped.")
     ] = False,
@@ -60,6 +65,7 @@ def prove(
         found = proved(
             Transfer(source, finetune=finetune), rows, seeds=seeds, budget_s=seconds(budget),
             worth=worth, target=target, best_effort=best_effort,
+            remedies_s=unlimited(remedies),
         )  # fmt: skip
     keep(found, folder)
     page = write(found, folder, run=str(folder), rows=rows.by_name())
