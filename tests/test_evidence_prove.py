@@ -11,8 +11,8 @@ from sklearn.base import BaseEstimator
 from headstart.data.dataset import Dataset
 from headstart.errors import DataError, Diverged, UsageError
 from headstart.evidence.allot import Asked, allot
-from headstart.evidence.evidence import Evidence
-from headstart.evidence.prove import prove
+from headstart.evidence.evidence import Evidence, Outcome
+from headstart.evidence.prove import Pace, prove
 from headstart.evidence.study import Sealed
 from headstart.features.features import Features
 from headstart.metrics.curve import Curve
@@ -93,7 +93,7 @@ def no_trunk(monkeypatch, fresh_home):
 
     monkeypatch.setattr("headstart.evidence.study.extract", extract)
     monkeypatch.setattr("headstart.evidence.arms.take", lambda *_, **__: CARD)
-    monkeypatch.setattr("headstart.evidence.prove._findings", lambda *_: ())
+    monkeypatch.setattr("headstart.evidence.prove.in_rows", lambda *_: ())
     monkeypatch.setattr("headstart.evidence.arms.PENALTIES", (1.0,))
     Toy.fits = 0
 
@@ -210,6 +210,13 @@ def test_a_diverged_arm_is_its_own_outcome():
     assert next(one.error for one in found.outcomes if one.arm == "scratch")
 
 
+def test_what_a_fit_takes_beside_its_epochs_is_not_charged_to_them():
+    facts = {"plan": {"taken_s": {"scratch": 8.0}}}
+    one = Outcome("scratch", 0, 9, curve=Curve(seen=(9, 18), score=(0.1, 0.2)), seconds=11.0,
+                  facts=facts)  # fmt: skip
+    assert Pace.of(one) == Pace(setup_s=3.0, epoch_s=4.0)
+
+
 def test_the_pilot_leaves_out_a_rate_that_diverges():
     found = prove(Toy(), toy_data(), seeds=2)
     assert found.plan["pilot"]["0.008"] is None
@@ -224,6 +231,9 @@ def test_scratch_that_hits_the_cap_makes_the_gain_at_most():
     assert short.scratch_seeds == 2
     assert short.seeds == 5
     assert short.epochs < 25
+    slow = Asked(100, 4, 5, 100, {"probe": 1.0}, epoch_s=1.0, left_s=300.0, setup_s=30.0)
+    quick = dataclasses.replace(slow, setup_s=0.0)
+    assert (allot(slow).scratch_seeds, allot(quick).scratch_seeds) == (3, 5)
 
 
 def test_evidence_is_its_own_json():
@@ -288,6 +298,40 @@ def test_validation_rows_are_tested_on_where_there_are_no_others():
 def test_options_that_cannot_be_right(wrong):
     with pytest.raises(UsageError):
         prove(Toy(), toy_data(), **wrong)
+
+
+def test_overfitting_is_told_of_what_ships_and_of_what_it_is_compared_with():
+    found = prove(Toy(), toy_data(), seeds=2)
+    told = {one.what.partition(":")[0]: one for one in found.findings if one.kind == "overfitting"}
+    assert set(told) == {found.verdict.shipped, found.verdict.control}
+    probe = told["probe"]
+    assert {"low", "gap", "high"} <= set(probe.facts)
+    assert probe.facts["low"] <= probe.facts["gap"] <= probe.facts["high"]
+
+
+class ByHeart(Toy):
+    """Knows the rows it learned from, and half of the others."""
+
+    def fit(self, X, y=None):
+        self.known_ = set(X.training().rows)
+        super().fit(X)
+        self.right_ = 0.5
+        return self
+
+    def predict_proba(self, X):
+        said = super().predict_proba(X)
+        for i, row in enumerate(X.rows):
+            if row in self.known_:
+                said[i] = np.eye(2)[is_b(row)]
+        return said
+
+
+def test_an_arm_that_learned_by_heart_is_warned_of():
+    found = prove(Toy(gain=-0.3), toy_data(), seeds=2, arms={"parrot": ByHeart()}, remedies_s=0)
+    facts = [one.facts["overfitting"] for one in found.outcomes if one.arm == "parrot" and not
+             one.seed and one.is_whole]  # fmt: skip
+    (gap,) = facts[0]
+    assert gap["severity"] == "warning" and gap["facts"]["low"] > 0.1
 
 
 def test_rows_without_labels_prove_nothing():

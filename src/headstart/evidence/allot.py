@@ -33,6 +33,8 @@ class Asked:
         What an epoch of scratch takes.
     left_s
         Seconds that are left; None: as long as it takes.
+    setup_s
+        What a fit of scratch takes beside its epochs.
     """
 
     n_rows: int
@@ -42,6 +44,7 @@ class Asked:
     seconds: Mapping[str, float]
     epoch_s: float
     left_s: float | None
+    setup_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,8 @@ def _scratch(asked: Asked, seeds: int, left_s: float) -> tuple[int, tuple[int, .
         some = steps(asked.n_rows, asked.least, k)
         m, curve_seeds = min(seeds, most_seeds), min(seeds, most_curve_seeds)
         epoch_s = asked.epoch_s * (m + curve_seeds * sum(math.sqrt(i / asked.n_rows) for i in some))
-        epochs = min(asked.epochs, int(left_s / max(epoch_s, 1e-9)))
+        learning_s = left_s - asked.setup_s * (m + curve_seeds * len(some))
+        epochs = min(asked.epochs, int(learning_s / max(epoch_s, 1e-9)))
         if epochs >= min(ENOUGH_EPOCHS, asked.epochs):
             break
     return m, some, curve_seeds, max(2, epochs)

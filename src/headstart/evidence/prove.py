@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from headstart.checks.examine import examine
-from headstart.checks.finding import Finding
-from headstart.data.dataset import TEST, TRAIN, Dataset
+from headstart.data.dataset import Dataset
 from headstart.errors import DataError, UsageError
 from headstart.evidence import judge
 from headstart.evidence.allot import Allotment, Asked, allot, epochs_at
 from headstart.evidence.arms import FINETUNED, PROBE, RANDOM, SCRATCH, Arm, roster
 from headstart.evidence.evidence import ArmRecord, Evidence, Gain, Outcome, Point
+from headstart.evidence.findings import by_heart, card, in_rows
 from headstart.evidence.judge import Bench, Said
 from headstart.evidence.remedies import attempt, remedies
 from headstart.evidence.study import Job, Study, Worker, prepare
@@ -106,7 +105,9 @@ def prove(  # noqa: PLR0913
         chosen = proof.choose()
         remedied = proof.remedy(chosen, model, remedies_s)
         found = proof.open(chosen, worth, target)
-    return replace(found, findings=_findings(study, proof.truth), remedies=remedied)
+    compared = (chosen.shipped.arm, chosen.transfer, chosen.control)
+    findings = (*in_rows(study, proof.truth), *by_heart(proof.outcomes, compared))
+    return replace(found, findings=findings, remedies=remedied)
 
 
 @dataclass(frozen=True)
@@ -140,10 +141,10 @@ class Proof:
 
     def fit(self) -> None:
         """Fit every arm with every seed, then the points of the data curves."""
-        rate, epoch_s = self._piloted()
+        rate, pace = self._piloted()
         others = [arm for name, arm in self.arms.items() if name != SCRATCH]
         first = self._run([Job(arm, 0) for arm in others], "first seed")
-        self.allotment = self._planned(first, epoch_s)
+        self.allotment = self._planned(first, pace)
         at = self.allotment
         self._run([Job(arm, s) for arm in others for s in range(1, at.seeds)], "seeds")
         if SCRATCH in self.arms:
@@ -161,23 +162,22 @@ class Proof:
         self.spent_s += sum(outcome.seconds for outcome in found)
         return found
 
-    def _piloted(self) -> tuple[float, float]:
-        """Choose scratch's rate on a split of its own; return it, and the seconds of an epoch."""
+    def _piloted(self) -> tuple[float, "Pace"]:
+        """Choose scratch's rate on a split of its own; return it, and how fast scratch learns."""
         if SCRATCH not in self.arms:
-            return RECIPE.rate, 0.0
+            return RECIPE.rate, Pace(0.0, 0.0)
         rates = [RECIPE.rate * share for share in PILOT_RATES]
-        timed = self._pilot([RECIPE.rate], 1)[0]
-        epoch_s = timed.seconds / max(1, len(timed.curve))
-        epochs = int(self._once("pilot", {"epochs": self._pilot_epochs(epoch_s)})["epochs"])
+        pace = Pace.of(self._pilot([RECIPE.rate], 1)[0])
+        epochs = int(self._once("pilot", {"epochs": self._pilot_epochs(pace)})["epochs"])
         if not epochs:  # no time to try rates: the recipe's own is taken
-            return RECIPE.rate, epoch_s
+            return RECIPE.rate, pace
         tried = self._pilot(rates, epochs)
         losses = [_least_loss(outcome) for outcome in tried]
         self.rates = {
             f"{rate:g}": loss if np.isfinite(loss) else None
             for rate, loss in zip(rates, losses, strict=True)
         }
-        quickest = min(one.seconds / max(1, len(one.curve)) for one in tried)
+        quickest = min(map(Pace.of, tried), key=lambda pace: pace.epoch_s)
         return rates[int(np.argmin(losses))], quickest
 
     def _pilot(self, rates: Sequence[float], epochs: int) -> list[Outcome]:
@@ -191,14 +191,14 @@ class Proof:
         del self.outcomes[-len(found) :]
         return found
 
-    def _pilot_epochs(self, epoch_s: float) -> int:
+    def _pilot_epochs(self, pace: "Pace") -> int:
         if self.budget_s is None:
             return PILOT_EPOCHS
         each_s = self.budget_s * PILOT_SHARE / len(PILOT_RATES)
-        fit = int(each_s / max(epoch_s, 1e-9))
+        fit = int((each_s - pace.setup_s) / max(pace.epoch_s, 1e-9))
         return 0 if fit < 2 else min(fit, PILOT_EPOCHS)
 
-    def _planned(self, first: Sequence[Outcome], epoch_s: float) -> Allotment:
+    def _planned(self, first: Sequence[Outcome], pace: "Pace") -> Allotment:
         """Make the list of what is fitted, once; it is kept, so that a rerun has the same."""
         left = None if self.budget_s is None else self.budget_s * SPENT_SHARE - self.spent_s
         asked = Asked(
@@ -207,7 +207,8 @@ class Proof:
             seeds=self.seeds,
             epochs=RECIPE.epochs,
             seconds={outcome.arm: outcome.seconds for outcome in first},
-            epoch_s=epoch_s if SCRATCH in self.arms else 0.0,
+            epoch_s=pace.epoch_s,
+            setup_s=pace.setup_s,
             left_s=None if left is None else max(0.0, left),
         )
         return Allotment.from_json(self._once("plan", allot(asked).to_json()))
@@ -301,7 +302,7 @@ class Proof:
         return Evidence(
             task=self.study.task,
             score=self.study.score,
-            source=_card(self.study),
+            source=card(self.study.source),
             n_rows=self._n_rows(),
             arms=tuple(self._record(bench, arm, said[arm.name]) for arm in self.arms.values()),
             outcomes=tuple(self.outcomes),
@@ -431,25 +432,16 @@ def _least_loss(outcome: Outcome) -> float:
     return curve.loss[curve.best] if curve.loss else -outcome.score
 
 
-def _card(study: Study) -> dict[str, Any]:
-    names = ("uri", "title", "trained_on", "license", "n_parameters", "size_bytes", "homepage")
-    return {name: getattr(study.source, name) for name in names} | {
-        "modality": str(study.source.modality)
-    }
+@dataclass(frozen=True)
+class Pace:
+    """What a fit from scratch takes: before and after its epochs, and each of them."""
 
+    setup_s: float
+    epoch_s: float
 
-def _findings(study: Study, truth: Any) -> tuple[Finding, ...]:
-    """Examine the rows, with the labels of the test rows, now that they are read."""
-    targets = np.concatenate([np.asarray(study.pool.targets), truth])
-    parts = np.array([TRAIN] * len(study.pool) + [TEST] * len(study.test))
-    rows = [*study.pool.rows, *study.test.rows]
-    whole = replace(
-        study.pool,
-        rows=np.asarray(rows) if isinstance(study.pool.rows, np.ndarray) else tuple(rows),
-        targets=targets,
-        names=tuple(d.name(i) for d in (study.pool, study.test) for i in range(len(d))),
-        split=parts,
-        domain=None,
-        weight=None,
-    )
-    return examine(whole, study.features, preprocess=study.source.preprocess)
+    @classmethod
+    def of(cls, outcome: Outcome) -> "Pace":
+        """Read it off a fit."""
+        taken = outcome.facts.get("plan", {}).get("taken_s", {})
+        learning_s = float(taken.get("scratch", outcome.seconds))
+        return cls(max(0.0, outcome.seconds - learning_s), learning_s / max(1, len(outcome.curve)))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.checks.overfitting import Said, overfitting
 from headstart.data.dataset import (
     TEST,
     TRAIN,
@@ -301,16 +302,31 @@ class Worker:
         )
         self.folder.mkdir(parents=True, exist_ok=True)
         write_safetensors(self._file(key), {"outputs": tested})
+        facts: dict[str, Any] = {"job": key}
+        if done.is_whole and done.seed == 0:  # once an arm: the gap needs what it says of all rows
+            facts["overfitting"] = self._gap(model, rows, said)
         return _with_effort(
             replace(
                 done,
                 scores={name: float(value) for name, value in found.items()},
                 thresholds=None if cut is None else tuple(float(value) for value in cut),
                 outputs=sha256_file(self._file(key)),
-                facts={"job": key},
+                facts=facts,
             ),
             model,
         )
+
+    def _gap(self, model: Any, rows: Dataset, unseen: NDArray[np.float32]) -> list[dict[str, Any]]:
+        """Return how much better the model is on rows it learned from, and what was done."""
+        learned, held_out = rows.training(), rows.only(VALIDATION)
+        found = overfitting(
+            self.study.task,
+            Said(np.asarray(learned.targets), outputs(model, learned, self.study.task)),
+            Said(np.asarray(held_out.targets), unseen),
+            restraint(model),
+            getattr(getattr(getattr(model, "bundle_", None), "head", None), "thresholds", None),
+        )
+        return [one.to_json() for one in found]
 
     def is_whole(self, facts: dict[str, Any]) -> bool:
         """Say whether the outputs of a kept outcome are there, byte for byte."""
@@ -325,6 +341,28 @@ class Worker:
 
     def _file(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"
+
+
+def restraint(model: Any) -> str:
+    """Say what kept a fitted estimator from learning its rows by heart; empty if that is unknown.
+
+    >>> from types import SimpleNamespace
+    >>> phase = SimpleNamespace(epochs=20, weight_decay=0.02)
+    >>> curve = Curve(seen=(8, 16, 24), score=(0.5, 0.7, 0.6), loss=(0.9, 0.5, 0.6))
+    >>> restraint(SimpleNamespace(curve_=curve, plan_=SimpleNamespace(phase=phase)))
+    'it stopped after 3 of at most 20 passes and kept the weights of pass 2; weight decay 0.02'
+    """
+    curve: Curve | None = getattr(model, "curve_", None)
+    phase = getattr(getattr(model, "plan_", None), "phase", None)
+    if curve is not None and len(curve) and phase is not None:
+        return (
+            f"it stopped after {len(curve)} of at most {phase.epochs} passes and kept the weights "
+            f"of pass {curve.best + 1}; weight decay {phase.weight_decay:g}"
+        )
+    facts = getattr(getattr(model, "bundle_", None), "facts", {})
+    if penalty := facts.get("penalty"):
+        return f"its penalty, {penalty:g} a row, was chosen by cross-validation"
+    return ""
 
 
 def _with_effort(done: Outcome, model: Any) -> Outcome:

@@ -176,6 +176,7 @@ class Fitting:
             "seed": self.seed,
             "arm": choice.kept.name,
             "plan": plan.to_json(),
+            "penalty": self._penalty(choice.kept),
             "n_computed": 0 if self.features is None else self.features.n_computed,
             "skipped": [vars(skipped) for skipped in self.skipped],
             "columns": list(self.data.columns),
@@ -200,6 +201,11 @@ class Fitting:
             part: scores(task, targets[at], outputs, kept.head.thresholds, learned_from)
             for part, (at, outputs) in said.items()
         }
+
+    def _penalty(self, kept: Candidate) -> float | None:
+        """Return the penalty of a head that was solved; None where the kept one was trained."""
+        is_solved = self._is_probe(kept) and self.trained is not None
+        return self.trained.facts.get("penalty") if is_solved and self.trained else None
 
     def _is_probe(self, kept: Candidate) -> bool:
         """Say whether nothing but the head moved, so that its held-out folds speak for it."""
