@@ -330,7 +330,7 @@ def _pacs(domain: str) -> Any:
 
 
 def _shrunk(data: Any) -> Any:
-    """Return pictures of small size: a training of hundreds of passes need not decode large ones."""
+    """Return small pictures: a training of many passes need not decode large ones."""
     from headstart.data.pictures import decode
 
     rows = []
@@ -382,7 +382,7 @@ MINILM, E5 = "all-minilm-l6-v2", "multilingual-e5-small"
 _insects = partial(_parted, _hymenoptera, 200, 80)
 _drawn = {name: partial(_parted, partial(_pacs, name), 200, 120)
           for name in ("photo", "cartoon", "sketch")}  # fmt: skip
-_numerals = partial(_parted, _digits, 1000, 300)
+_numerals = partial(_parted, _digits, 800, 300)
 _few_numerals = partial(_parted, _digits, 300, 150)
 _intents = partial(_parted, _banking, 200, 150)
 _english, _french = (partial(_parted, partial(_names, which), 250, 150) for which in ("en", "fr"))
