@@ -10,6 +10,12 @@ class Modality(StrEnum):
     IMAGE = "image"
     TEXT = "text"
     VECTOR = "vector"
+    WORDS = "words"
+
+    @property
+    def read_as(self) -> "Modality":
+        """What a source must read to read such rows: a sentence of words is read as a text."""
+        return Modality.TEXT if self is Modality.WORDS else self
 
 
 class Kind(StrEnum):
@@ -18,6 +24,7 @@ class Kind(StrEnum):
     MULTICLASS = "multiclass"
     MULTILABEL = "multilabel"
     REGRESSION = "regression"
+    TAGS = "tags"
 
 
 @dataclass(frozen=True)
@@ -27,9 +34,10 @@ class Task:
     Parameters
     ----------
     kind
-        One class of several, several labels at once, or a number.
+        One class of several, several labels at once, a number, or a tag for each word.
     labels
-        The names of the outputs, in their order; empty for a number.
+        The names of the outputs, in their order; empty for a number. Of tags: O, then B and I of
+        each entity type.
     target
         The name of the predicted column, for people; may be empty.
     """

@@ -21,6 +21,9 @@ LabelColumn = Annotated[
 Separator = Annotated[
     str | None, typer.Option("--separator", help="What separates several labels in one cell.")
 ]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Refuse broken tags and spans instead of mending them.")
+]
 MaxSkipped = Annotated[
     float, typer.Option(help="The share of rows that may be unreadable and left out.")
 ]

@@ -1,7 +1,7 @@
 """Which column of a table is what: by its name, by its content, or by the user's word."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,9 @@ IMAGE_NAMES = frozenset(
     "image images img picture photo path file filename file_name filepath file_path image_path "
     "image_file image_name".split()
 )
+WORD_NAMES = frozenset("tokens words".split())
+TAG_NAMES = frozenset("tags ner_tags labels ner tag label".split())
+SPAN_NAMES = frozenset("spans entities annotations labels label".split())
 _INDEX_NAMES = re.compile(r"|id|idx|index|unnamed: ?\d+|.*_id|__index_level_\d+__", re.IGNORECASE)
 _N_LOOKED_AT = 200
 
@@ -51,9 +54,9 @@ class Roles:
     modality
         What a row is.
     inputs
-        The column of texts or pictures, or the columns of numbers.
+        The column of texts, pictures or lists of words, or the columns of numbers.
     labels
-        The column of labels, or several columns of 0 and 1; empty without labels.
+        The column of labels, tags or spans, or several columns of 0 and 1; empty without labels.
     split
         The column that names splits, or "".
     notes
@@ -98,6 +101,10 @@ def roles(
         )
     labels = _given_labels(table, label)
     split = _split_column(table, taken={text, image, *labels})
+    if image is None and len(labels) < 2:
+        words = _words(table, text) if not is_labelled else _tagged(table, text, labels)
+        if words is not None:
+            return Roles(Modality.WORDS, *words, split)
     free = [name for name in table.columns if name not in {*labels, split}]
     if is_labelled and not labels:
         labels = _guessed_label(table, free, taken=text or image)
@@ -105,6 +112,60 @@ def roles(
     modality, inputs = _inputs(table, free, text, image)
     guessed = text is None and image is None, is_labelled and label is None
     return Roles(modality, inputs, labels, split, _notes(modality, inputs, labels, guessed))
+
+
+def _words(table: Table, text: str | None) -> tuple[tuple[str], tuple[str, ...]] | None:
+    """Return the column of words, and no label; None if there is none."""
+    found = [name for name in _named(table, WORD_NAMES, text) if _all(table, name, _is_words)]
+    return ((found[0],), ()) if found else None
+
+
+def _tagged(
+    table: Table, text: str | None, labels: Sequence[str]
+) -> tuple[tuple[str], tuple[str, ...]] | None:
+    """Return the columns of words and tags, or of texts and spans; None if there are none."""
+    given = labels[0] if labels else None
+    words = _words(table, text)
+    tags = [name for name in _named(table, TAG_NAMES, given) if _all(table, name, _is_list)]
+    if words and tags:
+        return words[0], (tags[0],)
+    texts = [name for name in _named(table, TEXT_NAMES, text) if _holds(table, name, str)]
+    spans = [name for name in _named(table, SPAN_NAMES, given) if _all(table, name, _is_spans)]
+    return ((texts[0],), (spans[0],)) if texts and spans else None
+
+
+def _named(table: Table, names: frozenset[str], given: str | None) -> list[str]:
+    if given is not None:
+        return [name for name in table.columns if name.lower() == given.lower()]
+    return [name for name in table.columns if name.lower() in names]
+
+
+def _all(table: Table, name: str, is_such: Callable[[Any], bool]) -> bool:
+    """Tell whether cells are lists of such a kind, and not all of them are empty."""
+    seen = [_listed(cell) for cell in _looked_at(table.columns[name])]
+    return any(seen) and all(is_such(cell) for cell in seen)
+
+
+def _listed(cell: Any) -> Any:
+    return cell.tolist() if hasattr(cell, "tolist") else cell
+
+
+def _is_list(cell: Any) -> bool:
+    return isinstance(cell, list | tuple)
+
+
+def _is_words(cell: Any) -> bool:
+    return _is_list(cell) and all(isinstance(word, str) for word in cell)
+
+
+def _is_spans(cell: Any) -> bool:
+    return _is_list(cell) and all(_is_span(span) for span in cell)
+
+
+def _is_span(span: Any) -> bool:
+    if isinstance(span, dict):
+        return "start" in span and "end" in span
+    return _is_list(span) and len(span) == 3 and all(isinstance(n, int) for n in span[:2])
 
 
 def column_error(table: Table, what: str, option: str) -> DataError:

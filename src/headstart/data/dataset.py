@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from headstart.data.pictures import PICTURE_SUFFIXES
+from headstart.data.ragged import flat, is_ragged
+from headstart.data.tags import read_tags
 from headstart.data.targets import encode
+from headstart.data.words import Sentence, sentence, spaced
 from headstart.errors import DataError
 from headstart.task import Kind, Modality, Task
 
@@ -39,13 +42,14 @@ class Dataset:
     modality
         What a row is.
     rows
-        The raw rows: paths, bytes or arrays of shape (h, w, 3) for pictures, texts, or one array
-        of shape (n, d) for vectors.
+        The raw rows: paths, bytes or arrays of shape (h, w, 3) for pictures, texts, sentences of
+        words, or one array of shape (n, d) for vectors.
     task
         What is to be predicted; None without labels.
     targets
         Multiclass: int64 of shape (n,), an index in `task.labels`. Multilabel: int8 of shape
-        (n, k), 0 or 1. Regression: float64 of shape (n,). None without labels.
+        (n, k), 0 or 1. Regression: float64 of shape (n,). Tags: ragged, an int64 array a row, as
+        the data have them, legal or not. None without labels.
     split
         Shape (n,): "train", "validation", "test", or "" where the reader found none.
     names
@@ -135,6 +139,17 @@ class Dataset:
                 raise DataError(
                     f"{field} has {len(values)} values for {len(self)} rows: expected one a row."
                 )
+        if self.modality is Modality.WORDS and self.targets is not None:
+            self._check_tags(self.targets)
+
+    def _check_tags(self, targets: NDArray[Any]) -> None:
+        pairs = enumerate(zip(self.rows, targets, strict=True))
+        wrong = [(i, len(row), len(tags)) for i, (row, tags) in pairs if len(row) != len(tags)]
+        if wrong:
+            i, n_words, n_tags = wrong[0]
+            raise DataError(
+                f"{self.name(i)} has {n_words} words and {n_tags} tags: expected one a word."
+            )
 
     def _check_splits(self) -> None:
         unknown = set() if self.split is None else set(self.split.tolist()) - set(SPLITS)
@@ -145,7 +160,12 @@ class Dataset:
             )
 
     def _check_classes(self, task: Task) -> None:
-        n_needed = 2 if task.kind is Kind.MULTICLASS else 1
+        n_needed = {Kind.MULTICLASS: 2, Kind.TAGS: 3}.get(task.kind, 1)
+        if task.kind is Kind.TAGS and len(task.labels) < n_needed:
+            raise DataError(
+                "No word of the rows is tagged as an entity: every tag is O.\n"
+                "Expected B-… and I-… tags of at least one type; is the tag's column another one?"
+            )
         if len(task.labels) < n_needed:
             raise DataError(
                 f"All rows have the same class {_quoted(task.labels)}; expected at least two "
@@ -166,6 +186,10 @@ class Dataset:
         trains = np.isin(self.split, (TRAIN, UNASSIGNED))
         if not trains.any():
             return []
+        if task.kind is Kind.TAGS:  # of an entity type one tag is enough
+            learned = {(i + 1) // 2 for i in _labels_in(self.targets[trains])}
+            met = {(i + 1) // 2 for i in _labels_in(self.targets)}
+            return [task.labels[2 * kind][2:] for kind in sorted(met - learned - {0})]
         learned = _labels_in(self.targets[trains])
         return [task.labels[i] for i in sorted(_labels_in(self.targets) - learned)]
 
@@ -214,11 +238,13 @@ def from_arrays(
     Parameters
     ----------
     rows
-        An array or DataFrame of numbers of shape (n, d); a list, array or column of texts; paths,
-        encoded bytes, PIL pictures or arrays of shape (h, w, 3), or one array of such.
+        An array or DataFrame of numbers of shape (n, d); a list, array or column of texts; lists of
+        words; paths, encoded bytes, PIL pictures or arrays of shape (h, w, 3), or one array of
+        such.
     targets
-        One label or number a row, a list of labels a row, or an array of 0 and 1 of shape
-        (n, labels). Labels are named by their text and ordered as `numpy.unique` orders them.
+        One label or number a row, a list of labels a row, an array of 0 and 1 of shape
+        (n, labels), or for lists of words a list of tags. Labels are named by their text and
+        ordered as `numpy.unique` orders them.
     modality
         Guessed if None: strings are texts, unless all end like the name of a picture.
     kind
@@ -236,6 +262,11 @@ def from_arrays(
     ready = _ROWS_OF[kind_of_rows](given)
     if targets is None:
         return Dataset(kind_of_rows, ready)
+    if kind_of_rows is Modality.WORDS:
+        tagged = read_tags([list(tags) for tags in targets])
+        made = Dataset(kind_of_rows, ready, tagged.task, tagged.values)
+        made._check_lengths()
+        return made
     encoded = encode(_unwrapped(targets), kind=kind)
     if len(encoded.missing):
         raise DataError(
@@ -291,6 +322,8 @@ def _asked(task: Task) -> str:
 
 
 def _labels_in(targets: NDArray[Any]) -> set[int]:
+    if is_ragged(targets):
+        targets = flat(targets)
     present = np.unique(targets) if targets.ndim == 1 else np.flatnonzero(targets.any(axis=0))
     return set(present.tolist())
 
@@ -316,6 +349,8 @@ def _modality(rows: Any) -> Modality:
     if isinstance(first, str):
         are_pictures = all(Path(str(row)).suffix.lower() in PICTURE_SUFFIXES for row in rows)
         return Modality.IMAGE if are_pictures else Modality.TEXT
+    if _is_words(first):
+        return Modality.WORDS
     is_picture = isinstance(first, Path | bytes) or hasattr(first, "getbands")
     return Modality.IMAGE if is_picture or np.ndim(first) >= 2 else Modality.VECTOR
 
@@ -344,6 +379,27 @@ def _texts(rows: Any) -> tuple[str, ...]:
     return tuple(str(row) for row in rows)
 
 
+def _sentences(rows: Any) -> tuple[Sentence, ...]:
+    """Return lists of words, or raw texts, as sentences."""
+    wrong = next((i for i, row in enumerate(rows) if not (_is_words(row) or _is_text(row))), None)
+    if wrong is not None:
+        raise DataError(f"Row {wrong} is {rows[wrong]!r:.80}, expected a text or a list of words.")
+    return tuple(
+        row if isinstance(row, Sentence) else sentence(row) if _is_text(row) else spaced(row)
+        for row in rows
+    )
+
+
+def _is_text(row: Any) -> bool:
+    return isinstance(row, str)
+
+
+def _is_words(row: Any) -> bool:
+    if isinstance(row, Sentence):
+        return True
+    return isinstance(row, list | tuple) and len(row) > 0 and all(map(_is_text, row))
+
+
 def _may_hold_paths(rows: Any) -> bool:
     is_array = isinstance(rows, np.ndarray) and rows.ndim == 1
     return isinstance(rows, tuple | list) or is_array
@@ -356,5 +412,6 @@ def _pictures(rows: Any) -> tuple[Row, ...]:
 _ROWS_OF: dict[Modality, Callable[[Any], Any]] = {
     Modality.VECTOR: _vectors,
     Modality.TEXT: _texts,
+    Modality.WORDS: _sentences,
     Modality.IMAGE: _pictures,
 }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.words import Sentence
 from headstart.errors import UnreadableRow
 
 if TYPE_CHECKING:
@@ -72,10 +73,10 @@ def _head_problem(head: bytes) -> str:
 def row_bytes(row: Any) -> bytes:
     """Return the content of a raw row.
 
-    A path gives the bytes of its file, a text its UTF-8, an array its type, its shape and its
-    values, a PIL picture its size and its upright RGB pixels: its own values mean nothing without
-    its palette, its transparency and its orientation. A `str` is a text: the path of a picture is
-    a `Path`.
+    A path gives the bytes of its file, a text its UTF-8, a sentence its words, an array its type,
+    its shape and its values, a PIL picture its size and its upright RGB pixels: its own values
+    mean nothing without its palette, its transparency and its orientation. A `str` is a text: the
+    path of a picture is a `Path`.
 
     Raises
     ------
@@ -84,6 +85,8 @@ def row_bytes(row: Any) -> bytes:
     """
     if isinstance(row, str):
         return row.encode("utf-8", "surrogatepass")
+    if isinstance(row, Sentence):
+        return "\0".join(("words", *row.words)).encode("utf-8", "surrogatepass")
     if isinstance(row, bytes | bytearray | memoryview):
         return bytes(row)
     if isinstance(row, Path):

@@ -36,7 +36,9 @@ from headstart.data.dataset import (
 from headstart.data.folders import Found, class_folders, pictures_in, split_folders, walk
 from headstart.data.pictures import PICTURE_SUFFIXES, problem
 from headstart.data.tables import TABLE_SUFFIXES, Table, decoded, lines_of, read_table, table_of
+from headstart.data.tagged import encode_tags, named, words_row
 from headstart.data.targets import Targets, encode, encode_columns, is_missing
+from headstart.data.words import sentence
 from headstart.errors import DataError, UsageError
 from headstart.task import Kind, Modality
 
@@ -52,9 +54,10 @@ class _Options:
     kind: Kind | str | None = None
     max_skipped: float = 0.01
     columns: tuple[str, ...] = ()
+    strict: bool = False
 
 
-def read(
+def read(  # noqa: PLR0913  (as many options as there are kinds of files)
     source: Any,
     *,
     text: str | None = None,
@@ -63,6 +66,7 @@ def read(
     separator: str | None = None,
     kind: Kind | str | None = None,
     max_skipped: float = 0.01,
+    strict: bool = False,
 ) -> Dataset:
     """Read labelled data.
 
@@ -70,7 +74,7 @@ def read(
     ----------
     source
         A folder with a folder of pictures for each class, in splits (train, val, test) or not; a
-        CSV, TSV, JSONL, JSON or Parquet file, or a folder of such files named by split; a
+        CSV, TSV, JSONL, JSON, Parquet or CoNLL file, or a folder of such files named by split; a
         DataFrame, a Hugging Face dataset, a list of records, columns, or a pair of rows and labels.
     text, image
         The column that is read; guessed if unambiguous.
@@ -83,6 +87,9 @@ def read(
         "multiclass", "multilabel" or "regression", where the guess is wrong.
     max_skipped
         The share of rows that may be unusable, from 0 to 1. They are named in `Dataset.skipped`.
+    strict
+        Refuse tags that are no legal BIO (or BIOES), and spans that cut words or overlap, instead
+        of mending them.
 
     Raises
     ------
@@ -96,7 +103,7 @@ def read(
     """
     if not 0 <= max_skipped <= 1:
         raise UsageError(f"max_skipped={max_skipped}: expected a share from 0 to 1.")
-    options = _Options(text, image, label, separator, kind, max_skipped)
+    options = _Options(text, image, label, separator, kind, max_skipped, strict=strict)
     if isinstance(source, Dataset):
         return source.check()
     if isinstance(source, str | Path):
@@ -267,7 +274,12 @@ def _from_table(table: Table, options: _Options) -> Dataset:
 def _with_roles(table: Table, chosen: Roles, options: _Options) -> Dataset:
     rows, reasons = _rows(table, chosen)
     readable = np.flatnonzero([not reason for reason in reasons])
-    encoded = _labels(table, chosen, options, readable.tolist())
+    if chosen.modality is Modality.WORDS:
+        rows = pick(rows, np.arange(len(rows)))
+        encoded = encode_tags(table, chosen, rows, reasons, strict=options.strict)
+        readable = np.flatnonzero([not reason for reason in reasons])
+    else:
+        encoded = _labels(table, chosen, options, readable.tolist())
     at = np.delete(readable, encoded.missing)
     for i in readable[encoded.missing].tolist():
         reasons[i] = "no label"
@@ -292,7 +304,7 @@ def _rows(table: Table, chosen: Roles) -> tuple[Any, list[str]]:
     if chosen.modality is Modality.VECTOR:
         return _vector_rows(table, chosen.inputs)
     cells = table.columns[chosen.inputs[0]]
-    one = _text_row if chosen.modality is Modality.TEXT else _picture_row
+    one = _ROW_OF[chosen.modality]
     pairs = [one(cell, table.folder) for cell in cells]
     return [row for row, _ in pairs], [reason for _, reason in pairs]
 
@@ -309,6 +321,9 @@ def _picture_row(cell: Any, folder: Path) -> tuple[Row, str]:
         path = folder / (cell.strip() if isinstance(cell, str) else cell)
         return (path, problem(path)) if str(cell).strip() else (path, "no picture")
     return cell, "no picture" if is_missing(cell) else ""
+
+
+_ROW_OF = {Modality.TEXT: _text_row, Modality.IMAGE: _picture_row, Modality.WORDS: words_row}
 
 
 def _vector_rows(table: Table, names: Sequence[str]) -> tuple[NDArray[np.float64], list[str]]:
@@ -339,7 +354,7 @@ def _named_classes(cells: Sequence[Any], names: tuple[str, ...] | None) -> Seque
     """Return class numbers as their names; -1 says that there is none."""
     if names is None:
         return cells
-    return [None if cell is None or cell < 0 else names[cell] for cell in cells]
+    return [named(cell, names) for cell in cells]
 
 
 def _splits(table: Table, chosen: Roles) -> NDArray[np.str_]:
@@ -351,16 +366,17 @@ Part = tuple[Sequence[Row], Sequence[str], tuple[Skipped, ...]]  # rows, names, 
 
 
 def _input(one: str, modality: Modality, options: _Options) -> list[Part]:
-    if modality is Modality.TEXT and not one.strip():
+    is_text = modality.read_as is Modality.TEXT
+    if is_text and not one.strip():
         return [((), (), (Skipped(repr(one), "no text"),))]
     path = _home_expanded(one)
     if _exists(path):
         return [_from_file(path, modality, options)]
     is_table = path.suffix.lower() in (*TABLE_SUFFIXES, ".txt")
-    if modality is Modality.TEXT and not is_table:
+    if is_text and not is_table:
         return [((one,), (one,), ())]
     matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 (a pattern may be absolute)
-    if not matches and modality is Modality.TEXT and len(one.split()) > 1:
+    if not matches and is_text and len(one.split()) > 1:
         return [((one,), (one,), ())]  # a sentence that ends in the name of a file
     if not matches:
         raise DataError(f"{one} does not exist. Expected a file, a folder or a pattern.")
@@ -416,7 +432,7 @@ def _from_plain_folder(folder: Path, modality: Modality) -> Part:
         paths = pictures_in(folder)
         return paths, [str(path) for path in paths], ()
     paths = sorted(path for path in walk(folder) if path.suffix.lower() == ".txt")
-    if modality is not Modality.TEXT or not paths:
+    if modality.read_as is not Modality.TEXT or not paths:
         raise DataError(f"{folder} is a folder without {modality} rows.")
     return [decoded(p.read_bytes(), str(p))[0] for p in paths], [str(p) for p in paths], ()
 
@@ -432,15 +448,21 @@ def _from_unlabelled(table: Table, modality: Modality, options: _Options) -> Par
 
 
 def _unlabelled_roles(table: Table, modality: Modality, options: _Options) -> Roles:
-    if options.columns and options.text is None and options.image is None:
+    is_told = options.text is not None or options.image is not None
+    if options.columns and not is_told and not _may_differ(table, modality, options.columns):
         return learned_roles(table, modality, options.columns)
     chosen = roles(table, options.text, options.image, is_labelled=False)
-    if chosen.modality is modality:
+    if chosen.modality.read_as is modality.read_as:
         return chosen
     what = f"The model reads {modality} rows, this table seems to hold {chosen.modality} rows."
     if modality is Modality.VECTOR:
         raise table_error(table, what, "Expected a column of numbers for each feature.")
     raise column_error(table, what, f"--{modality} COLUMN")
+
+
+def _may_differ(table: Table, modality: Modality, columns: Sequence[str]) -> bool:
+    """Tell whether rows may come otherwise than they were learned: raw texts for lists of words."""
+    return modality is Modality.WORDS and not set(columns) <= table.columns.keys()
 
 
 def _joined_rows(modality: Modality, parts: Sequence[Part]) -> Dataset:
@@ -449,6 +471,10 @@ def _joined_rows(modality: Modality, parts: Sequence[Part]) -> Dataset:
     rows: Any = tuple(row for part, _, _ in parts for row in part)
     if modality is Modality.VECTOR and rows:
         rows = _stacked(rows)
+    if modality is Modality.WORDS:
+        rows = tuple(sentence(row) if isinstance(row, str) else row for row in rows)
+    if modality is Modality.TEXT:
+        rows = tuple(str(row) for row in rows)
     return Dataset(modality, rows, names=names, skipped=skipped)
 
 

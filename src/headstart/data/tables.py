@@ -1,7 +1,7 @@
 """Tables: files and objects of named columns, read without guessing what a column is for.
 
-CSV, TSV, JSON Lines, JSON, Parquet, DataFrames, Hugging Face datasets, lists of records. What can
-be read is read; a line that cannot be is set aside and named.
+CSV, TSV, JSON Lines, JSON, Parquet, CoNLL, DataFrames, Hugging Face datasets, lists of records.
+What can be read is read; a line that cannot be is set aside and named.
 """
 
 import codecs
@@ -15,11 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headstart.data.conll import CONLL_SUFFIXES, blocks
 from headstart.data.dataset import Skipped
 from headstart.errors import DataError
 from headstart.extras import need
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet")
+TABLE_SUFFIXES = (
+    ".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet", *CONLL_SUFFIXES
+)  # fmt: skip
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -79,8 +82,7 @@ def read_table(path: Path) -> Table:
     text, notes = decoded(_bytes(path), str(path))
     if not text.strip():
         raise DataError(f"{path} is empty: 0 rows, expected a table.")
-    parse = {".jsonl": _json_lines, ".ndjson": _json_lines, ".json": _json}.get(suffix, _csv)
-    table = parse(text, path)
+    table = _PARSERS.get(suffix, _csv)(text, path)
     return dataclasses.replace(table, folder=path.parent, notes=(*notes, *table.notes))
 
 
@@ -268,6 +270,14 @@ def _json_lines(text: str, path: Path) -> Table:
     return dataclasses.replace(_of_records(records, names), skipped=tuple(skipped))
 
 
+def _conll(text: str, path: Path) -> Table:
+    found = blocks(text, str(path))
+    columns: dict[str, Sequence[Any]] = {"tokens": found.words}
+    if found.tags is not None:
+        columns["tags"] = found.tags
+    return Table(columns, found.names, skipped=found.skipped)
+
+
 def _json(text: str, path: Path) -> Table:
     try:
         values = json.loads(text)
@@ -282,6 +292,11 @@ def _json(text: str, path: Path) -> Table:
         )
     names = [f"{path}[{i}]" for i in range(len(lists[0]))]
     return _of_records([_record(row) for row in lists[0]], names)
+
+
+_PARSERS = {".jsonl": _json_lines, ".ndjson": _json_lines, ".json": _json} | dict.fromkeys(
+    CONLL_SUFFIXES, _conll
+)
 
 
 def _is_object(value: Any) -> bool:
@@ -335,7 +350,8 @@ def _hugging_face(data: Any) -> Table:
     for name, feature in features.items():
         if type(feature).__name__ == "Image":
             data = data.cast_column(name, type(feature)(decode=False))
-    named = {name: tuple(feature.names) for name, feature in features.items() if _is_named(feature)}
+    each = {name: getattr(feature, "feature", feature) for name, feature in features.items()}
+    named = {name: tuple(one.names) for name, one in each.items() if _is_named(one)}
     columns = {name: list(data[name]) for name in data.column_names}
     return dataclasses.replace(_of_columns(columns, "row "), class_names=named)
 

@@ -1,8 +1,12 @@
 """Scores: how right outputs are; every function is pure and returns one number or one a label."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from headstart.metrics.chain import legal_paths
+from headstart.metrics.entities import counts, f1, f1_rows, precision, recall
 from headstart.task import Kind, Task
 
 #: The largest class over the smallest from which macro-F1, not accuracy, is the primary score.
@@ -23,7 +27,7 @@ def scores(
     targets
         As in a dataset: shape (n,), or (n, k) for several labels.
     outputs
-        Shape (n, k): probabilities, or (n, 1) numbers.
+        Shape (n, k): probabilities, or (n, 1) numbers; for tags ragged, (words, k) each.
     thresholds
         Shape (k,): for several labels, the probability from which a label is said; 0.5 if None.
     learned_from
@@ -39,6 +43,8 @@ def scores(
     >>> list(scores(Task(Kind.REGRESSION), [1.0, 2.0], [[1.0], [2.0]]).items())
     [('r2', 1.0), ('mae', 0.0)]
     """
+    if task.kind is Kind.TAGS:
+        return _entity_scores(np.asarray(targets), legal_paths(np.asarray(outputs)))
     truth, said = np.asarray(targets), np.asarray(outputs, dtype=np.float64)
     if task.kind is Kind.REGRESSION:
         return {"r2": r2(truth, said[:, 0]), "mae": mae(truth, said[:, 0])}
@@ -58,6 +64,16 @@ def scores(
     }
 
 
+def _entity_scores(truth: NDArray[Any], said: NDArray[Any]) -> dict[str, float]:
+    table = counts(truth, said)
+    return {
+        "entity_f1": f1(table),
+        "precision": precision(table),
+        "recall": recall(table),
+        "strict_f1": f1(counts(truth, said, strict=True)),
+    }
+
+
 def row_scores(
     task: Task,
     targets: ArrayLike,
@@ -67,8 +83,9 @@ def row_scores(
     """Return what each row gives to a score that is a mean over rows, shape (n,).
 
     Accuracy for classes; balanced accuracy where they are unbalanced, so that every class counts
-    the same as in macro-F1; the F1 of a row's labels for several labels; R² for numbers. Pairs of
-    rows can then be compared where the primary score itself is no mean over rows.
+    the same as in macro-F1; the F1 of a row's labels for several labels; R² for numbers; what a
+    sentence gives to the F1 of entities. Pairs of rows can then be compared where the primary
+    score itself is no mean over rows.
 
     Parameters
     ----------
@@ -85,6 +102,8 @@ def row_scores(
     >>> row_scores(Task(Kind.REGRESSION), [1.0, 3.0], [[1.0], [2.0]])  # R² is 1/2
     array([1., 0.])
     """
+    if task.kind is Kind.TAGS:
+        return f1_rows(counts(np.asarray(targets), legal_paths(np.asarray(outputs))))
     truth, said = np.asarray(targets), np.asarray(outputs, dtype=np.float64)
     if task.kind is Kind.REGRESSION:
         variance = truth.var() or 1.0
@@ -96,8 +115,8 @@ def row_scores(
     right = (said.argmax(axis=1) == truth).astype(np.float64)
     if not is_imbalanced(truth):
         return right
-    _, which, counts = np.unique(truth, return_inverse=True, return_counts=True)
-    return np.asarray(right * len(truth) / (len(counts) * counts[which]))
+    _, which, sizes = np.unique(truth, return_inverse=True, return_counts=True)
+    return np.asarray(right * len(truth) / (len(sizes) * sizes[which]))
 
 
 def is_imbalanced(targets: ArrayLike) -> bool:

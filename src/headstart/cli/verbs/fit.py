@@ -15,6 +15,7 @@ from headstart.cli.options import (
     Quiet,
     Seed,
     Separator,
+    Strict,
     TextColumn,
 )
 
@@ -44,6 +45,7 @@ def fit(
     ] = None,
     seed: Seed = 0,
     max_skipped: MaxSkipped = 0.01,
+    strict: Strict = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -54,8 +56,9 @@ def fit(
 
     folder = out or default_folder(data)
     rows = read(
-        data, text=text, image=image, label=label, separator=separator, max_skipped=max_skipped
-    )
+        data, text=text, image=image, label=label, separator=separator, max_skipped=max_skipped,
+        strict=strict,
+    )  # fmt: skip
     asked = {"epochs": epochs, "rate": rate, "optimizer": optimizer, "cache_gb": cache_max}
     model = Transfer(
         source,
