@@ -28,3 +28,12 @@ def fresh_home(tmp_path, monkeypatch):
     """A home that this test alone uses, empty at its start."""
     monkeypatch.setenv("HEADSTART_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory):
+    """The URL of a PostgreSQL on loopback, for this session alone; skipped if there is none."""
+    from tests.postgresql import server
+
+    with server(tmp_path_factory.mktemp("postgresql")) as url:
+        yield url

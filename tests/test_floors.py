@@ -31,8 +31,8 @@ FLOORS = (
     "ground",
 )
 GROUND = {
-    "errors", "task", "extras", "machine", "progress", "registry", "io", "tensors", "store", "runs",
-    "jobs",
+    "errors", "task", "extras", "machine", "progress", "registry", "io", "tensors",
+    "database", "schema", "store", "leases", "runs", "jobs",
 }  # fmt: skip
 #: What may use a bundle and nothing that made it.
 OVER_BUNDLE_ONLY = {"deploy": {"evidence", "scenarios", "transfer", "ranking", "steps"}}
@@ -47,7 +47,10 @@ TORCH_FREE = (
     "headstart.registry",
     "headstart.io",
     "headstart.tensors",
+    "headstart.database",
+    "headstart.schema",
     "headstart.store",
+    "headstart.leases",
     "headstart.runs",
     "headstart.checks.examine",
     "headstart.checks.shift",

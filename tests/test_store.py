@@ -1,14 +1,21 @@
 """store.py: facts that survive, and errors a person can act on."""
 
 import hashlib
-import os
 import sqlite3
 import subprocess
 import sys
 
 import pytest
 
-from headstart.errors import Busy, IntegrityError, MissingExtra, StoreVersionError, UsageError
+from headstart.errors import (
+    Busy,
+    HeadstartError,
+    IntegrityError,
+    MissingExtra,
+    ResourceError,
+    StoreVersionError,
+    UsageError,
+)
 from headstart.store import open_store
 
 
@@ -98,24 +105,113 @@ def test_it_is_durable_as_promised(store):
         assert link.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
 
 
-def test_another_version_is_refused(fresh_home):
+#: The tables as they were before seals and leases.
+FIRST_TABLES = """
+CREATE TABLE schema (version INTEGER NOT NULL PRIMARY KEY);
+INSERT INTO schema VALUES (1);
+CREATE TABLE shards (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, file TEXT NOT NULL,
+    sha256 TEXT NOT NULL, n_rows INTEGER NOT NULL, precision TEXT NOT NULL, created TEXT NOT NULL);
+CREATE INDEX ix_shards_key ON shards (key);
+CREATE TABLE graphs (
+    key TEXT NOT NULL PRIMARY KEY, file TEXT NOT NULL, sha256 TEXT NOT NULL, meta JSON NOT NULL,
+    created TEXT NOT NULL);
+CREATE TABLE feature_rows (
+    key TEXT NOT NULL, row_hash BLOB NOT NULL, shard_id INTEGER NOT NULL REFERENCES shards (id),
+    position INTEGER NOT NULL, PRIMARY KEY (key, row_hash)) WITHOUT ROWID;
+INSERT INTO shards VALUES (7, 'k', 'a.npy', 'x', 2, 'float16', '2026-11-01T00:00:00+00:00');
+INSERT INTO feature_rows VALUES ('k', X'0001', 7, 0), ('k', X'0002', 7, 1);
+INSERT INTO graphs VALUES ('g', 'g.onnx', 'y', '{"parity": 1e-06}', '2026-11-01T00:00:00+00:00');
+"""
+
+
+def old_store(home):
+    """Write a store as the first version did; it has no table of outcomes yet."""
+    home.mkdir(exist_ok=True)
+    with sqlite3.connect(home / "store.sqlite") as link:
+        link.executescript(FIRST_TABLES)
+    link.close()
+
+
+def test_an_old_store_is_migrated_and_keeps_what_it_knew(fresh_home):
+    old_store(fresh_home)
+    for _ in range(2):
+        with open_store() as store:
+            assert store.find_rows("k", [b"\0\1", b"\0\2"]) == {b"\0\1": (7, 0), b"\0\2": (7, 1)}
+            assert store.shard(7).file == "a.npy"
+            assert store.get_graph("g").meta == {"parity": 1e-6}
+            store.put_outcome("study", "job", {"score": 0.5})
+            assert store.outcomes("study") == {"job": {"score": 0.5}}
+            assert store.claim("study", "job", "me") is None
+            store.release("study", "me")
+
+
+def test_what_the_migrations_make_is_what_the_code_declares(store):
+    from alembic.autogenerate import compare_metadata
+    from alembic.runtime.migration import MigrationContext
+
+    from headstart import schema
+
+    with store._reading() as link:
+        options = {"compare_type": True, "target_metadata": schema._tables}
+        assert (
+            compare_metadata(MigrationContext.configure(link, opts=options), schema._tables) == []
+        )
+
+
+def test_a_newer_store_is_refused(fresh_home):
     open_store().close()
     with sqlite3.connect(fresh_home / "store.sqlite") as link:
-        link.execute("UPDATE schema SET version = 99")
+        link.execute("UPDATE alembic_version SET version_num = '9999'")
     link.close()
-    with pytest.raises(StoreVersionError, match="schema 99; expected 1") as caught:
+    with pytest.raises(StoreVersionError, match="schema 9999; this Headstart knows") as caught:
         open_store()
     assert "HEADSTART_HOME" in str(caught.value)
+    assert caught.value.exit_code == 4
 
 
-def test_a_store_from_before_a_table_gets_it(fresh_home):
-    open_store().close()
+def test_a_current_store_is_opened_without_the_write_lock(store, fresh_home):
+    holder = sqlite3.connect(fresh_home / "store.sqlite", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        with open_store() as second:
+            assert second.outcomes("study") == {}
+    finally:
+        holder.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "table"),
+    [
+        ("UPDATE outcomes SET facts = replace(facts, '0.5', '0.7')", "outcomes"),
+        ("UPDATE outcomes SET job = 'other'", "outcomes"),
+        ("UPDATE graphs SET sha256 = 'z'", "graphs"),
+        ("UPDATE graphs SET meta = replace(meta, 'e-06', 'e-05')", "graphs"),
+        ("UPDATE shards SET file = 'b.npy'", "shards"),
+        ("UPDATE feature_rows SET position = 1 - position", "shards"),
+        ("UPDATE feature_rows SET row_hash = X'07' WHERE position = 0", "shards"),
+        ("UPDATE feature_rows SET shard_id = 99 WHERE position = 0", "shards"),
+    ],
+)
+def test_a_changed_fact_is_as_if_it_were_not_there(store, fresh_home, change, table):
+    shard = store.add_shard("k", "a.npy", "x", "float16", [row(1), row(2)])
+    store.put_graph("g", "g.onnx", "y", {"parity": 1e-6})
+    store.put_outcome("study", "job", {"score": 0.5})
     with sqlite3.connect(fresh_home / "store.sqlite") as link:
-        link.execute("DROP TABLE outcomes")
+        link.execute("PRAGMA foreign_keys = OFF")
+        link.execute(change)
     link.close()
-    with open_store() as store:
-        store.put_outcome("study", "job", {"score": 0.5})
-        assert store.outcomes("study") == {"job": {"score": 0.5}}
+    known = {
+        "outcomes": bool(store.outcomes("study")),
+        "graphs": store.get_graph("g") is not None,
+        "shards": store.shard(shard) is not None,
+    }
+    assert known == {name: name != table for name in known}
+
+
+def test_the_first_of_two_answers_stays(store):
+    assert store.first_outcome("study", "plan", {"epochs": 3}) == {"epochs": 3}
+    assert store.first_outcome("study", "plan", {"epochs": 4}) == {"epochs": 3}
 
 
 def test_a_file_that_is_no_store_is_explained(fresh_home):
@@ -150,12 +246,39 @@ def test_a_store_elsewhere(tmp_path):
     assert (tmp_path / "x.sqlite").exists()
 
 
-@pytest.mark.skipif("HEADSTART_TEST_POSTGRESQL" not in os.environ, reason="no PostgreSQL named")
-def test_postgresql_answers_alike():
-    with open_store(os.environ["HEADSTART_TEST_POSTGRESQL"]) as store:
-        shard_id = store.add_shard("k", "a.npy", "0" * 64, "float16", [row(1), row(1)])
-        assert store.find_rows("k", [row(1)])[row(1)] == (shard_id, 0)
-        store.drop_shard(shard_id)
+def test_a_folder_that_is_not_ours_is_explained(tmp_path):
+    with pytest.raises(ResourceError, match="cannot be read or written"):
+        open_store(f"sqlite:///{tmp_path / 'nowhere' / 'x.sqlite'}")
+
+
+def test_postgresql_answers_alike(postgresql):
+    for _ in range(2):
+        with open_store(postgresql) as store:
+            shard_id = store.add_shard("k", "a.npy", "0" * 64, "float16", [row(1), row(1), row(2)])
+            found = store.find_rows("k", [row(1), row(2), row(3)])
+            assert found.keys() == {row(1), row(2)}
+            assert found[row(2)] == (shard_id, 2)
+            assert store.shard(shard_id).seal
+            store.drop_shard(shard_id)
+            assert store.find_rows("k", [row(1)]) == {}
+            store.put_graph("g", "g.onnx", "y", {"parity": 1e-6})
+            assert store.get_graph("g").meta == {"parity": 1e-6}
+            store.put_outcome("study", "job", {"score": 0.1 + 0.2, "curve": [1, None]})
+            assert store.outcomes("study") == {"job": {"score": 0.1 + 0.2, "curve": [1, None]}}
+            assert store.first_outcome("study", "job", {}) == store.outcomes("study")["job"]
+            assert store.claim("study", "job", "me") is None
+            held = store.claim("study", "job", "you")
+            assert (held.owner, held.beats) == ("me", 0)
+            store.beat("study", "me")
+            assert store.claim("study", "job", "you", dead=held).beats == 1
+            store.release("study", "me")
+            store.drop_study("study")
+
+
+def test_postgresql_that_is_not_there_is_explained_without_its_password(postgresql):
+    with pytest.raises(HeadstartError, match="Start that server") as caught:
+        open_store("postgresql+psycopg://me:secret@127.0.0.1:1/db")
+    assert "secret" not in str(caught.value)
 
 
 def test_postgresql_needs_its_extra(monkeypatch):

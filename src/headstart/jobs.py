@@ -1,13 +1,16 @@
 """Jobs: run what is missing, keep each result as it is finished.
 
-Jobs are independent of one another. They run here, one after the other, unless
-`joblib.parallel_config` says otherwise: `n_jobs=4` for processes on this machine, another backend
-for a cluster.
+Jobs are independent of one another. Several processes may work on a study at once: each job is
+done by one of them, and the others wait for what it comes to. They run here, one after the other,
+unless `joblib.parallel_config` says otherwise: `n_jobs=4` for processes on this machine, another
+backend for a cluster.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from headstart.leases import Leases, waits
 from headstart.progress import track
 from headstart.store import Store
 
@@ -53,34 +56,56 @@ def run(
     >>> first == again == {"a": {"square": 4}}
     True
     """
-    kept = store.outcomes(study)
-    done = {key: kept[key] for key in jobs if key in kept and is_whole(kept[key])}
-    missing = {key: job for key, job in jobs.items() if key not in done}
-    with track(name, len(jobs), unit="fits") as bar:
-        bar.advance(len(done))
-        for key, facts in _results(missing, do):
-            store.put_outcome(study, key, facts)
-            done[key] = facts
-            bar.advance()
+    done: dict[str, Facts] = {}
+    pauses = waits()
+    with track(name, len(jobs), unit="fits") as bar, Leases(store, study) as leases:
+        while len(done) < len(jobs):
+            kept = store.outcomes(study)
+            found = {k: kept[k] for k in jobs if k in kept and k not in done and is_whole(kept[k])}
+            done |= found
+            bar.advance(len(found))
+            missing = {key: job for key, job in jobs.items() if key not in done}
+            free = _free(missing, leases, is_whole)
+            n_before = len(done)
+            for key, facts in _results(free, do):
+                store.put_outcome(study, key, facts)
+                leases.give_back(key)
+                done[key] = facts
+                bar.advance()
+            if missing and len(done) == n_before:  # others are at all that is left
+                time.sleep(next(pauses))
     return {key: done[key] for key in jobs}
 
 
 def once(key: str, make: Callable[[], Facts], *, study: str, store: Store) -> Facts:
     """Return what was kept under a key; make it, and keep it, the first time."""
     kept = store.outcomes(study)
-    if key not in kept:
-        store.put_outcome(study, key, make())
-        kept = store.outcomes(study)
-    return kept[key]
+    return kept[key] if key in kept else store.first_outcome(study, key, make())
 
 
-def _results(jobs: Mapping[str, J], do: Callable[[J], Facts]) -> Iterable[tuple[str, Facts]]:
+def _free(
+    jobs: Mapping[str, J], leases: Leases, is_whole: Callable[[Facts], bool]
+) -> Iterator[tuple[str, J]]:
+    """Yield the jobs that nobody else does, each taken just before; not those done meanwhile."""
+    for key, job in jobs.items():
+        if not leases.take(key):
+            continue
+        done = leases.store.outcomes(leases.study).get(key)
+        if done is None or not is_whole(done):
+            yield key, job
+        else:
+            leases.give_back(key)
+
+
+def _results(
+    jobs: Iterator[tuple[str, J]], do: Callable[[J], Facts]
+) -> Iterable[tuple[str, Facts]]:
     from joblib import Parallel, delayed
 
     parallel = Parallel(return_as="generator_unordered")
     if parallel.n_jobs in (None, 1):
-        return ((key, do(job)) for key, job in jobs.items())
-    return parallel(delayed(_one)(key, job, do) for key, job in jobs.items())
+        return ((key, do(job)) for key, job in jobs)
+    return parallel(delayed(_one)(key, job, do) for key, job in jobs)
 
 
 def _one(key: str, job: J, do: Callable[[J], Facts]) -> tuple[str, Facts]:

@@ -1,12 +1,16 @@
-"""Store: facts in SQLite (or PostgreSQL), every table declared here.
+"""Store: facts in SQLite (or PostgreSQL), by thin questions and answers.
 
 What a call wrote is on disk when the call returns: write-ahead log, `synchronous=FULL`, one short
 transaction a call. Only facts live here; arrays and graphs are files that the tables name and hash.
+A database notices no flipped bit: every fact carries a seal, a hash of all its values, and one
+whose seal is broken is as if it were not there.
 """
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,59 +18,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from headstart.errors import Busy, IntegrityError, ResourceError, StoreVersionError, UsageError
-from headstart.extras import need
+from headstart.database import engine_of, reading, writing
 from headstart.machine import home
+from headstart.schema import feature_rows, graphs, leases, outcomes, prepare, shards
 
-VERSION = 1
-_BUSY_TIMEOUT_S = 30
 _ASKED_AT_ONCE = 2_000  # hashes in one IN; from ten times that on, the whole index is read instead
-
-_tables = sa.MetaData()
-
-_schema = sa.Table("schema", _tables, sa.Column("version", sa.Integer, primary_key=True))
-
-_shards = sa.Table(
-    "shards",
-    _tables,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("key", sa.Text, nullable=False, index=True),
-    sa.Column("file", sa.Text, nullable=False),
-    sa.Column("sha256", sa.Text, nullable=False),
-    sa.Column("n_rows", sa.Integer, nullable=False),
-    sa.Column("precision", sa.Text, nullable=False),
-    sa.Column("created", sa.Text, nullable=False),
-    sqlite_autoincrement=True,  # the id of a dropped shard never comes back
-)
-
-_feature_rows = sa.Table(
-    "feature_rows",
-    _tables,
-    sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("row_hash", sa.LargeBinary, primary_key=True),
-    sa.Column("shard_id", sa.Integer, sa.ForeignKey("shards.id"), nullable=False),
-    sa.Column("position", sa.Integer, nullable=False),
-    sqlite_with_rowid=False,
-)
-
-_graphs = sa.Table(
-    "graphs",
-    _tables,
-    sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("file", sa.Text, nullable=False),
-    sa.Column("sha256", sa.Text, nullable=False),
-    sa.Column("meta", sa.JSON, nullable=False),
-    sa.Column("created", sa.Text, nullable=False),
-)
-
-_outcomes = sa.Table(
-    "outcomes",
-    _tables,
-    sa.Column("study", sa.Text, primary_key=True),
-    sa.Column("job", sa.Text, primary_key=True),
-    sa.Column("facts", sa.JSON, nullable=False),
-    sa.Column("created", sa.Text, nullable=False),
-)
 
 
 @dataclass(frozen=True)
@@ -80,6 +36,7 @@ class Shard:
     n_rows: int
     precision: str
     created: str
+    seal: str
 
 
 @dataclass(frozen=True)
@@ -91,6 +48,17 @@ class GraphEntry:
     sha256: str
     meta: dict[str, Any]
     created: str
+    seal: str
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A job that somebody does: who, and how often they have said so."""
+
+    study: str
+    job: str
+    owner: str
+    beats: int
 
 
 class Store:
@@ -136,20 +104,23 @@ class Store:
         for position, row_hash in enumerate(row_hashes):
             first.setdefault(row_hash, position)
         with self._writing() as link:
-            insert = sa.insert(_shards).values(n_rows=len(row_hashes), created=_now(), **facts)
-            shard_id = _first_key(link.execute(insert))
+            values: dict[str, Any] = facts | {"n_rows": len(row_hashes)}
+            values |= {"created": _now(), "seal": ""}
+            shard_id = _first_key(link.execute(sa.insert(shards).values(**values)))
             rows = [
                 {"key": key, "row_hash": row_hash, "shard_id": shard_id, "position": position}
                 for row_hash, position in first.items()
             ]
             if rows:
-                link.execute(_insert(link, _feature_rows).on_conflict_do_nothing(), rows)
+                link.execute(_insert(link, feature_rows).on_conflict_do_nothing(), rows)
+            seal = _shard_seal(link, shard_id, Shard(id=shard_id, **values))
+            link.execute(sa.update(shards).where(shards.c.id == shard_id).values(seal=seal))
         return shard_id
 
     def find_rows(self, key: str, row_hashes: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
         """Return row hash → (shard id, position) for the rows that are known under `key`."""
         wanted = set(row_hashes)
-        table = _feature_rows.c
+        table = feature_rows.c
         query = sa.select(table.row_hash, table.shard_id, table.position).where(table.key == key)
         found: dict[bytes, tuple[int, int]] = {}
         with self._reading() as link:
@@ -161,73 +132,145 @@ class Store:
         return found
 
     def shard(self, shard_id: int) -> Shard | None:
-        """Return what is known of a shard, or None."""
+        """Return what is known of a shard, or None; a shard whose seal is broken is not known."""
         with self._reading() as link:
-            row = link.execute(sa.select(_shards).where(_shards.c.id == shard_id)).one_or_none()
-        return None if row is None else Shard(**row._mapping)
+            row = link.execute(sa.select(shards).where(shards.c.id == shard_id)).one_or_none()
+            found = None if row is None else Shard(**row._mapping)
+            is_whole = found is not None and found.seal == _shard_seal(link, shard_id, found)
+        return found if is_whole else None
 
-    def shards(self, key: str) -> tuple[Shard, ...]:
-        """Return every shard of a key, oldest first."""
-        query = sa.select(_shards).where(_shards.c.key == key).order_by(_shards.c.id)
+    def shards(self, key: str | None = None) -> tuple[Shard, ...]:
+        """Return every shard of a key (of all keys if None), oldest first."""
+        query = sa.select(shards).order_by(shards.c.id)
+        if key is not None:
+            query = query.where(shards.c.key == key)
         with self._reading() as link:
             return tuple(Shard(**row._mapping) for row in link.execute(query))
 
     def drop_shard(self, shard_id: int) -> None:
         """Forget a shard and its rows; the file is left to the caller."""
-        key = sa.select(_shards.c.key).where(_shards.c.id == shard_id).scalar_subquery()
-        rows = _feature_rows.c
         with self._writing() as link:
-            link.execute(sa.delete(_feature_rows).where(rows.key == key, rows.shard_id == shard_id))
-            link.execute(sa.delete(_shards).where(_shards.c.id == shard_id))
+            link.execute(sa.delete(feature_rows).where(feature_rows.c.shard_id == shard_id))
+            link.execute(sa.delete(shards).where(shards.c.id == shard_id))
 
     # -- graphs -----------------------------------------------------------------------------------
 
     def put_graph(self, key: str, file: str, sha256: str, meta: Mapping[str, Any]) -> None:
         """Record a compiled trunk, in place of an older one of the same key."""
-        facts = {"file": file, "sha256": sha256, "meta": dict(meta), "created": _now()}
+        facts = {"file": file, "sha256": sha256, "meta": _json(meta), "created": _now()}
+        facts["seal"] = _seal(key, file, sha256, facts["meta"])
         with self._writing() as link:
-            insert = _insert(link, _graphs).values(key=key, **facts)
+            insert = _insert(link, graphs).values(key=key, **facts)
             link.execute(insert.on_conflict_do_update(index_elements=["key"], set_=facts))
 
     def get_graph(self, key: str) -> GraphEntry | None:
         """Return what is known of a compiled trunk, or None."""
+        return next((one for one in self.graphs() if one.key == key), None)  # there are few
+
+    def graphs(self) -> tuple[GraphEntry, ...]:
+        """Return every compiled trunk that is known."""
         with self._reading() as link:
-            row = link.execute(sa.select(_graphs).where(_graphs.c.key == key)).one_or_none()
-        return None if row is None else GraphEntry(**row._mapping)
+            found = [GraphEntry(**row._mapping) for row in link.execute(sa.select(graphs))]
+        return tuple(
+            one for one in found if one.seal == _seal(one.key, one.file, one.sha256, one.meta)
+        )
 
     def drop_graph(self, key: str) -> None:
         """Forget a compiled trunk; the file is left to the caller."""
         with self._writing() as link:
-            link.execute(sa.delete(_graphs).where(_graphs.c.key == key))
+            link.execute(sa.delete(graphs).where(graphs.c.key == key))
 
     # -- outcomes ---------------------------------------------------------------------------------
 
     def put_outcome(self, study: str, job: str, facts: Mapping[str, Any]) -> None:
         """Record what came of a job of a study, in place of an older outcome of it."""
-        said = {"facts": dict(facts), "created": _now()}
+        said = _sealed(study, job, facts)
         with self._writing() as link:
-            insert = _insert(link, _outcomes).values(study=study, job=job, **said)
+            insert = _insert(link, outcomes).values(study=study, job=job, **said)
             link.execute(insert.on_conflict_do_update(index_elements=["study", "job"], set_=said))
+
+    def first_outcome(self, study: str, job: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Record what came of a job unless something is recorded; return what is."""
+        if (kept := self.outcomes(study).get(job)) is not None:
+            return kept
+        with self._writing() as link:
+            row = link.execute(_outcome(study, job)).one_or_none()
+            if row is None or row.seal != _seal(study, job, row.facts):
+                said = _sealed(study, job, facts)
+                insert = _insert(link, outcomes).values(study=study, job=job, **said)
+                names = ["study", "job"]
+                link.execute(insert.on_conflict_do_update(index_elements=names, set_=said))
+        return self.outcomes(study)[job]
 
     def outcomes(self, study: str) -> dict[str, dict[str, Any]]:
         """Return job → what came of it, for every finished job of a study."""
-        table = _outcomes.c
-        query = sa.select(table.job, table.facts).where(table.study == study)
+        table = outcomes.c
+        query = sa.select(table.job, table.facts, table.seal).where(table.study == study)
         with self._reading() as link:
-            return {job: facts for job, facts in link.execute(query)}
+            found = link.execute(query).all()
+        return {job: facts for job, facts, seal in found if seal == _seal(study, job, facts)}
+
+    def studies(self) -> dict[str, str]:
+        """Return study → when its last outcome was recorded."""
+        latest = sa.func.max(outcomes.c.created)
+        query = sa.select(outcomes.c.study, latest).group_by(outcomes.c.study)
+        with self._reading() as link:
+            return {study: created for study, created in link.execute(query)}
+
+    def drop_study(self, study: str) -> None:
+        """Forget what came of every job of a study."""
+        with self._writing() as link:
+            link.execute(sa.delete(outcomes).where(outcomes.c.study == study))
+
+    # -- leases -----------------------------------------------------------------------------------
+
+    def claim(self, study: str, job: str, owner: str, dead: Lease | None = None) -> Lease | None:
+        """Take a job that nobody has; return None if it was taken, else the lease it is held by.
+
+        Parameters
+        ----------
+        study, job
+            The job.
+        owner
+            Who takes it: a text that no other owner has.
+        dead
+            A lease whose owner is known to be dead: it is taken over, if it is still that one.
+        """
+        ours, table = {"study": study, "job": job, "owner": owner, "beats": 0}, leases.c
+        here = sa.and_(table.study == study, table.job == job)
+        with self._writing() as link:
+            if dead is not None:
+                same = sa.and_(here, table.owner == dead.owner, table.beats == dead.beats)
+                link.execute(sa.delete(leases).where(same))
+            insert = _insert(link, leases).values(**ours).on_conflict_do_nothing()
+            if link.execute(insert.returning(table.job)).one_or_none() is not None:
+                return None
+            held = link.execute(sa.select(leases).where(here)).one_or_none()
+        # Where writers do not wait for each other it may have been given back just now.
+        return self.claim(study, job, owner) if held is None else Lease(**held._mapping)
+
+    def beat(self, study: str, owner: str) -> None:
+        """Say that an owner lives, for all its jobs of a study."""
+        table = leases.c
+        mine = sa.and_(table.study == study, table.owner == owner)
+        with self._writing() as link:
+            link.execute(sa.update(leases).where(mine).values(beats=table.beats + 1))
+
+    def release(self, study: str, owner: str, job: str | None = None) -> None:
+        """Give back a job, or all that an owner has of a study."""
+        table = leases.c
+        mine = sa.and_(table.study == study, table.owner == owner)
+        with self._writing() as link:
+            only = mine if job is None else sa.and_(mine, table.job == job)
+            link.execute(sa.delete(leases).where(only))
 
     # -- inside -----------------------------------------------------------------------------------
 
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with _our_errors(self._engine.url), self._engine.connect() as link:
-            yield link
+    def _reading(self) -> AbstractContextManager[sa.Connection]:
+        return reading(self._engine)
 
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with _our_errors(self._engine.url), self._engine.connect() as plain:
-            with (link := plain.execution_options(is_write=True)).begin():
-                yield link
+    def _writing(self) -> AbstractContextManager[sa.Connection]:
+        return writing(self._engine)
 
 
 def open_store(url: str | None = None) -> Store:
@@ -240,94 +283,41 @@ def open_store(url: str | None = None) -> Store:
         home folder.
     """
     asked = url or os.environ.get("HEADSTART_STORE") or f"sqlite:///{home() / 'store.sqlite'}"
-    store = Store(_engine(asked))
+    engine = engine_of(asked)
     try:
-        _prepare(store)
+        prepare(engine)
     except BaseException:
-        store.close()
+        engine.dispose()
         raise
-    return store
+    return Store(engine)
 
 
-def _engine(asked: str) -> sa.Engine:
-    try:
-        url = sa.make_url(asked)
-        backend = url.get_backend_name()
-    except sa.exc.ArgumentError as error:
-        raise UsageError(_unknown_store(asked)) from error
-    if backend == "postgresql":
-        need("psycopg", extra="postgresql")
-        return sa.create_engine(url.set(drivername="postgresql+psycopg"))
-    if backend != "sqlite":
-        raise UsageError(_unknown_store(asked))
-    engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
-    sa.event.listen(engine, "connect", _on_connect)
-    sa.event.listen(engine, "begin", _on_begin)
-    return engine
+def _seal(*values: Any) -> str:
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _unknown_store(asked: str) -> str:
-    scheme = asked.partition(":")[0]  # the rest may hold a password
-    return (
-        f"HEADSTART_STORE begins with {scheme!r}, which is no store.\n"
-        "Expected 'sqlite:///PATH' or 'postgresql://USER@HOST/NAME'; unset it for the default."
-    )
+def _json(values: Mapping[str, Any]) -> dict[str, Any]:
+    # As the database will give it back: the seal is of that.
+    return dict(json.loads(json.dumps(dict(values))))
 
 
-def _on_connect(connection: Any, _: Any) -> None:
-    # We say BEGIN ourselves: the driver's own habit starts transactions too late for a safe write.
-    connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+def _sealed(study: str, job: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    plain = _json(facts)
+    return {"facts": plain, "created": _now(), "seal": _seal(study, job, plain)}
 
 
-def _on_begin(link: sa.Connection) -> None:
-    # A writer takes the lock at once, so that two of them wait instead of failing half-way.
-    is_write = link.get_execution_options().get("is_write")
-    link.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
+def _outcome(study: str, job: str) -> sa.Select[Any]:
+    table = outcomes.c
+    return sa.select(table.facts, table.seal).where(table.study == study, table.job == job)
 
 
-def _prepare(store: Store) -> None:
-    with store._writing() as link:
-        lacking = set(_tables.tables) - set(sa.inspect(link).get_table_names())
-        if lacking:  # a table more is no other schema: what is there is read as before
-            _tables.create_all(link)
-        if _schema.name in lacking:
-            link.execute(sa.insert(_schema).values(version=VERSION))
-        found = link.execute(sa.select(_schema.c.version)).scalar()
-    if found != VERSION:
-        raise StoreVersionError(
-            f"The store {_shown(store._engine.url)} has schema {found}; expected {VERSION}.\n"
-            "It was written by another version of Headstart: use that version, or set "
-            "HEADSTART_HOME to a new folder (features are then computed again)."
-        )
-
-
-@contextmanager
-def _our_errors(url: sa.URL) -> Iterator[None]:
-    try:
-        yield
-    except sa.exc.DBAPIError as error:
-        reason = str(error.orig)
-        if "locked" in reason:
-            raise Busy(
-                f"The store {_shown(url)} was held by another process for {_BUSY_TIMEOUT_S} s.\n"
-                "Wait for it to end, or set HEADSTART_HOME to another folder."
-            ) from error
-        if "full" in reason:
-            raise ResourceError(
-                f"No space left for the store {_shown(url)}.\n"
-                "Free some, or set HEADSTART_HOME to a folder on a larger disk."
-            ) from error
-        raise IntegrityError(
-            f"The store {_shown(url)} cannot be used: {reason}.\n"
-            "Move that file away and start again: only cached features and graphs are lost, "
-            "and they are computed again."
-        ) from error
-
-
-def _shown(url: sa.URL) -> str:
-    return url.database or "" if url.get_backend_name() == "sqlite" else url.render_as_string()
+def _shard_seal(link: sa.Connection, shard_id: int, shard: Shard) -> str:
+    """Return the seal of a shard and of the rows that are listed in it."""
+    rows = feature_rows.c
+    listed = sa.select(rows.position, rows.row_hash).where(rows.shard_id == shard_id)
+    found = sorted((int(at), bytes(name).hex()) for at, name in link.execute(listed))
+    return _seal(shard.key, shard.file, shard.sha256, shard.n_rows, shard.precision, found)
 
 
 def _insert(link: sa.Connection, table: sa.Table) -> Any:

@@ -163,12 +163,13 @@ class FeatureCache:
     def __init__(self, store: Store, folder: Path) -> None:
         self.store = store
         self.folder = folder
+        self._files: dict[int, str] = {}
 
     def find(self, key: str, hashes: Sequence[bytes]) -> dict[bytes, Place]:
         """Return (shard, position) of the rows that are known and whose shard is whole."""
         found = self.store.find_rows(key, hashes)
         shards = {shard for shard, _ in found.values()}
-        whole = {shard for shard in sorted(shards) if self._is_whole(self._entry(shard))}
+        whole = {shard for shard in sorted(shards) if self._is_whole(shard)}
         return {row: place for row, place in found.items() if place[0] in whole}
 
     def add(self, key: str, block: Block, hashes: Sequence[bytes]) -> int:
@@ -184,33 +185,42 @@ class FeatureCache:
         sha256 = sha256_file(path)
         _checked.add(_mark(path, sha256))
         file = str(path.relative_to(self.folder))
-        return self.store.add_shard(key, file, sha256, str(block.values.dtype), hashes)
+        shard = self.store.add_shard(key, file, sha256, str(block.values.dtype), hashes)
+        self._files[shard] = file
+        return shard
 
     def open(self, shard: int) -> Block:
         """Return the rows of a shard, memory-mapped."""
-        path = self.folder / self._entry(shard).file
+        path = self.folder / self._files[shard]
         if path.suffix == ".npy":
             return Block(np.load(path, mmap_mode="r", allow_pickle=False))
         arrays, _ = read_safetensors(path)
         return Block(arrays["values"], arrays["offsets"])
 
-    def _entry(self, shard: int) -> Shard:
+    def _is_whole(self, shard: int) -> bool:
+        """Return whether a shard is as it was written; forget it if not, and say so."""
         entry = self.store.shard(shard)
-        assert entry is not None, "a row is listed in a shard that is not"
-        return entry
-
-    def _is_whole(self, entry: Shard) -> bool:
-        path = self.folder / entry.file
-        if path.exists():
-            mark = _mark(path, entry.sha256)
-            if mark in _checked or sha256_file(path) == entry.sha256:
-                _checked.add(mark)
-                return True
-            path.replace(path.with_suffix(path.suffix + ".bad"))
-        self.store.drop_shard(entry.id)
+        if entry is not None and is_intact(self.folder, entry):
+            self._files[shard] = entry.file
+            return True
+        self.store.drop_shard(shard)
+        where = f"shard {shard}" if entry is None else self.folder / entry.file
         with track("checking features") as tracked:
-            tracked.note(f"Cached features were damaged or lost ({path}); computing them again.")
+            tracked.note(f"Cached features were damaged or lost ({where}); computing them again.")
         return False
+
+
+def is_intact(folder: Path, entry: Shard) -> bool:
+    """Return whether a shard's file has its hash; one that has not is set aside as `….bad`."""
+    path = folder / entry.file
+    if not path.exists():
+        return False
+    mark = _mark(path, entry.sha256)
+    if mark in _checked or sha256_file(path) == entry.sha256:
+        _checked.add(mark)
+        return True
+    path.replace(path.with_suffix(path.suffix + ".bad"))
+    return False
 
 
 def _mark(path: Path, sha256: str) -> tuple[str, str, int, int]:

@@ -1,0 +1,134 @@
+"""Database: an SQLite file or a PostgreSQL, its transactions, and its errors in our words."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from headstart.errors import Busy, HeadstartError, IntegrityError, ResourceError, UsageError
+from headstart.extras import need
+from headstart.machine import free_space_bytes
+
+#: How long a writer waits for another one.
+BUSY_TIMEOUT_S = 30
+
+
+@contextmanager
+def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Yield a connection to ask."""
+    with _our_errors(engine.url), engine.connect() as link:
+        yield link
+
+
+@contextmanager
+def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Yield a connection in a transaction that is kept as a whole, or not at all."""
+    with _our_errors(engine.url), engine.connect() as plain:
+        with (link := plain.execution_options(is_write=True)).begin():
+            yield link
+
+
+def engine_of(asked: str) -> sa.Engine:
+    """Return the engine of a URL, "sqlite:///…" or "postgresql://…"."""
+    try:
+        url = sa.make_url(asked)
+        backend = url.get_backend_name()
+    except sa.exc.ArgumentError as error:
+        raise UsageError(_unknown_store(asked)) from error
+    if backend == "postgresql":
+        need("psycopg", extra="postgresql")
+        return sa.create_engine(url.set(drivername="postgresql+psycopg"))
+    if backend != "sqlite":
+        raise UsageError(_unknown_store(asked))
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+    sa.event.listen(engine, "connect", _on_connect)
+    sa.event.listen(engine, "begin", _on_begin)
+    return engine
+
+
+def _unknown_store(asked: str) -> str:
+    scheme = asked.partition(":")[0]  # the rest may hold a password
+    return (
+        f"HEADSTART_STORE begins with {scheme!r}, which is no store.\n"
+        "Expected 'sqlite:///PATH' or 'postgresql://USER@HOST/NAME'; unset it for the default."
+    )
+
+
+def _on_connect(connection: Any, _: Any) -> None:
+    # We say BEGIN ourselves: the driver's own habit starts transactions too late for a safe write.
+    connection.isolation_level = None
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+    _write_ahead(connection)
+
+
+def _write_ahead(connection: Any) -> None:
+    """Turn the write-ahead log on, which a new file lacks.
+
+    SQLite does not wait for a lock here: of several processes that open a new file, all but one
+    would fail at once.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+                return
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _on_begin(link: sa.Connection) -> None:
+    # A writer takes the lock at once, so that two of them wait instead of failing half-way.
+    is_write = link.get_execution_options().get("is_write")
+    link.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
+
+
+@contextmanager
+def _our_errors(url: sa.URL) -> Iterator[None]:
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        raise _told(url, str(error.orig)) from error
+
+
+def _told(url: sa.URL, reason: str) -> HeadstartError:
+    """Return the error of ours that a database's error is, with what to do."""
+    where = shown(url)
+    if "locked" in reason:
+        return Busy(
+            f"The store {where} was held by another process for {BUSY_TIMEOUT_S} s.\n"
+            "Wait for it to end, or set HEADSTART_HOME to another folder."
+        )
+    if url.get_backend_name() != "sqlite":
+        return HeadstartError(
+            f"The store {where} cannot be used: {reason.strip()}.\n"
+            "Start that server, correct HEADSTART_STORE, or unset it for the store on this machine."
+        )
+    if "full" in reason:
+        free = free_space_bytes(Path(where))
+        return ResourceError(
+            f"No space left for the store {where}: some 100,000 bytes needed, {free:,} free.\n"
+            "Free some, or set HEADSTART_HOME to a folder on a larger disk."
+        )
+    if "I/O" in reason or "unable to open" in reason or "readonly" in reason:
+        return ResourceError(
+            f"The store {where} cannot be read or written: {reason}.\n"
+            "Look at the disk and at who may write there, or set HEADSTART_HOME to another folder."
+        )
+    return IntegrityError(
+        f"The store {where} cannot be used: {reason}.\n"
+        "Move that file away and start again: only cached features and graphs are lost, "
+        "and they are computed again."
+    )
+
+
+def shown(url: sa.URL) -> str:
+    """Return how a store is shown to a person: never its password."""
+    return url.database or "" if url.get_backend_name() == "sqlite" else url.render_as_string()

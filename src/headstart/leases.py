@@ -1,0 +1,156 @@
+"""Leases: who does a job, so that two processes that share a study never do the same one.
+
+A dead owner is known at once on its own machine: its process number is free, or belongs to a
+process that began at another time, or the machine was started since. Elsewhere it is known by its
+silence: an owner says every few seconds that it lives. No clock is compared with another clock, so
+that none that jumps makes a living owner look dead.
+"""
+
+import contextlib
+import os
+import platform
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from headstart.errors import HeadstartError
+from headstart.store import Lease, Store
+
+#: Seconds between two signs of life; and how long there is none before an owner counts as dead.
+BEAT_S, SILENT_S = 10.0, 60.0
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process on a machine that was started once, and one piece of work in it.
+
+    >>> Owner.here().is_dead(), Owner.of(str(Owner.here())).pid == os.getpid()
+    (False, True)
+    """
+
+    machine: str
+    pid: int
+    began: str
+    name: str
+
+    @classmethod
+    def here(cls) -> "Owner":
+        """Return a new owner in this process."""
+        return cls(_machine(), os.getpid(), _began(os.getpid()), secrets.token_hex(4))
+
+    @classmethod
+    def of(cls, text: str) -> "Owner":
+        """Read back what `str` wrote."""
+        machine, pid, began, name = text.rsplit(" ", 3)
+        return cls(machine, int(pid), began, name)
+
+    def __str__(self) -> str:
+        return f"{self.machine} {self.pid} {self.began} {self.name}"
+
+    def is_dead(self) -> bool:
+        """Say whether the process has ended; of another machine's, nobody here knows."""
+        return self.machine == _machine() and _began(self.pid) != self.began
+
+
+class Leases:
+    """The jobs of a study that this process does; inside a `with` block others see that it lives.
+
+    Parameters
+    ----------
+    store
+        Where leases are kept.
+    study
+        What the jobs belong to.
+    """
+
+    def __init__(self, store: Store, study: str) -> None:
+        self.store, self.study = store, study
+        self.owner = str(Owner.here())
+        self._held: set[str] = set()
+        self._heard: dict[Lease, float] = {}
+        self._ended = threading.Event()
+
+    def __enter__(self) -> "Leases":
+        threading.Thread(target=self._beat, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give back what is still held: others may go on with it."""
+        self._ended.set()
+        if self._held:
+            self.store.release(self.study, self.owner)
+
+    def take(self, job: str) -> bool:
+        """Take a job, if nobody who lives has it; say whether it is ours."""
+        held = self.store.claim(self.study, job, self.owner)
+        if held is not None and self._is_dead(held):
+            held = self.store.claim(self.study, job, self.owner, dead=held)
+        if held is None:
+            self._held.add(job)
+        return held is None
+
+    def give_back(self, job: str) -> None:
+        """Let others have a job."""
+        self.store.release(self.study, self.owner, job)
+        self._held.discard(job)
+
+    def _is_dead(self, held: Lease) -> bool:
+        owner = Owner.of(held.owner)
+        if owner.machine == _machine():
+            return owner.is_dead()
+        since = self._heard.setdefault(held, time.monotonic())
+        return time.monotonic() - since > SILENT_S
+
+    def _beat(self) -> None:
+        while not self._ended.wait(BEAT_S):
+            with contextlib.suppress(HeadstartError):  # the next one may come through
+                if self._held:
+                    self.store.beat(self.study, self.owner)
+
+
+def waits() -> Iterator[float]:
+    """Yield the seconds to wait before looking again: short ones first.
+
+    >>> pauses = waits()
+    >>> [round(next(pauses), 2) for _ in range(3)]
+    [0.05, 0.1, 0.2]
+    """
+    pause = 0.05
+    while True:
+        yield pause
+        pause = min(2.0, 2 * pause)
+
+
+def _machine() -> str:
+    """Return what tells this machine, since it was started, from all others."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        # A container has process numbers of its own.
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        boot = space = ""
+    return f"{platform.node()} {boot} {space}".replace("\n", " ")
+
+
+def _began(pid: int) -> str:
+    """Return when a process began, in the kernel's own count; "" if there is none."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+        state, *rest = status.rpartition(")")[2].split()
+        return "" if state in "ZX" else rest[18]
+    except OSError:
+        return "" if Path("/proc/self/stat").exists() else _lives(pid)
+
+
+def _lives(pid: int) -> str:
+    # Without /proc a number that was given out again looks alive; its lease ends with the machine.
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except OSError:
+        return "alive"
+    return "alive"

@@ -1,0 +1,123 @@
+"""leases.py and jobs.py: one owner a job, whoever dies."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from headstart import jobs, leases
+from headstart.leases import Leases, Owner
+from headstart.store import open_store
+
+
+@pytest.fixture
+def store(fresh_home):
+    with open_store() as store:
+        yield store
+
+
+def test_a_job_has_one_owner(store):
+    with Leases(store, "study") as mine, Leases(store, "study") as yours:
+        assert mine.take("a") and not yours.take("a") and yours.take("b")
+        mine.give_back("a")
+        assert yours.take("a")
+    with Leases(store, "study") as later:  # what was held was given back at the end
+        assert later.take("a") and later.take("b")
+
+
+HOLDER = """
+import sys, time
+from headstart.leases import Leases
+from headstart.store import open_store
+with open_store() as store, Leases(store, "study") as leases:
+    print(leases.take("job"), flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_job_of_a_killed_process_is_free_at_once(store):
+    with subprocess.Popen([sys.executable, "-c", HOLDER], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"True\n"
+        with Leases(store, "study") as mine:
+            assert not mine.take("job")
+            holder.kill()
+            holder.wait()
+            assert mine.take("job")
+
+
+def test_a_process_number_that_was_given_out_again_is_another_process():
+    now = Owner.here()
+    assert not now.is_dead()
+    assert Owner(now.machine, now.pid, "1", "x").is_dead()
+    assert Owner("another machine", 1, "1", "x").is_dead() is False  # nobody here knows
+
+
+def test_an_owner_elsewhere_is_dead_when_it_is_silent(store, monkeypatch):
+    store.claim("study", "job", "elsewhere boot ns 12 345 name")
+    clock = [100.0]
+    monkeypatch.setattr(leases.time, "monotonic", lambda: clock[0])
+    with Leases(store, "study") as mine:
+        assert not mine.take("job")
+        clock[0] += leases.SILENT_S + 1
+        store.beat("study", "elsewhere boot ns 12 345 name")  # it lives
+        assert not mine.take("job")
+        clock[0] += leases.SILENT_S + 1
+        assert mine.take("job")
+
+
+def test_a_clock_that_jumps_ends_no_lease(store, monkeypatch):
+    store.claim("study", "job", "elsewhere boot ns 12 345 name")
+    with Leases(store, "study") as mine:
+        for day in (-86_400, 86_400):
+            monkeypatch.setattr(time, "time", lambda day=day: day)
+            assert not mine.take("job")
+
+
+def test_an_owner_says_that_it_lives(store, monkeypatch):
+    monkeypatch.setattr(leases, "BEAT_S", 0.01)
+    with Leases(store, "study") as mine:
+        assert mine.take("job")
+        deadline = time.monotonic() + 20
+        while not store.claim("study", "job", "x").beats and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert store.claim("study", "job", "x").beats
+
+
+def test_two_that_share_a_study_do_each_job_once(fresh_home):
+    done = []
+
+    def do(n):
+        time.sleep(0.01)
+        done.append(n)
+        return {"square": n * n}
+
+    def work(found, name):
+        with open_store() as store:
+            found[name] = jobs.run({str(n): n for n in range(20)}, do, study="s", store=store)
+
+    found = {}
+    threads = [threading.Thread(target=work, args=(found, name)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(done) == list(range(20))
+    assert found["a"] == found["b"] == {str(n): {"square": n * n} for n in range(20)}
+
+
+def test_a_job_that_fails_is_free_for_another_try(store):
+    def fail(_):
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        jobs.run({"a": 1}, fail, study="s", store=store)
+    assert jobs.run({"a": 1}, lambda n: {"n": n}, study="s", store=store) == {"a": {"n": 1}}
+
+
+def test_what_is_not_whole_is_done_again(store):
+    store.put_outcome("s", "a", {"n": 0})
+    found = jobs.run({"a": 1}, lambda n: {"n": n}, study="s", store=store,
+                     is_whole=lambda facts: facts["n"] > 0)  # fmt: skip
+    assert found == {"a": {"n": 1}}
