@@ -11,7 +11,7 @@ from PIL import Image
 import headstart as hs
 from headstart import bundle as bundles
 from headstart.bundle import Bundle
-from headstart.data.dataset import Dataset, Skipped
+from headstart.data.dataset import Dataset, Skipped, from_arrays
 from headstart.errors import DataError, IntegrityError
 from headstart.io import sealed_folder, write_json
 from headstart.sources.source import from_json
@@ -103,6 +103,40 @@ def test_a_record_for_every_row_that_came(probe, tmp_path):
     assert first["name"] == str(broken) and "error" in first
     assert second["prediction"] == "dark"
     assert last == {"name": "t.csv:3", "error": "no picture"}
+
+
+@pytest.fixture(scope="module")
+def remembering() -> Bundle:
+    """Three hundred rows of eight numbers about zero, told apart by the first."""
+    rows = np.random.default_rng(0).normal(size=(300, 8))
+    return hs.Transfer().fit(rows, np.where(rows[:, 0] > 0, "high", "low")).bundle_
+
+
+def test_a_row_unlike_any_learned_from_is_flagged_by_what_was_saved(remembering, tmp_path):
+    loaded = hs.load(remembering.save(tmp_path / "model"))
+    assert (tmp_path / "model" / bundles.REFERENCE).exists()
+    usual = np.random.default_rng(1).normal(size=(3, 8))
+    answers = loaded.answers(from_arrays(np.concatenate([usual, np.full((1, 8), 60.0)])))
+    assert [row.get("unlike", False) for row in answers.records] == [False] * 3 + [True]
+    (found,) = answers.findings
+    assert (found.kind, found.n) == ("unlike", 1)
+
+
+def test_rows_like_those_learned_from_are_not_flagged(remembering):
+    answers = remembering.answers(from_arrays(np.random.default_rng(1).normal(size=(40, 8))))
+    assert answers.findings == ()
+    assert not [row for row in answers.records if "unlike" in row]
+
+
+def test_rows_of_another_kind_are_told_together(remembering):
+    answers = remembering.answers(from_arrays(np.random.default_rng(1).normal(3, 1, (40, 8))))
+    assert "shift" in {found.kind for found in answers.findings}
+
+
+def test_a_model_of_few_rows_flags_none(tmp_path):
+    few = hs.Transfer().fit(np.eye(4), ["a", "b", "a", "b"]).bundle_
+    assert few.reference is None
+    assert hs.load(few.save(tmp_path / "model")).answers(from_arrays(np.eye(4))).findings == ()
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.checks.finding import Finding
+from headstart.checks.shift import Reference
 from headstart.data.dataset import Dataset, Skipped, from_arrays
 from headstart.errors import DataError, IntegrityError, UnreadableRow, UsageError
 from headstart.features.compile import Graph, compiled
@@ -35,10 +37,26 @@ from headstart.store import open_store
 from headstart.task import Kind, Modality, Task
 
 #: The parts of a bundle's folder.
-FACTS, HEAD, TRUNK, WEIGHTS, TOKENIZER, CARD = (
+FACTS, HEAD, TRUNK, WEIGHTS, TOKENIZER, REFERENCE, CARD = (
     "bundle.json", "head.safetensors", "trunk.onnx", "trunk.safetensors", "tokenizer.json",
-    "README.md",
+    "reference.safetensors", "README.md",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of rows, and what should be known of them.
+
+    Parameters
+    ----------
+    records
+        A record a row, in order; rows that cannot be read say why.
+    findings
+        Whether the rows, or some of them, are unlike those learned from.
+    """
+
+    records: list[dict[str, Any]]
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +75,8 @@ class Bundle:
         Scores, seed, plan, versions: what a person may ask about later; plain JSON values.
     graph
         The compiled trunk, where it came with the bundle.
+    reference
+        What it remembers of rows it learned from, to know unlike ones; None where they were few.
     """
 
     source: Source
@@ -64,6 +84,7 @@ class Bundle:
     head: Head
     facts: dict[str, Any] = field(default_factory=dict)
     graph: Graph | None = None
+    reference: Reference | None = None
 
     @cached_property
     def engine(self) -> Engine:
@@ -102,9 +123,14 @@ class Bundle:
         return np.asarray(self.task.labels)[said] if self.task.kind is Kind.MULTICLASS else said
 
     def predictions(self, rows: Dataset, top: int = 3) -> list[dict[str, Any]]:
-        """Return a record a row, in order; rows that cannot be read say why.
+        """Return the records of `answers`."""
+        return self.answers(rows, top).records
 
-        Rows that the reader had to leave out come last: where they stood is not known.
+    def answers(self, rows: Dataset, top: int = 3) -> Answers:
+        """Return a record a row, in order, and what should be known of the rows.
+
+        Rows that the reader had to leave out come last: where they stood is not known. A row that
+        is unlike any learned from is flagged: its record says "unlike".
 
         Parameters
         ----------
@@ -113,8 +139,11 @@ class Bundle:
         """
         found = self.features(rows)
         outputs = self.head.outputs(found.array()) if len(found) else np.zeros((0, 1))
+        shift = self.reference.judge(found) if self.reference is not None and len(found) else None
+        unlike = np.zeros(len(found), dtype=bool) if shift is None else shift.unlike
         records = {
-            int(i): self._record(values, top) for i, values in zip(found.kept, outputs, strict=True)
+            int(i): self._record(values, top) | ({"unlike": True} if is_unlike else {})
+            for i, values, is_unlike in zip(found.kept, outputs, unlike, strict=True)
         }
         reasons = {skipped.row: skipped.reason for skipped in found.skipped}
         names = [rows.name(i) for i in range(len(rows))]
@@ -122,7 +151,9 @@ class Bundle:
             {"name": name} | records.get(i, {"error": reasons.get(name, "cannot be read")})
             for i, name in enumerate(names)
         ]
-        return told + [{"name": left.row, "error": left.reason} for left in rows.skipped]
+        left_out = [{"name": left.row, "error": left.reason} for left in rows.skipped]
+        said = () if shift is None else shift.findings(lambda i: names[int(found.kept[i])])
+        return Answers(told + left_out, tuple(said))
 
     def _record(self, values: NDArray[np.floating], top: int) -> dict[str, Any]:
         said = self.decide(values[None])[0]
@@ -182,6 +213,8 @@ class Bundle:
             graph = self._save_trunk(folder)
             arrays, head = self.head.state()
             write_safetensors(folder / HEAD, arrays, {})
+            if self.reference is not None:
+                write_safetensors(folder / REFERENCE, self.reference.state(), {})
             facts = {
                 "format": BUNDLE_FORMAT,
                 "source": self._card(folder),
@@ -257,7 +290,7 @@ def load(path: str | Path) -> Bundle:
             "Save the model again, or restore the folder."
         )
     return Bundle(source, _task(facts["task"]), _head(folder, facts), facts["facts"],
-                  _graph(folder, facts))  # fmt: skip
+                  _graph(folder, facts), _reference(folder))  # fmt: skip
 
 
 def _folder_of(path: Path) -> Path:
@@ -277,6 +310,11 @@ def _task(values: dict[str, Any]) -> Task:
 def _head(folder: Path, facts: dict[str, Any]) -> Head:
     arrays, _ = read_safetensors(folder / HEAD)
     return head_from(arrays, facts["head"])
+
+
+def _reference(folder: Path) -> Reference | None:
+    path = folder / REFERENCE
+    return Reference.from_state(read_safetensors(path)[0]) if path.exists() else None
 
 
 def _graph(folder: Path, facts: dict[str, Any]) -> Graph | None:

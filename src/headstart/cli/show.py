@@ -185,6 +185,7 @@ def predictions(found: list[dict[str, Any]]) -> None:
     for row in found:
         best = ", ".join(f"{one['label']} {one['score']:.3f}" for one in row.get("top", ()))
         cells = [row["name"], str(row.get("prediction", "")), row.get("error", best)]
+        cells += ["unlike any learned from"] if row.get("unlike") else []
         out("\t".join(map(one_line, cells)))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.bundle import Bundle
+from headstart.checks.shift import Reference
 from headstart.data.dataset import TEST, VALIDATION, Dataset, Skipped, limit_skipped
 from headstart.features.extract import extract
 from headstart.features.features import Features
@@ -182,7 +183,16 @@ class Fitting:
             "columns": list(self.data.columns),
         }
         kept, task = choice.kept, labelled(self.data)
-        return Fitted(plan, found, Bundle(kept.source, task, kept.head, facts), self.curve)
+        bundle = Bundle(kept.source, task, kept.head, facts)
+        bundle = replace(bundle, reference=self._reference(bundle, choice.kept))
+        return Fitted(plan, found, bundle, self.curve)
+
+    def _reference(self, bundle: Bundle, kept: Candidate) -> Reference | None:
+        """Return what is remembered, to know unlike rows: of rows the trunk did not learn from."""
+        if self._is_probe(kept):
+            assert self.features is not None
+            return Reference.of(self.features.take(self.trained_on), self.seed)
+        return Reference.of(bundle.features(self.data.only(VALIDATION)), self.seed)
 
     def _scores(self, kept: Candidate) -> dict[str, dict[str, float]]:
         """Return the kept arm's scores by part of the data, the primary one first."""

@@ -26,7 +26,9 @@ def predict(
     bundle = load(model)
     rows = read_rows(inputs, bundle.source.modality, text=text, image=image, columns=bundle.columns)
     with show.bars(quiet):
-        found = bundle.predictions(rows, top=top)
+        answers = bundle.answers(rows, top=top)
+        show.notes(map(str, answers.findings))
+    found = answers.records
     if csv is not None:
         show.write_csv(csv, found)
     show.as_json(found) if json else show.predictions(found)
