@@ -25,6 +25,7 @@ from headstart.io import (
     read_json,
     read_safetensors,
     sealed_folder,
+    sha256_file,
     verify_folder,
     write_json,
     write_safetensors,
@@ -238,6 +239,7 @@ class Bundle:
         weights = Path(self.source.location.get("path", ""))
         if weights.suffix == ".safetensors":
             copy_file(weights, folder / WEIGHTS)
+            self._check_copy(folder / WEIGHTS)
         if isinstance(self.source.preprocess, TextPreprocess):
             copy_file(Path(self.source.preprocess.tokenizer), folder / TOKENIZER)
         graph = self.graph
@@ -247,6 +249,20 @@ class Bundle:
         if graph.is_faithful:
             copy_file(graph.path, folder / TRUNK)
         return graph
+
+    def _check_copy(self, copy: Path) -> None:
+        """Refuse weights that changed on disk since they were hashed: they are about to be sealed.
+
+        Raises
+        ------
+        IntegrityError
+            Where they did.
+        """
+        if sha256_file(copy) != self.source.weights_sha256:
+            raise IntegrityError(
+                f"{self.source.location['path']} is not as it was written; the model was not saved."
+                "\nFit again: the weights are then made, or read, anew."
+            )
 
     def _card(self, folder: Path) -> dict[str, Any]:
         """Return the source's card with the places its parts have in the folder."""

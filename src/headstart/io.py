@@ -93,6 +93,20 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
+def write_sealed_json(path: Path, value: Any) -> None:
+    """Write JSON with a hash of it, for what is trusted without being looked at by a person."""
+    plain = json.loads(json.dumps(_plain(value), allow_nan=False))
+    write_json(path, {"sha256": _sha256_json(plain), "value": plain})
+
+
+def read_sealed_json(path: Path) -> Any:
+    """Read what `write_sealed_json` wrote; a changed file is refused."""
+    found = read_json(path)
+    if not isinstance(found, dict) or found.get("sha256") != _sha256_json(found.get("value")):
+        raise IntegrityError(f"{path} is not as it was written: it was changed. Make it again.")
+    return found["value"]
+
+
 def read_safetensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Read (arrays by name, metadata) from a `.safetensors` file whose header has been checked.
 
@@ -195,7 +209,7 @@ def sweep(folder: Path) -> None:
     for leftover in folder.glob(".*.tmp"):
         match = re.fullmatch(r"\..+\.(\d+)-[0-9a-f]{8}\.tmp", leftover.name)
         if match and not _is_alive(int(match[1])):
-            _remove(leftover)
+            remove(leftover)
 
 
 @contextmanager
@@ -239,6 +253,10 @@ def _fsync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _sha256_json(value: Any) -> str:
+    return sha256_bytes(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
 
 
 def _plain(value: Any) -> Any:
@@ -306,12 +324,12 @@ def _check_replaceable(path: Path) -> None:
 
 def _swap(draft: Path, path: Path) -> None:
     old = _old(path)
-    _remove(old)
+    remove(old)
     if path.exists():
         path.rename(old)
     draft.rename(path)
     _fsync(path.parent)
-    _remove(old)
+    remove(old)
 
 
 def _recover(path: Path) -> None:
@@ -324,7 +342,8 @@ def _old(path: Path) -> Path:
     return path.with_name(f".{path.name}.old")
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file or a folder; one that is gone already, or cannot go, is left."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from headstart.database import engine_of, reading, writing
+from headstart.errors import IntegrityError
 from headstart.machine import home
 from headstart.schema import feature_rows, graphs, leases, outcomes, prepare, shards
 
@@ -76,6 +77,24 @@ class Store:
     def close(self) -> None:
         """Let go of the database."""
         self._engine.dispose()
+
+    def check(self) -> None:
+        """Read the whole database, and refuse one that is damaged.
+
+        Raises
+        ------
+        IntegrityError
+            Where a page of it cannot be right.
+        """
+        if self._engine.dialect.name != "sqlite":
+            return  # a server looks after its own pages
+        with self._reading() as link:
+            said = link.exec_driver_sql("PRAGMA integrity_check").scalar()
+        if said != "ok":
+            raise IntegrityError(
+                f"The store {self._engine.url.database} is damaged: {said}.\n"
+                "Move that file away: features and graphs are computed again."
+            )
 
     # -- features ---------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from headstart.cli.verbs.cache import cache
 from headstart.cli.verbs.demo import demo
 from headstart.cli.verbs.doctor import doctor
 from headstart.cli.verbs.fit import fit
@@ -59,7 +60,7 @@ def options(
         os.environ["HEADSTART_DEBUG"] = "1"
 
 
-for _verb in (fit, predict, rank, prove, report, sources, doctor, demo):
+for _verb in (fit, predict, rank, prove, report, sources, cache, doctor, demo):
     app.command()(_verb)
 
 

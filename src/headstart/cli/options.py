@@ -33,7 +33,7 @@ def seconds(budget: str) -> float | None:
     """Return seconds for "90s", "15m", "2h"; None for "none"."""
     if budget == "none":
         return None
-    units = {"s": 1, "m": 60, "h": 3600}
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
     number, unit = budget[:-1], budget[-1:]
     if unit in units and number.replace(".", "", 1).isdigit():
         return float(number) * units[unit]

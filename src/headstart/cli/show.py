@@ -329,3 +329,28 @@ def evidence(found: Any, page: Any) -> None:
         gave = "" if one["gave"] is None else f" {one['gave']:+.3f} on validation;"
         out(f"remedy     {one['remedy']}, {one['what']}:{gave} {one['outcome']}")
     out(f"report     {page}")
+
+
+def _megabytes(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:,.1f} MB"
+
+
+def parts(found: list[Any]) -> None:
+    """Print what the home takes on disk."""
+    rows = [(part.name, f"{part.n_files:,}", _megabytes(part.n_bytes), part.what) for part in found]
+    table(("part", "files", "size", "what"), rows)
+    out(f"in all     {_megabytes(sum(part.n_bytes for part in found))}")
+
+
+def swept(found: Any) -> None:
+    """Print what was removed from the home."""
+    for name in found.removed:
+        out(f"removed    {one_line(name)}")
+    out(f"free now   {_megabytes(found.n_bytes)} more, of {len(found.removed):,} files")
+
+
+def verified(found: Any) -> None:
+    """Print what is not as it was written."""
+    for name in found.damaged:
+        out(f"damaged    {one_line(name)}: set aside; it is made again when it is needed")
+    out(f"checked    {found.n_files:,} files, {len(found.damaged):,} damaged")

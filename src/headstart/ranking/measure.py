@@ -1,6 +1,5 @@
 """Measure: where a source can be cut, and what one row costs on this machine."""
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from headstart.data.dataset import Dataset
-from headstart.errors import DataError, UnreadableRow
+from headstart.errors import DataError, IntegrityError, UnreadableRow
 from headstart.features.compile import graph_key
 from headstart.features.engine import Engine, OnnxEngine, engine_for
 from headstart.features.inputs import inputs_for
 from headstart.features.reading import Reading
-from headstart.io import write_json
+from headstart.io import read_sealed_json, write_sealed_json
 from headstart.machine import home
 from headstart.ranking.candidates import n_parameters
 from headstart.sources.source import Source
@@ -85,14 +84,14 @@ def boundaries_of(source: Source) -> tuple[int, ...] | None:
     if not found:
         found = _looked_up(source)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, found)
+        write_sealed_json(path, found)
     return found
 
 
 def _kept(path: Path) -> tuple[int, ...]:
     try:
-        return tuple(int(at) for at in json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return tuple(int(at) for at in read_sealed_json(path))
+    except (IntegrityError, ValueError, TypeError):
         return ()
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from headstart.data.dataset import Dataset
 from headstart.data.pictures import row_hash
-from headstart.errors import DataError, SourceUnavailable, UnreadableRow, UsageError
-from headstart.io import write_json
+from headstart.errors import DataError, IntegrityError, SourceUnavailable, UnreadableRow, UsageError
+from headstart.io import read_sealed_json, write_sealed_json
 from headstart.machine import home, n_threads
 from headstart.progress import track
 from headstart.ranking.candidates import Limits, candidates, first_line
@@ -211,7 +211,7 @@ def _rounds(sample: Dataset, facts: Sequence[Facts], budget_s: float | None) -> 
 
 def _record(path: Path, rounds: Sequence[Round], facts: dict[str, Facts]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(
+    write_sealed_json(
         path,
         {
             "rounds": [vars(one) for one in rounds],
@@ -223,10 +223,10 @@ def _record(path: Path, rounds: Sequence[Round], facts: dict[str, Facts]) -> Non
 def _recorded(path: Path) -> Jobs | None:
     """Return what was decided; nothing where no one has, or the file cannot be read."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_sealed_json(path)
         facts = {uri: Facts.of(one) for uri, one in values["facts"].items()}
         return Jobs(tuple(Round(**one) for one in values["rounds"]), facts)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (IntegrityError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -2,13 +2,21 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headstart.errors import IntegrityError, UnknownSource
-from headstart.io import read_json, sha256_file, verify_folder, write_safetensors
+from headstart.io import (
+    read_json,
+    read_safetensors,
+    sha256_file,
+    verify_folder,
+    write_safetensors,
+)
 from headstart.machine import home
 from headstart.sources.card import read_card
 from headstart.sources.hubs import read_folder
@@ -105,11 +113,7 @@ def keep_weights(source: Source, backbone: Any) -> Source:
     """
     tensors = backbone.weights().items()
     arrays = {name: np.asarray(tensor.detach().cpu()) for name, tensor in tensors}
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(arrays[name]).data)
-    path = home() / "sources" / "moved" / f"{digest.hexdigest()[:32]}.safetensors"
+    path = home() / "sources" / "moved" / f"{_name_of(arrays)}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_safetensors(path, arrays, {})
     return dataclasses.replace(
@@ -120,3 +124,19 @@ def keep_weights(source: Source, backbone: Any) -> Source:
         location={"path": str(path)},
         architecture=source.architecture | {"match": "names"},
     )
+
+
+def is_kept_whole(path: Path) -> bool:
+    """Say whether moved weights are as they were written: their name is a hash of their numbers."""
+    try:
+        return path.stem == _name_of(read_safetensors(path)[0])
+    except IntegrityError:
+        return False
+
+
+def _name_of(arrays: Mapping[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    return digest.hexdigest()[:32]

@@ -1,11 +1,12 @@
 """Where the weights of a source lie, and what identifies them."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 from pathlib import Path
 
-from headstart.errors import SourceUnavailable
-from headstart.io import sha256_file, write_text
+from headstart.errors import IntegrityError, SourceUnavailable
+from headstart.io import read_sealed_json, sha256_file, write_sealed_json
 from headstart.machine import home
 
 
@@ -54,9 +55,8 @@ def known_sha256(path: Path) -> str:
     key = f"{path.resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
     name = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
     note = home() / "sources" / "hashes" / name
-    if note.exists():
-        return note.read_text(encoding="ascii")
+    with contextlib.suppress(IntegrityError):  # none yet, or damaged
+        return str(read_sealed_json(note))
     digest = sha256_file(path)
-    note.parent.mkdir(parents=True, exist_ok=True)
-    write_text(note, digest)
+    write_sealed_json(note, digest)
     return digest

@@ -1,0 +1,110 @@
+"""`headstart cache`: how much, what can go, whether it is whole."""
+
+import json
+import os
+import time
+
+import numpy as np
+import pytest
+
+from headstart.cli import cache
+from headstart.data.readers import read
+from headstart.features.extract import extract
+from headstart.io import write_npy, write_safetensors, write_sealed_json
+from headstart.sources.catalog import resolve
+from headstart.sources.files import _name_of
+from headstart.store import open_store
+from tests.test_cli import headstart
+from tests.toys import toy_text_source
+
+
+@pytest.fixture
+def home(fresh_home, tmp_path):
+    """A home with features, a graph, moved weights, a ranking and the outcome of a study."""
+    table = tmp_path / "t.csv"
+    table.write_text("text,label\n" + "".join(f"good {i},a\nbad {i},b\n" for i in range(8)))
+    source = resolve(toy_text_source(tmp_path / "encoder"))
+    assert extract(source, read(table)).n_computed == 16
+    arrays = {"w": np.ones(4, dtype=np.float32)}
+    moved = fresh_home / "sources" / "moved" / f"{_name_of(arrays)}.safetensors"
+    write_safetensors(moved, arrays)
+    write_sealed_json(fresh_home / "rankings" / "r.json", [1, 2])
+    write_npy(fresh_home / "outcomes" / "study" / "job.npy", np.ones(3))
+    with open_store() as store:
+        store.put_outcome("study", "job", {"score": 0.5})
+    return fresh_home
+
+
+def make_old(folder, days):
+    at = time.time() - days * 86_400
+    for path in cache._files(folder):
+        os.utime(path, (at, at))
+
+
+def names(home):
+    return {path.relative_to(home).parts[0] for path in cache._files(home)}
+
+
+def test_size_counts_every_part(home):
+    found = {part.name: part for part in cache.size()}
+    assert {name for name, part in found.items() if part.n_files} >= {
+        "features", "graphs", "sources", "rankings", "outcomes", "store"}  # fmt: skip
+    assert found["features"].n_bytes == sum(
+        p.stat().st_size for p in cache._files(home / "features")
+    )
+
+
+def test_gc_removes_what_nothing_names_and_nothing_else(home):
+    write_npy(home / "features" / "gone" / "orphan.npy", np.ones(9))
+    (home / "graphs" / "x.onnx.bad").write_bytes(b"x")
+    dead = home / "features" / ".x.npy.999999999-00000000.tmp"
+    dead.write_bytes(b"half")
+    assert cache.collect().removed == ("graphs/x.onnx.bad",)  # the orphan may be under way
+    assert not dead.exists()
+    before = names(home)
+    make_old(home, days=0.5)
+    assert cache.collect().removed == ("features/gone/orphan.npy",)
+    assert not (home / "features" / "gone").exists()
+    assert names(home) == before
+    make_old(home / "sources", days=2)
+    (removed,) = cache.collect().removed
+    assert removed.startswith("sources/moved/")
+    assert cache.verify() == cache.Verified(cache.verify().n_files, ())
+
+
+def test_gc_removes_what_is_old_and_it_is_computed_again(home, tmp_path):
+    make_old(home, days=40)
+    source, rows = resolve(f"file:{tmp_path / 'encoder'}"), read(tmp_path / "t.csv")
+    assert cache.collect(60 * 86_400).removed[0].startswith("sources/moved")
+    assert cache.collect(30 * 86_400).n_bytes > 0
+    assert {path.parent.name for path in cache._files(home)} <= {"home", "hashes"}
+    with open_store() as store:
+        assert store.shards() == () and store.graphs() == () and store.studies() == {}
+    assert extract(source, rows).n_computed == 16
+    assert extract(source, rows).n_computed == 0
+
+
+@pytest.mark.parametrize("part", ["features", "graphs", "sources/moved", "rankings"])
+def test_verify_finds_what_was_changed(home, part):
+    path = next(cache._files(home / part))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    found = cache.verify()
+    assert found.damaged == (str(path.relative_to(home)),)
+    assert not path.exists()
+    assert cache.verify().damaged == ()
+
+
+def test_the_verb(home):
+    found = json.loads(headstart("cache", "--json").stdout)
+    assert {part["name"] for part in found} == {*cache.KEPT, "store"}
+    assert "in all" in headstart("cache").stdout
+    assert "free now" in headstart("cache", "gc", "--older-than", "99d").stdout
+    assert headstart("cache", "verify").returncode == 0
+    path = next(cache._files(home / "features"))
+    path.write_bytes(path.read_bytes()[:-1])
+    said = headstart("cache", "verify")
+    assert said.returncode == 4 and "1 damaged" in said.stdout
+    assert headstart("cache", "polish").returncode == 2
+    assert headstart("cache", "size", "--older-than", "3d").returncode == 2
