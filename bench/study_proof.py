@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from bench.measure import Row, Skip, Study, data_folder, own_home
 
 SEEDS = 3
-LONG_SEEDS = 8
+LONG_SEEDS = 6
 #: Of the long run; those of the study are smaller.
 FIRST_LONG_SEED = 1_000
 #: Pixels a side at which networks for large pictures read most cases: a twelfth of the work.
@@ -64,12 +64,15 @@ class Case:
         What the verdict is known to be; empty where it is not known.
     budget_s
         Of the study.
+    finetune
+        What may move.
     """
 
     source: Callable[[Path], str]
     rows: Callable[[], Rows]
     answer: str = ANY
     budget_s: float = 60.0
+    finetune: str = "auto"
 
 
 def study(repeats: int) -> Study:
@@ -149,7 +152,7 @@ def _told(name: str, case: Case) -> dict[str, Any]:
 
     folder = headstart_home() / "bench-sources"
     folder.mkdir(parents=True, exist_ok=True)
-    model, rows = Transfer(case.source(folder)), case.rows()
+    model, rows = Transfer(case.source(folder), finetune=case.finetune), case.rows()
     found = prove(
         model, together(rows.pool, rows.near), seeds=SEEDS, budget_s=case.budget_s, remedies_s=0
     )
@@ -382,7 +385,7 @@ MINILM, E5 = "all-minilm-l6-v2", "multilingual-e5-small"
 _insects = partial(_parted, _hymenoptera, 200, 80)
 _drawn = {name: partial(_parted, partial(_pacs, name), 200, 120)
           for name in ("photo", "cartoon", "sketch")}  # fmt: skip
-_numerals = partial(_parted, _digits, 800, 300)
+_numerals = partial(_parted, _digits, 600, 300)
 _few_numerals = partial(_parted, _digits, 300, 150)
 _intents = partial(_parted, _banking, 200, 150)
 _english, _french = (partial(_parted, partial(_names, which), 250, 150) for which in ("en", "fr"))
@@ -401,7 +404,10 @@ CASES = {
     "PACS cartoon × Lite0 at 64 px": Case(_shelf(LITE0, PIXELS), _drawn["cartoon"]),
     "PACS sketch × Lite0 at 64 px": Case(_shelf(LITE0, PIXELS), _drawn["sketch"]),
     "PACS sketch × random weights": Case(_random, _drawn["sketch"], NOT_POSITIVE),
-    "digits × Lite0 at 64 px": Case(_shelf(LITE0, PIXELS), _numerals, NEGATIVE, budget_s=300.0),
+    "digits × Lite0 at 64 px, frozen": Case(
+        _shelf(LITE0, PIXELS), _numerals, NEGATIVE, budget_s=120.0, finetune="no"
+    ),
+    "300 digits × Lite0 at 64 px": Case(_shelf(LITE0, PIXELS), _few_numerals),
     "300 digits × OCR": Case(_shelf(OCR), _few_numerals),
     "emoji × Lite0 at 64 px": Case(_shelf(LITE0, PIXELS), _icons),
     "English names × MiniLM": Case(_shelf(MINILM), _english),

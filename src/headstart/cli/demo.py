@@ -13,8 +13,10 @@ How the data were made: `scripts/make_demo_data.py`; by whom they were drawn:
 
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from headstart.data.dataset import Dataset
 from headstart.data.readers import read
 from headstart.errors import IntegrityError, UsageError
 from headstart.io import sealed_folder, sha256_file, verify_folder, write_bytes
@@ -23,6 +25,7 @@ from headstart.transfer.transfer import Transfer
 
 DATA = Path(__file__).parent / "demo_data"
 LANGUAGES = ("en", "fr")
+PICTURES, NAMES = "demo-pictures", "demo-names"
 MAX_PICTURE_BYTES = 50_000  # ten times the largest: what is bigger is not ours
 
 
@@ -77,7 +80,17 @@ def _is_whole(sealed: Path) -> bool:
     return True
 
 
-def run(out: Path, tell: Callable[[str], None]) -> Iterator[tuple[Transfer, Path]]:
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One half of the demo, done: its data, the fitted model, the run's folder."""
+
+    name: str
+    data: Dataset
+    model: Transfer
+    folder: Path
+
+
+def run(out: Path, tell: Callable[[str], None]) -> Iterator[Part]:
     """Do the main job twice, on the pictures and on the English names; yield each as it is done.
 
     Parameters
@@ -88,12 +101,12 @@ def run(out: Path, tell: Callable[[str], None]) -> Iterator[tuple[Transfer, Path
         Prints a line for people.
     """
     for name, title, path in (
-        ("demo-pictures", "Emoji in three drawing styles: which of 12 classes?", pictures(home())),
-        ("demo-names", "English names of emoji: which of 12 classes?", names("en")),
+        (PICTURES, "Emoji in three drawing styles: which of 12 classes?", pictures(home())),
+        (NAMES, "English names of emoji: which of 12 classes?", names("en")),
     ):
         tell(f"\n{title}")
         data, folder = read(path), out / name
         tell(f"{data.describe()}; kept in {folder}\n")
         model = Transfer(run=folder).fit(data)
         model.save(folder / "model")
-        yield model, folder
+        yield Part(name, data, model, folder)

@@ -21,6 +21,8 @@ LabelColumn = Annotated[
 Separator = Annotated[
     str | None, typer.Option("--separator", help="What separates several labels in one cell.")
 ]
+Seeds = Annotated[int, typer.Option(help="How many times a proof fits every arm.")]
+Budget = Annotated[str, typer.Option(help="Time for the fits of a proof: 15m, 90s or none.")]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Refuse broken tags and spans instead of mending them.")
 ]

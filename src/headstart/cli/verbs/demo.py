@@ -1,27 +1,47 @@
-"""Demo: the main job on packaged data."""
+"""Demo: the main job on packaged data, and the proof."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from headstart.cli.options import Json, Quiet
+from headstart.cli.options import Budget, Json, Quiet, Seeds, seconds
 
 
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the runs go.")] = Path("runs"),
+    prove: Annotated[
+        bool, typer.Option("--prove/--no-prove", help="Measure what the transfer gains, too.")
+    ] = True,
+    seeds: Seeds = 3,
+    budget: Budget = "90s",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Do the main job on packaged pictures and texts with packaged weights."""
-    from headstart.cli import show
-    from headstart.cli.demo import run
+    """Do the main job on packaged pictures and texts with packaged weights, and prove the texts."""
+    from headstart.cli import demo as parts
+    from headstart.cli import proof, show
+    from headstart.machine import home
 
+    budget_s = seconds(budget)
     found = []
     with show.bars(quiet):
-        for model, folder in run(out, tell=show.err):
-            found.append(show.fitted(model, folder))
+        for part in parts.run(out, tell=show.err):
+            found.append(show.fitted(part.model, part.folder))
             if not json:
-                show.fit(found[-1], model.plan_)
+                show.fit(found[-1], part.model.plan_)
+    if prove:
+        show.err(
+            f"\nThe proof, on the names: every arm with {seeds} seeds, {budget} for all fits.\n"
+            "The pictures take longer; theirs is: headstart prove "
+            f"{parts.pictures(home())}\n"
+        )
+        with show.bars(quiet, plans=False):
+            evidence, page = proof.proved(
+                part.model, part.data, part.folder, seeds=seeds, budget_s=budget_s, remedies_s=0
+            )
+        found[-1]["evidence"] = evidence.to_json()
+        if not json:
+            show.evidence(evidence, page)
     if json:
         show.as_json(found)

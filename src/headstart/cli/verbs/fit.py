@@ -8,15 +8,18 @@ import typer
 
 from headstart.cli.folders import default_folder, record
 from headstart.cli.options import (
+    Budget,
     ImageColumn,
     Json,
     LabelColumn,
     MaxSkipped,
     Quiet,
     Seed,
+    Seeds,
     Separator,
     Strict,
     TextColumn,
+    seconds,
 )
 
 
@@ -46,6 +49,11 @@ def fit(
     seed: Seed = 0,
     max_skipped: MaxSkipped = 0.01,
     strict: Strict = False,
+    prove: Annotated[
+        bool, typer.Option("--prove", help="Then measure what the transfer gains, as `prove` does.")
+    ] = False,
+    seeds: Seeds = 5,
+    budget: Budget = "15m",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -54,6 +62,8 @@ def fit(
     from headstart.data.readers import read
     from headstart.transfer.transfer import Transfer
 
+    if prove:
+        _check_provable(source, budget)
     folder = out or default_folder(data)
     rows = read(
         data, text=text, image=image, label=label, separator=separator, max_skipped=max_skipped,
@@ -75,7 +85,32 @@ def fit(
         record(data, folder)
         model.save(folder / "model")
     found = show.fitted(model, folder)
-    show.as_json(found) if json else show.fit(found, model.plan_)
+    if not json:
+        show.fit(found, model.plan_)
+    if prove:
+        from headstart.cli import proof
+
+        with show.bars(quiet, plans=False):
+            evidence, page = proof.proved(
+                model, rows, folder, seeds=seeds, budget_s=seconds(budget)
+            )
+        found["evidence"] = evidence.to_json()
+        if not json:
+            show.evidence(evidence, page)
+    if json:
+        show.as_json(found)
+
+
+def _check_provable(source: str, budget: str) -> None:
+    """Refuse what cannot be proved before anything is fitted."""
+    from headstart.errors import UsageError
+
+    seconds(budget)
+    if source.startswith("scratch:"):
+        raise UsageError(
+            f"--prove with --source {source}: random weights transfer nothing.\n"
+            "Name the source without 'scratch:'; scratch is one of the arms."
+        )
 
 
 def _phase(source: str, modality: Any, asked: dict[str, Any]) -> Any:

@@ -1,29 +1,30 @@
 """Prove: what the transfer gains."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from headstart.cli.folders import default_folder
 from headstart.cli.options import (
+    Budget,
     ImageColumn,
     Json,
     LabelColumn,
     Quiet,
+    Seeds,
     Separator,
     TextColumn,
     seconds,
     unlimited,
 )
-from headstart.errors import TransferRefused
 
 
 def prove(
     data: Annotated[str, typer.Argument(help="Labelled data, as for `fit`.")],
     source: Annotated[str, typer.Option(help="What to transfer from; see `sources`.")] = "auto",
-    seeds: Annotated[int, typer.Option(help="How many times every arm is fitted.")] = 5,
-    budget: Annotated[str, typer.Option(help="Time for the fits: 15m, 90s or none.")] = "15m",
+    seeds: Seeds = 5,
+    budget: Budget = "15m",
     worth: Annotated[float, typer.Option(help="The gain from which it is worth it.")] = 0.0,
     target: Annotated[
         float | None, typer.Option(help="The validation score whose time is measured.")
@@ -51,34 +52,18 @@ def prove(
     quiet: Quiet = False,
 ) -> None:
     """Measure what the transfer gains over not transferring, with intervals and a verdict."""
-    from headstart.cli import show
+    from headstart.cli import proof, show
     from headstart.data.readers import read
-    from headstart.evidence.prove import prove as proved
-    from headstart.evidence.report import write
-    from headstart.evidence.saved import keep
     from headstart.transfer.transfer import Transfer
 
     rows = read(data, text=text, image=image, label=label, separator=separator)
-    folder = out or default_folder(data)
     with show.bars(quiet, plans=False):
         show.notes(rows.notes)
-        found = proved(
-            Transfer(source, finetune=finetune), rows, seeds=seeds, budget_s=seconds(budget),
-            worth=worth, target=target, best_effort=best_effort,
+        found, page = proof.proved(
+            Transfer(source, finetune=finetune), rows, out or default_folder(data), seeds=seeds,
+            budget_s=seconds(budget), worth=worth, target=target, best_effort=best_effort,
             remedies_s=unlimited(remedies),
         )  # fmt: skip
-    keep(found, folder)
-    page = write(found, folder, run=str(folder), rows=rows.by_name())
     show.as_json(found.to_json()) if json else show.evidence(found, page)
     if require_transfer:
-        _require_transfer(found)
-
-
-def _require_transfer(found: Any) -> None:
-    """Refuse where validation prefers a control."""
-    if found.verdict.is_shipped_control:
-        raise TransferRefused(
-            f"Validation prefers {found.verdict.shipped}, which transfers nothing.\n"
-            "Try another source (`headstart rank DATA`) or more rows, or leave out "
-            "--require-transfer to ship it."
-        )
+        proof.require_transfer(found)
