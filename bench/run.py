@@ -2,9 +2,9 @@
 
     python -m bench.run [--full] [--repeats N] [STUDY …]
 
-Without names every study is run, 3 repeats each (5 with --full). A study is a file
-`study_NAME.py` with a function `study(repeats) -> Study`. Results go to `bench/results/NAME.json`;
-`bench/RESULTS.md` is written anew from all files there.
+Without names every study is run, 3 repeats each; with --full 5, and the studies that take hours. A
+study is a file `study_NAME.py` with a function `study(repeats) -> Study`. Results go to
+`bench/results/NAME.json`; `bench/RESULTS.md` is written anew from all files there.
 """
 
 import argparse
@@ -25,6 +25,12 @@ RESULTS = HERE / "results"
 def names() -> list[str]:
     """Return the studies, in the order of their names."""
     return sorted(path.stem.removeprefix("study_") for path in HERE.glob("study_*.py"))
+
+
+def usual(is_full: bool) -> list[str]:
+    """Return the studies that are run unasked; those of hours only where all is to be run."""
+    modules = {name: importlib.import_module(f"bench.study_{name}") for name in names()}
+    return [name for name, one in modules.items() if is_full or not hasattr(one, "FULL_ONLY")]
 
 
 def run(name: str, repeats: int) -> bool:
@@ -101,14 +107,14 @@ def main() -> int:
     """Read the command line; 0 if every target was reached."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("studies", nargs="*", metavar="STUDY", help=", ".join(names()))
-    parser.add_argument("--full", action="store_true", help="5 repeats instead of 3")
+    parser.add_argument("--full", action="store_true", help="5 repeats, and studies of hours")
     parser.add_argument("--repeats", type=int, help="overrides both")
     options = parser.parse_args()
     unknown = set(options.studies) - set(names())
     if unknown:
         parser.error(f"no study {', '.join(sorted(unknown))}; there are {', '.join(names())}")
     repeats = options.repeats or (5 if options.full else 3)
-    reached = [run(name, repeats) for name in options.studies or names()]
+    reached = [run(name, repeats) for name in options.studies or usual(options.full)]
     if RESULTS.exists():
         write_report()
     return 0 if all(reached) else 1

@@ -1,0 +1,67 @@
+"""How much the gain shrinks when scratch may converge: `--budget none` beside `--budget 15m`.
+
+Only in `make bench-full`: with no budget every seed of scratch, and every point of its data curve,
+learns until validation has not improved for ten passes; that is hours on two cores.
+"""
+
+from typing import Any
+
+from bench.measure import Process, Row, Study, data_folder, headstart, scratch_folder
+from bench.study_budget import SEEDS, SOURCE
+
+#: Left out of `make bench`.
+FULL_ONLY = True
+#: Where every seed diverged.
+NONE = (float("nan"),)
+BUDGETS = ("90s", "15m", "none")
+
+
+def study(repeats: int) -> Study:
+    """Prove the same data with little, usual and endless time; each in a home of its own."""
+    del repeats
+    found = {}
+    for budget in BUDGETS:
+        with scratch_folder() as folder:
+            options = ("--source", SOURCE, "--seeds", str(SEEDS), "--budget", budget)
+            done: Process = headstart(
+                "prove", data_folder("hymenoptera"), *options, "--out", "run", "--json",
+                home=folder / "home", cwd=folder,
+            )  # fmt: skip
+            found[budget] = done.json | {"wall_s": done.seconds}
+    return Study(
+        f"Ants and bees, {SOURCE}, {SEEDS} seeds: the gain by the time that scratch has.",
+        tuple(row for budget, one in found.items() for row in _rows(budget, one)),
+        tuple(_note(budget, one) for budget, one in found.items()),
+        facts={budget: {k: one[k] for k in ("verdict", "plan", "arms", "gains", "seconds")}
+               for budget, one in found.items()},
+    )  # fmt: skip
+
+
+def _rows(budget: str, one: dict[str, Any]) -> list[Row]:
+    scratch = _arm(one, "scratch")
+    scores = tuple(scratch["test"].values())
+    learned = [o for o in one["outcomes"] if o["arm"] == "scratch" and o["is_whole"]]
+    passes = tuple(float(len(o["curve"]["seen"])) for o in learned if not o["error"])
+    return [
+        Row(f"{budget}: gain over the best control", (one["verdict"]["gain"][1],)),
+        Row(f"{budget}: gain over scratch", (_asymptote(one),)),
+        Row(f"{budget}: test score of scratch", scores or NONE),
+        Row(f"{budget}: passes of scratch", passes or NONE),
+        Row(f"{budget}: seeds of scratch that had not converged",
+            (float(scratch["n_not_converged"]),)),
+        Row(f"{budget}: whole process", (one["wall_s"],), "s"),
+    ]  # fmt: skip
+
+
+def _arm(one: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(arm for arm in one["arms"] if arm["name"] == name)
+
+
+def _asymptote(one: dict[str, Any]) -> float:
+    interval = next(gain["interval"] for gain in one["gains"] if gain["name"] == "asymptote")
+    return float("nan") if interval is None else interval[1]
+
+
+def _note(budget: str, one: dict[str, Any]) -> str:
+    labels = next(gain["note"] for gain in one["gains"] if gain["name"] == "labels saved")
+    return f"budget {budget}: {one['verdict']['said']}; labels saved: {labels}"

@@ -1,0 +1,69 @@
+"""Proofs on the command line: what is printed and written, and what is refused at once."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from headstart.evidence.saved import kept
+from tests.test_cli import headstart, pets, source  # noqa: F401
+
+
+@pytest.fixture(scope="module")
+def proved(pets, source, tmp_path_factory) -> tuple[dict, Path]:  # noqa: F811
+    """A model, fitted and proved in one go: what was printed, and the run's folder."""
+    folder = tmp_path_factory.mktemp("proved") / "pets"
+    done = headstart(
+        "fit", pets, "--source", source, "--finetune", "no", "--prove", "--seeds", "2",
+        "--budget", "8s", "--json", "-o", folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), folder
+
+
+def test_fit_proves_what_it_fitted(proved):
+    said, folder = proved
+    evidence = kept(folder)
+    assert said["evidence"]["verdict"]["said"] == str(evidence.verdict)
+    assert (evidence.seeds, evidence.budget_s) == (2, 8.0)
+    assert {arm.name for arm in evidence.arms} == {
+        "majority", "classical", "random-probe", "scratch", "probe",
+    }  # fmt: skip
+    assert (folder / "model").is_dir()
+    assert {path.suffix for path in folder.glob("report.*")} == {".html", ".md", ".json"}
+
+
+def test_the_same_proof_again_computes_nothing(proved, pets, source):  # noqa: F811
+    said, folder = proved
+    done = headstart(
+        "prove", pets, "--source", source, "--finetune", "no", "--seeds", "2", "--budget", "8s",
+        "--remedies", "0s", "--json", "-o", folder,
+    )  # fmt: skip
+    assert done.returncode in (0, 6), done.stderr
+    again = json.loads(done.stdout)
+    assert again["outcomes"] == said["evidence"]["outcomes"]
+    assert again["n_test_reads"] == 1
+
+
+def test_the_report_is_written_again(proved):
+    _, folder = proved
+    (folder / "report.html").unlink()
+    done = headstart("report", folder)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("fit", "PETS", "--prove", "--source", "scratch:SOURCE"), "transfer nothing"),
+        (("fit", "PETS", "--prove", "--budget", "soon"), "is no time"),
+        (("prove", "PETS", "--remedies", "some"), "is no time"),
+        (("prove", "PETS", "--seeds", "0"), "cannot be right"),
+    ],
+)
+def test_what_cannot_be_proved_is_told_at_once(words, said, pets, source, tmp_path):  # noqa: F811
+    given = [word.replace("PETS", str(pets)).replace("SOURCE", source) for word in words]
+    done = headstart(*given, "-o", tmp_path / "run")
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "run").exists()
