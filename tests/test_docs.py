@@ -35,7 +35,8 @@ def test_every_option_says_what_it_is_for():
 def test_every_option_in_the_reference_exists():
     known = {"--help", "--debug", "--version"}
     for command in commands().values():
-        known |= {option for parameter in command.params for option in parameter.opts}
+        for parameter in command.params:
+            known |= {*parameter.opts, *parameter.secondary_opts}
     for option in re.findall(r"`(--[a-z-]+)", REFERENCE):
         assert option in known, option
 
