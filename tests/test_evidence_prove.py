@@ -338,3 +338,30 @@ def test_rows_without_labels_prove_nothing():
     data = dataclasses.replace(toy_data(), task=None, targets=None)
     with pytest.raises(DataError, match="no labels"):
         prove(Toy(), data)
+
+
+def test_a_class_of_three_rows_does_not_stop_a_study():
+    data = toy_data()
+    rare = data.take([i for i, t in enumerate(data.targets) if t == 0 or i < 6 or i > 130])
+    found = prove(Toy(), rare, seeds=3, remedies_s=0)  # 3 rows of 'b' in the pool
+    assert found.score == "macro_f1"
+    assert all(not one.error for one in found.outcomes)
+    for name in ("classical", "probe"):
+        assert found.arm(name).interval is not None
+
+
+def test_a_fold_of_one_class_is_its_own_answer(monkeypatch):
+    """A draw without a class (rows that are twins move together) still gives a study."""
+    from headstart.evidence.study import Study
+
+    whole = Study.rows
+
+    def without(self, seed, n_rows=None):
+        data = whole(self, seed, n_rows)
+        keep = (data.split != "validation") | (data.targets == 0)
+        return data.take(keep)
+
+    monkeypatch.setattr(Study, "rows", without)
+    found = prove(Toy(), toy_data(), seeds=2, remedies_s=0)
+    assert found.verdict.word in ("positive", "negative", "undecided")
+    assert all(np.isfinite(one.score) for one in found.outcomes if not one.error)
