@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 ROOT = Path(__file__).parent.parent
+#: Where other processes find the studies and this checkout of Headstart.
+PATHS = os.pathsep.join(map(str, (ROOT, ROOT / "src")))
 T = TypeVar("T")
 
 
@@ -144,7 +146,7 @@ def process(
     done = subprocess.run(
         [str(a) for a in arguments],
         cwd=cwd,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), **(env or {})},
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": PATHS, **(env or {})},
         capture_output=True,
         text=True,
     )

@@ -1,10 +1,12 @@
 """Run the studies, print a table, keep the numbers.
 
-    python -m bench.run [--full] [--repeats N] [STUDY …]
+    python -m bench.run [--full | --tiny] [--repeats N] [STUDY …]
 
-Without names every study is run, 3 repeats each; with --full 5, and the studies that take hours. A
-study is a file `study_NAME.py` with a function `study(repeats) -> Study`. Results go to
-`bench/results/NAME.json`; `bench/RESULTS.md` is written anew from all files there.
+A study is a file `study_NAME.py` with a function `study(repeats, …) -> Study`. What else it takes
+is told by its `SIZES`: the arguments of each size it can be run in, quick (the default), full and
+tiny. Without names all studies of that size are run; one without SIZES is long, and full alone.
+Results go to `bench/results/NAME.json`; `bench/RESULTS.md` is written anew from all files there.
+A tiny run is a rehearsal: it shows that every part runs, judges no target and keeps nothing.
 """
 
 import argparse
@@ -12,14 +14,18 @@ import importlib
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from bench.measure import Row, Skip, Study, machine_facts
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+#: How often each side is run in a size.
+REPEATS = {"tiny": 1, "quick": 3, "full": 5}
 
 
 def names() -> list[str]:
@@ -27,26 +33,34 @@ def names() -> list[str]:
     return sorted(path.stem.removeprefix("study_") for path in HERE.glob("study_*.py"))
 
 
-def usual(is_full: bool) -> list[str]:
-    """Return the studies that are run unasked; those of hours only where all is to be run."""
-    modules = {name: importlib.import_module(f"bench.study_{name}") for name in names()}
-    return [name for name, one in modules.items() if is_full or not hasattr(one, "FULL_ONLY")]
+def named(study: str) -> ModuleType:
+    """Return the file of a study."""
+    return importlib.import_module(f"bench.study_{study}")
 
 
-def run(name: str, repeats: int) -> bool:
+def sizes(study: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return the sizes a study can be run in, and the arguments of each."""
+    return getattr(named(study), "SIZES", {"full": {}})
+
+
+def run(name: str, size: str, repeats: int) -> bool:
     """Run one study, print and keep what it found; False if it fell short or broke."""
-    print(f"\n== {name}")
+    print(f"\n== {name} ({size})", flush=True)
     start = time.perf_counter()
     try:
-        found = importlib.import_module(f"bench.study_{name}").study(repeats)
+        found = named(name).study(repeats, **sizes(name).get(size, {}))
     except Skip as reason:
         print(f"skipped: {reason}")
         return True
     except Exception as error:  # one broken study must not take the others' numbers with it
         print(f"FAILED: {type(error).__name__}: {error}")
         return False
+    seconds = time.perf_counter() - start
     print("\n".join([found.title, *table(found), *(f"note: {note}" for note in found.notes)]))
-    _keep(name, found, time.perf_counter() - start)
+    print(f"{seconds:.0f} s in all")
+    if size == "tiny":
+        return True
+    _keep(name, found, size, seconds)
     return all(row.is_reached is not False for row in found.rows)
 
 
@@ -67,9 +81,10 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _keep(name: str, found: Study, seconds: float) -> None:
+def _keep(name: str, found: Study, size: str, seconds: float) -> None:
     facts: dict[str, Any] = {
         **asdict(found),
+        "size": size,
         "seconds": round(seconds, 1),
         "date": time.strftime("%Y-%m-%d"),
         "command": "python -m bench.run " + " ".join(sys.argv[1:]),
@@ -98,7 +113,8 @@ def _section(name: str, facts: dict[str, Any]) -> list[str]:
         *table(Study(facts["title"], rows)),
         "",
         *(f"* {note}" for note in facts["notes"]),
-        f"* `{facts['command'].strip()}`, {facts['date']}, {facts['seconds']} s in all.",
+        f"* `{facts['command'].strip()}`, {facts['date']}, {facts['seconds']} s in all"
+        f" ({facts.get('size', 'quick')}).",
         f"* {where}, {machine['memory_gb']} GB, {machine['system']}; {versions}.",
     ]
 
@@ -107,15 +123,18 @@ def main() -> int:
     """Read the command line; 0 if every target was reached."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("studies", nargs="*", metavar="STUDY", help=", ".join(names()))
-    parser.add_argument("--full", action="store_true", help="5 repeats, and studies of hours")
-    parser.add_argument("--repeats", type=int, help="overrides both")
+    either = parser.add_mutually_exclusive_group()
+    for other in ("full", "tiny"):
+        either.add_argument(f"--{other}", dest="size", action="store_const", const=other)
+    parser.add_argument("--repeats", type=int, help=f"instead of those of the size, {REPEATS}")
     options = parser.parse_args()
     unknown = set(options.studies) - set(names())
     if unknown:
         parser.error(f"no study {', '.join(sorted(unknown))}; there are {', '.join(names())}")
-    repeats = options.repeats or (5 if options.full else 3)
-    reached = [run(name, repeats) for name in options.studies or usual(options.full)]
-    if RESULTS.exists():
+    size = options.size or "quick"
+    chosen = options.studies or [name for name in names() if size in sizes(name)]
+    reached = [run(name, size, options.repeats or REPEATS[size]) for name in chosen]
+    if size != "tiny" and RESULTS.exists():
         write_report()
     return 0 if all(reached) else 1
 
