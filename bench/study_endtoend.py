@@ -150,6 +150,7 @@ def _texts(n: int, repeats: int, batches: Sequence[int]) -> list[Row]:
         found = alternate(sides, repeats)
     ours = [one["rate"] for one in found["ours"]]
     theirs = {key: [one[key] for one in found["theirs"]] for key in found["theirs"][0]}
+    fastest = [max(rates) for rates in zip(*theirs.values(), strict=True)]
     names = {key: key if key == "default" else f"batches of {key}" for key in theirs}
     return [
         Row("`extract` of texts, cache written", tuple(ours), "texts/s"),
