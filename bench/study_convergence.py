@@ -10,7 +10,7 @@ from bench.measure import Process, Row, Study, data_folder, headstart, scratch_f
 from bench.study_budget import SEEDS, SOURCE
 
 #: Left out of `make bench`.
-FULL_ONLY = True
+SIZES = {"full": {}}
 #: Where every seed diverged.
 NONE = (float("nan"),)
 BUDGETS = ("90s", "15m", "none")
