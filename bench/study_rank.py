@@ -5,9 +5,11 @@ of every source × boundary probed on the training rows. The best of them is pic
 the test rows and what was lost is read on the other half, so that no one is its own judge.
 """
 
+import gzip
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +19,22 @@ from bench.measure import Row, Skip, Study, data_folder, own_home
 
 SHARE = 0.25
 LARGE = "pkg:efficientnet-lite2"
+#: The ways to choose that are compared; the first is judged.
+WAYS = ("ranking", "largest model", "LogME", "always Lite2")
+BASELINE = "always Lite2"
+FASHION = Path("/usr/share/datasets/fashion-mnist")
 HALVINGS = 50
-MOST_TRAIN, MOST_TEST = 1500, 600
+MOST_TRAIN, MOST_TEST = 1500, 1500
 Arm = tuple[str, int]
+Scores = dict[str, dict[str, float]]
+_NAMES = {
+    "logme": "LogME",
+    "h_score": "H-score",
+    "transrate": "TransRate",
+    "neighbors": "k-NN",
+    "leep": "LEEP",
+    "nce": "NCE",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,77 +56,132 @@ class Truth:
     def top(self, uri: str) -> Arm:
         return uri, self.tops[uri]
 
+    def at_top(self, uri: str) -> float:
+        return float(self.right[self.top(uri)].mean())
+
+    def best(self, uri: str) -> float:
+        return max(float(v.mean()) for (u, _), v in self.right.items() if u == uri)
+
 
 def study(repeats: int) -> Study:
     """Rank every data set `repeats` times, on other quarters of the rows."""
     found: dict[str, Any] = {}
     with own_home():
         for case in cases():
+            began = time.perf_counter()
             found[case.name] = one = _case(case, repeats)
-            print(f"{case.name}: {one['regret']}", flush=True)
-    ways = ("ranking", "largest model", "LogME", "always Lite2")
-    rows = [
-        Row(f"{name}: points lost by {way}", tuple(one["regret"][way]), "", at_most=most)
-        for name, one in found.items()
-        for way in ways
-        if way in one["regret"]
-        for most in (1.0 if way == "ranking" else None,)
-    ]
-    pictures = [one for one in found.values() if "always Lite2" in one["regret"]]
-    for way in ways:
-        lost = [float(np.mean(one["regret"][way])) for one in pictures]
-        if lost:
-            rows.append(Row(f"pictures: mean points lost by {way}", (float(np.mean(lost)),)))
-    rows += [
-        Row(f"{name}: weighted tau of {score}", tuple(values))
-        for name, one in found.items()
-        for score, values in one["tau"].items()
-    ]
+            lost = {way: round(_mean(each), 2) for way, each in one["regret"].items()}
+            print(f"{case.name}: {lost}, {time.perf_counter() - began:.0f} s", flush=True)
     return Study(
         f"Which source to start from: {SHARE:.0%} of the training rows are seen.",
-        tuple(rows),
+        (*_each(found), *_sums(found), *_agreements(found)),
         (
             "Points of accuracy lost against the best source × boundary, which is picked on one "
-            f"half of the test rows and judged on the other; mean over {HALVINGS} halvings.",
+            f"half of the test rows and judged on the other; mean over {HALVINGS} halvings and "
+            f"{repeats} rankings, each on another quarter. A choice can be lucky: below zero.",
             f"Truth: linear heads on {repeats} draws of four fifths of the training rows, "
             f"at most {MOST_TRAIN} training and {MOST_TEST} test rows a data set.",
+            "Worse than always Lite2: the rankings, of all picture sets, in which the source of "
+            "highest score loses more than Lite2 does, both at their top.",
         ),
         facts=found,
     )
 
 
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
+def _each(found: Mapping[str, Any]) -> list[Row]:
+    """Return what each way loses on each data set."""
+    return [
+        Row(
+            f"{name}: points lost by {way}",
+            (_mean(one["regret"][way]),),
+            at_most=1.0 if way == WAYS[0] else None,
+        )
+        for name, one in found.items()
+        for way in WAYS
+        if way in one["regret"]
+    ]
+
+
+def _sums(found: Mapping[str, Any]) -> list[Row]:
+    """Return the means over data sets, and where the largest picture source is not the best."""
+    rows = []
+    lost = {name: {w: _mean(v) for w, v in one["regret"].items()} for name, one in found.items()}
+    for way in WAYS[1:]:
+        sets = [one for one in lost.values() if way in one]
+        gap = _mean([one[WAYS[0]] - one[way] for one in sets])
+        rows.append(Row(f"mean of {len(sets)} sets: ranking − {way}", (gap,), at_most=0.0))
+    for name, one in found.items():
+        if BASELINE in lost[name] and one["best"] != LARGE:
+            gap = lost[name][WAYS[0]] - lost[name][BASELINE]
+            rows.append(Row(f"{name} (best: {one['best']}): ranking − {BASELINE}", (gap,),
+                            at_most=-1e-9))  # fmt: skip
+    return rows
+
+
+def _agreements(found: Mapping[str, Any]) -> list[Row]:
+    """Return how well each score orders the picture sources, and how often it chooses badly."""
+    pictures = {name: one for name, one in found.items() if one["tau"]}
+    rows = [
+        Row(f"{name}: weighted tau of {score}", tuple(values))
+        for name, one in pictures.items()
+        for score, values in one["tau"].items()
+    ]
+    for score in next(iter(pictures.values()), {"tau": ()})["tau"]:
+        worse = [one["worse"][score] for one in pictures.values()]
+        n = sum(len(each) for each in worse)
+        rows.append(Row(f"worse than {BASELINE}, of {n}: {score}", (float(np.sum(worse)),)))
+    return rows
+
+
 def _case(case: Case, repeats: int) -> dict[str, Any]:
     from headstart.ranking.rank import rank
 
-    rankings, logmes, seconds = [], [], []
+    rankings, tops = [], []
     for seed in range(repeats):
-        n = int(len(case.train) * SHARE)
-        part = case.train.take(_pairs(case.train, n, seed))
-        began = time.perf_counter()
+        part = case.train.take(_pairs(case.train, int(len(case.train) * SHARE), seed))
         rankings.append(rank(part, seed=seed))
-        seconds.append(time.perf_counter() - began)
-        logmes.append(_logmes(rankings[-1], part))
+        tops.append(_at_the_top(rankings[-1], part))
     truth = _truth(case, rankings[0], repeats)
-    ways: dict[str, list[Arm]] = {
-        "ranking": [(r.best.uri, r.rows[0].boundary or truth.tops[r.best.uri]) for r in rankings],
-        "LogME": [truth.top(max(one, key=lambda uri: one[uri])) for one in logmes],
-    }
-    sizes = {row.source.uri: row.source.n_parameters for row in rankings[0].rows}
-    ways["largest model"] = [truth.top(max(sizes, key=lambda uri: sizes[uri]))] * repeats
-    if LARGE in sizes:
-        ways["always Lite2"] = [truth.top(LARGE)] * repeats
+    ways = _ways(truth, rankings, tops)
+    is_picture = len(truth.tops) > 2
     return {
         "rows": [len(case.train), len(case.test)],
+        "best": max(truth.right, key=lambda arm: truth.right[arm].mean())[0],
         "regret": {
             way: [round(100 * regret(truth.right, arm), 3) for arm in arms]
             for way, arms in ways.items()
         },
         "chosen": {way: [list(arm) for arm in arms] for way, arms in ways.items()},
-        "tau": _taus(rankings, logmes, truth) if len(sizes) > 2 else {},
+        "tau": _taus(rankings, tops, truth) if is_picture else {},
+        "worse": _worse(rankings, tops, truth) if is_picture else {},
         "truth": {f"{u}@{b}": float(v.mean()) for (u, b), v in truth.right.items()},
-        "seconds": seconds,
         "rankings": [r.to_json() for r in rankings],
     }
+
+
+def _ways(truth: Truth, rankings: Any, tops: Sequence[Scores]) -> dict[str, list[Arm]]:
+    """Return what each way to choose would have started from, ranking by ranking."""
+    ways = {
+        "ranking": [(r.best.uri, r.rows[0].boundary or truth.tops[r.best.uri]) for r in rankings],
+        "LogME": [truth.top(_first(one["LogME"])) for one in tops],
+    }
+    sizes = _sizes(rankings[0])
+    ways["largest model"] = [truth.top(_first(sizes))] * len(rankings)
+    if LARGE in sizes:
+        ways[BASELINE] = [truth.top(LARGE)] * len(rankings)
+    return ways
+
+
+def _first(scores: Mapping[str, float]) -> str:
+    return max(scores, key=lambda uri: scores[uri])
+
+
+def _sizes(ranking: Any) -> dict[str, float]:
+    return {row.source.uri: row.source.n_parameters for row in ranking.rows}
 
 
 def _pairs(data: Any, n: int, seed: int) -> NDArray[np.int64]:
@@ -140,14 +210,18 @@ def regret(right: dict[Arm, NDArray[np.float64]], chosen: Arm) -> float:
     return float(np.mean(lost))
 
 
-def _logmes(ranking: Any, part: Any) -> dict[str, float]:
+def _at_the_top(ranking: Any, part: Any) -> Scores:
+    """Return the scores that train no head, of features at the top: score → source → value."""
     from headstart.features.extract import extract
-    from headstart.metrics.transferability import logme
+    from headstart.ranking.trainless import trainless
 
-    found = {}
+    found: Scores = {}
     for row in ranking.rows:
         features = extract(row.source, part)
-        found[row.source.uri] = logme(features.array(), part.targets[features.kept])
+        said = trainless(row.source, features, part.targets[features.kept], part.task)
+        for name, score in _NAMES.items():
+            if getattr(said, name) is not None:
+                found.setdefault(score, {})[row.source.uri] = getattr(said, name)
     return found
 
 
@@ -189,29 +263,39 @@ def _right(case: Case, fit: Any, test: Any, repeats: int) -> NDArray[np.float64]
     return total / repeats
 
 
-def _taus(rankings: Any, logmes: Any, truth: Truth) -> dict[str, list[float]]:
+def _said(ranking: Any, tops: Scores) -> Scores:
+    """Return every score by which sources could be ordered: score → source → value."""
+    probed = {row.source.uri: max(row.by_boundary.values()) for row in ranking.rows}
+    priors = {row.source.uri: row.source.prior for row in ranking.rows}
+    return {"probe": probed, "size": _sizes(ranking), "prior of the card": priors, **tops}
+
+
+def _taus(rankings: Any, tops: Sequence[Scores], truth: Truth) -> dict[str, list[float]]:
+    """Return the weighted tau of each score with the true order of the sources it has."""
     from scipy.stats import weightedtau
 
     found: dict[str, list[float]] = {}
-    for ranking, evidence in zip(rankings, logmes, strict=True):
-        uris = [row.source.uri for row in ranking.rows]
-        best = [max(v.mean() for (u, _), v in truth.right.items() if u == uri) for uri in uris]
-        tops = [truth.right[truth.top(uri)].mean() for uri in uris]
-        by = {
-            "ranking": ([max(row.by_boundary.values()) for row in ranking.rows], best),
-            "LogME": ([evidence[uri] for uri in uris], tops),
-            "size": ([row.source.n_parameters for row in ranking.rows], best),
-            "H-score": ([row.h_score for row in ranking.rows], best),
-            "nearest neighbor": ([row.neighbors for row in ranking.rows], best),
-        }
-        for name, (said, true) in by.items():
-            found.setdefault(name, []).append(float(weightedtau(said, true).statistic))
+    for ranking, top in zip(rankings, tops, strict=True):
+        for name, said in _said(ranking, top).items():
+            true = [truth.best(uri) if name == "probe" else truth.at_top(uri) for uri in said]
+            tau = weightedtau(list(said.values()), true).statistic
+            found.setdefault(name, []).append(float(tau))
+    return found
+
+
+def _worse(rankings: Any, tops: Sequence[Scores], truth: Truth) -> dict[str, list[int]]:
+    """Return, ranking by ranking, whether a score's first source is worse than the baseline."""
+    found: dict[str, list[int]] = {}
+    for ranking, top in zip(rankings, tops, strict=True):
+        for name, said in _said(ranking, top).items():
+            is_worse = truth.at_top(_first(said)) < truth.at_top(LARGE)
+            found.setdefault(name, []).append(int(is_worse))
     return found
 
 
 def cases() -> Iterator[Case]:
     """Yield what is at hand; a missing folder is no more than a missing data set."""
-    for make in (_hymenoptera, _pacs, _emoji, _digits, _banking):
+    for make in (_hymenoptera, _pacs, _emoji, _digits, _fashion, _banking, _names):
         try:
             yield from make()
         except Skip as reason:
@@ -250,6 +334,33 @@ def _digits() -> Iterator[Case]:
     pixels = np.repeat((bunch.images * 15.9).astype(np.uint8)[..., None], 3, axis=3)
     large = pixels.repeat(8, axis=1).repeat(8, axis=2)
     yield _parted("digits", from_arrays(list(large), bunch.target.astype(str)))
+
+
+def _fashion() -> Iterator[Case]:
+    """A sample of Fashion-MNIST, which the Debian package dataset-fashion-mnist holds."""
+    from headstart.data.dataset import from_arrays
+
+    if not FASHION.is_dir():
+        raise Skip(f"no folder {FASHION}: apt-get install dataset-fashion-mnist")
+    parts = []
+    for name, most in (("train", MOST_TRAIN), ("t10k", MOST_TEST)):
+        pixels = _idx(FASHION / f"{name}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)[:most]
+        labels = _idx(FASHION / f"{name}-labels-idx1-ubyte.gz", 8)[:most]
+        colors = np.repeat(pixels[..., None], 3, axis=3)
+        parts.append(from_arrays(list(colors), labels.astype(str)))
+    yield _case_of("fashion-mnist", *parts)
+
+
+def _idx(path: Path, header: int) -> NDArray[np.uint8]:
+    return np.frombuffer(gzip.decompress(path.read_bytes()), dtype=np.uint8, offset=header)
+
+
+def _names() -> Iterator[Case]:
+    from headstart.cli.demo import names
+    from headstart.data.readers import read
+
+    data = read(str(names("en")))
+    yield _case_of("emoji names", data.training(), data.only("test"))
 
 
 def _banking() -> Iterator[Case]:

@@ -7,6 +7,8 @@ weaker than measured probes (a list sorted by size can beat them), so they stand
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from headstart.metrics.neighbors import unit
+
 
 def logme(features: ArrayLike, targets: ArrayLike) -> float:
     """Return the log of the maximum evidence a row, averaged over classes (or of one number).
@@ -112,6 +114,118 @@ def _ledoit_wolf(centered: NDArray[np.float64]) -> tuple[float, float]:
     return float(ledoit_wolf_shrinkage(centered, assume_centered=True)), scale
 
 
+#: The distortion at which TransRate counts the bits, as a share of the features' spread.
+DISTORTION = 1e-4
+
+
+def transrate(features: ArrayLike, targets: ArrayLike) -> float:
+    """Return how many fewer nats tell a row apart once its class is known: R(Z) − R(Z | y).
+
+    R(Z, ε) = ½ log det(I + Zᵀ Z / (n ε)) is the rate that codes the rows Z up to distortion ε. The
+    rows are centered, and scaled so that the squares of all their numbers sum to one: the score of
+    a network does not depend on the units of its features.
+
+    Parameters
+    ----------
+    features
+        Shape (n, d).
+    targets
+        Shape (n,): class indices.
+
+    References
+    ----------
+    Huang et al., Frustratingly easy transferability estimation, 2022, eq. 5.
+    https://arxiv.org/abs/2106.09362
+
+    Examples
+    --------
+    >>> y = np.arange(60) % 3
+    >>> told = np.eye(3)[y]  # a direction a class
+    >>> transrate(told, y) > transrate(told, np.arange(60) // 20)
+    True
+    """
+    Z, y = np.asarray(features, dtype=np.float64), np.asarray(targets)
+    Z = Z - Z.mean(axis=0)
+    Z = Z / max(float(np.linalg.norm(Z)), 1e-300)
+    parts = [Z[y == name] for name in np.unique(y)]
+    given = sum(len(part) / len(Z) * _rate(part) for part in parts)
+    return float(_rate(Z) - given)
+
+
+def _rate(Z: NDArray[np.float64]) -> float:
+    # det(I + Zᵀ Z) = det(I + Z Zᵀ): the smaller of the two is taken.
+    gram = Z.T @ Z if Z.shape[1] <= len(Z) else Z @ Z.T
+    gram = gram / (len(Z) * DISTORTION)
+    gram[np.diag_indices_from(gram)] += 1
+    return float(np.linalg.slogdet(gram)[1]) / 2
+
+
+def linear_mse(features: ArrayLike, targets: ArrayLike, penalty: float = 1.0) -> float:
+    """Return minus the penalized squared error of a linear map from the features to a number.
+
+    Given what an old head says in place of features, it is the paper's *label* MSE: the form that
+    LEEP has where a number is asked for.
+
+    Parameters
+    ----------
+    features
+        Shape (n, d).
+    targets
+        Shape (n,): numbers.
+    penalty
+        λ of min over A, b of ‖y − F A − b‖² / n + λ ‖A‖².
+
+    References
+    ----------
+    Nguyen et al., Simple transferability estimation for regression tasks, 2023.
+    https://arxiv.org/abs/2312.00656
+
+    Examples
+    --------
+    >>> x = np.array([[-1.0], [1.0]])
+    >>> round(linear_mse(x, [-1.0, 1.0]), 6)  # A = 1/2: an error of 1/4, a penalty of 1/4
+    -0.5
+    """
+    F, y = np.asarray(features, dtype=np.float64), np.asarray(targets, dtype=np.float64)
+    F, y = F - F.mean(axis=0), y - y.mean()
+    u, s, _ = np.linalg.svd(F, full_matrices=False)
+    along = u.T @ y  # (r,)
+    explained = along**2 * s**2 / (s**2 + len(F) * penalty)
+    return -float((y @ y - explained.sum()) / len(F))
+
+
+def neighbors(features: ArrayLike, targets: ArrayLike, k: int = 5) -> float:
+    """Return how well the k most similar other rows tell a row: accuracy, or R² of a number.
+
+    Rows are centered and compared by their cosine. The nearest of equally frequent classes wins.
+
+    Parameters
+    ----------
+    features
+        Shape (n, d).
+    targets
+        Shape (n,): class indices (integers), or numbers (floats).
+
+    Examples
+    --------
+    >>> x = [[-9.0], [-8.0], [-7.0], [7.0], [8.0], [9.0]]
+    >>> neighbors(x, [0, 0, 0, 1, 1, 1], k=2), neighbors(x, [0, 1, 0, 1, 0, 1], k=1) < 1
+    (1.0, True)
+    """
+    F, y = np.asarray(features, dtype=np.float32), np.asarray(targets)
+    rows = unit(F, F.mean(axis=0))
+    close = rows @ rows.T  # (n, n): a ranking samples few rows
+    np.fill_diagonal(close, -np.inf)
+    k = min(k, len(y) - 1)
+    near = np.argsort(-close, axis=1, kind="stable")[:, :k]  # (n, k), the nearest first
+    said = y[near]
+    if y.dtype.kind == "f":
+        spread = float(np.square(y - y.mean()).sum())
+        return 1 - float(np.square(y - said.mean(axis=1)).sum()) / max(spread, 1e-300)
+    votes = (said[:, :, None] == said[:, None, :]).sum(axis=2)  # (n, k): of each neighbor's class
+    return float((said[np.arange(len(y)), votes.argmax(axis=1)] == y).mean())
+
+
 def leep(probabilities: ArrayLike, targets: ArrayLike) -> float:
     """Return the mean log-likelihood of the targets given the source's own label probabilities.
 
@@ -159,6 +273,36 @@ def nce(labels: ArrayLike, targets: ArrayLike) -> float:
     """
     z, y = np.asarray(labels), np.asarray(targets)
     return leep(np.eye(int(z.max()) + 1)[z], y)
+
+
+def agreeing_classes(labels: ArrayLike, targets: ArrayLike) -> int:
+    """Return in how many classes the source's own labels agree with those of the data.
+
+    An old label stands for the class most frequent among the *other* rows that have it. A class
+    agrees if most of its rows are right when read like that: the source tells it already, under
+    names of its own.
+
+    Parameters
+    ----------
+    labels, targets
+        Shape (n,): the source's own hard labels, and the class indices.
+
+    Examples
+    --------
+    >>> agreeing_classes([7, 7, 7, 3, 3, 3], [0, 0, 0, 1, 1, 1])  # 7 stands for 0, and 3 for 1
+    2
+    >>> agreeing_classes([7, 7, 7, 7, 7, 7], [0, 0, 0, 0, 1, 1])  # one label says nothing of 1
+    1
+    """
+    _, z = np.unique(np.asarray(labels), return_inverse=True)
+    _, y = np.unique(np.asarray(targets), return_inverse=True)
+    table = np.zeros((int(z.max()) + 1, int(y.max()) + 1), dtype=np.int64)
+    np.add.at(table, (z, y), 1)
+    others = table[z]  # (n, k): how often each class has this row's old label…
+    others[np.arange(len(y)), y] -= 1  # …in the other rows
+    right = (others.argmax(axis=1) == y) & (others.max(axis=1) > 0)
+    share = np.bincount(y, weights=right) / np.bincount(y)
+    return int((share > 0.5).sum())
 
 
 def _columns(targets: ArrayLike) -> NDArray[np.float64]:
