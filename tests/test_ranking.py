@@ -91,7 +91,7 @@ def test_other_tasks(toys, fresh_home, kind):
     found = rank(_texts(45, seed=5, kind=kind), sources=toys[:2])
     assert len(found.rows) == 2
     assert found.measure == {Kind.REGRESSION: "R²", Kind.MULTILABEL: "F1 of a row"}[kind]
-    assert all(row.h_score is None for row in found.rows)
+    assert all(row.trainless.h_score is None for row in found.rows)
 
 
 def test_sources_that_cannot_be_used_are_listed_with_the_reason(toys, fresh_home, tmp_path):
@@ -165,7 +165,7 @@ class _Hand(searching.Search):
         place = np.random.default_rng(len(source.uri)).permutation(n)
         right = (place < self.shares[source.uri] * n).astype(float)
         probed = Probed(np.arange(n), right)
-        return searching.Standing(source, i, 0, (probed,), None)
+        return searching.Standing(source, i, 0, (probed,), None, None)
 
 
 def _sources(toys, names):

@@ -1,6 +1,5 @@
 """Probe: how well a linear head on these features would do, on rows it has not seen."""
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +11,8 @@ from headstart.heads.design import Held, design, scaler_of
 from headstart.heads.linear import fit_linear
 from headstart.metrics.crossed import crossed
 from headstart.metrics.interval import Interval, paired_interval, wilson
-from headstart.metrics.neighbors import nearest_elsewhere, unit
 from headstart.metrics.scores import is_imbalanced, row_scores
-from headstart.metrics.transferability import h_score, logme
+from headstart.ranking.trainless import one_thread
 from headstart.task import Kind, Task
 
 Array = NDArray[np.float64]
@@ -96,7 +94,7 @@ def ridge(features: Features, targets: NDArray[Any], task: Task) -> Probed:
     >>> ridge(Features.of(x), y, Task(Kind.MULTICLASS, ("a", "b"))).mean > 0.9
     True
     """
-    with _one_thread():
+    with one_thread():
         said = leave_one_out(_axes(features), _columns(targets, task))
     return Probed(features.kept, row_scores(task, targets, said))
 
@@ -165,36 +163,3 @@ def measure_of(task: Task, targets: NDArray[Any]) -> str:
     if task.kind is Kind.MULTILABEL:
         return "F1 of a row"
     return "balanced accuracy" if is_imbalanced(targets) else "accuracy"
-
-
-def trainless(
-    features: Features, targets: NDArray[Any], task: Task
-) -> tuple[float | None, float | None, float | None]:
-    """Return LogME, H-score and the nearest neighbors' agreement; None where not defined."""
-    if task.kind is Kind.MULTILABEL:
-        return None, None, None
-    values = features.array()
-    with _one_thread():
-        if task.kind is Kind.REGRESSION:
-            return logme(values, targets.astype(np.float64)), None, None
-        return logme(values, targets), h_score(values, targets), agreement(values, targets)
-
-
-def _one_thread() -> AbstractContextManager[Any]:
-    # Threads of linear algebra wait for each other inside every small product: see heads/linear.
-    import scipy.linalg  # noqa: F401  (only libraries that are loaded can be limited)
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(1)
-
-
-def agreement(values: NDArray[np.float32], targets: NDArray[Any]) -> float:
-    """Return the share of rows whose most similar other row is of the same class.
-
-    >>> agreement(np.array([[0.0], [1.0], [9.0], [10.0]]), np.array([0, 0, 1, 1]))
-    1.0
-    """
-    rows = unit(values, values.mean(axis=0))
-    each = np.arange(len(rows))
-    found = nearest_elsewhere(rows, [(slice(0, len(rows)), rows)], [(each, each)])[0]
-    return float((targets[found.at] == targets).mean())

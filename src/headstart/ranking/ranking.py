@@ -5,6 +5,7 @@ from typing import Any
 
 from headstart.metrics.interval import Interval
 from headstart.ranking.schedule import Round
+from headstart.ranking.trainless import Trainless
 from headstart.sources.source import Source, to_json
 
 
@@ -30,13 +31,17 @@ class Ranked:
         "logistic" for the last two, else "ridge".
     n_rows
         How many rows it was last probed on.
-    logme, h_score, neighbors
-        Scores that train no head, at that boundary; `neighbors` is the share of rows whose nearest
-        other row is of their class. None where the task has no such score.
+    trainless
+        Scores that train no head, of features at that boundary.
+    distance
+        How far the rows lie from what the source was trained on, in units of the spread there;
+        None where the card brings no reference.
     latency_ms
         To read one row and run the whole trunk, on one thread of this machine.
     memory_bytes
-        What the weights take in memory.
+        What the process grew by when the trunk was opened and run on a row.
+    finetuned
+        The score after a short fine-tuning, where one was asked for and tried.
     """
 
     source: Source
@@ -47,20 +52,22 @@ class Ranked:
     by_boundary: dict[str, float] = field(hash=False)
     probe: str
     n_rows: int
-    logme: float | None
-    h_score: float | None
-    neighbors: float | None
+    trainless: Trainless
+    distance: float | None
     latency_ms: float
     memory_bytes: int
+    finetuned: Interval | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; the card's main facts stand beside the measures."""
-        values = {name: value for name, value in vars(self).items() if name != "source"}
+        values = {n: v for n, v in vars(self).items() if n not in ("source", "trainless")}
         card = to_json(self.source)
         names = ("uri", "n_parameters", "license", "trained_on", "is_trainable", "prior")
-        return {name: card[name] for name in names} | values | {
+        tuned = None if self.finetuned is None else list(self.finetuned)
+        return {name: card[name] for name in names} | values | vars(self.trainless) | {
             "score": list(self.score),
             "difference": list(self.difference),
+            "finetuned": tuned,
         }  # fmt: skip
 
 

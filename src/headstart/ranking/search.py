@@ -1,5 +1,6 @@
 """Search: probes round after round; who is known to be worse leaves, the last two are measured."""
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +16,10 @@ from headstart.metrics.interval import Interval, one_standard_error
 from headstart.progress import track
 from headstart.ranking.candidates import first_line, n_parameters
 from headstart.ranking.measure import Facts
-from headstart.ranking.probe import Probed, distinct, logistic, ridge, trainless
+from headstart.ranking.probe import Probed, distinct, logistic, ridge
 from headstart.ranking.ranking import LeftOut, Ranked
 from headstart.ranking.schedule import Round
+from headstart.ranking.trainless import trainless
 from headstart.sources.source import Source
 from headstart.steps.train import labelled, targets_of
 
@@ -37,8 +39,8 @@ class Standing:
         The place of its best boundary among those tried.
     ridges
         What was probed at each boundary.
-    features
-        At the best boundary, one of each group of equal rows.
+    features, top
+        At the best boundary and at the top, one of each group of equal rows.
     final
         The logistic probe; None for all but the last two.
     """
@@ -48,6 +50,7 @@ class Standing:
     at: int
     ridges: tuple[Probed, ...]
     features: Features
+    top: Features
     final: Probed | None = None
 
     @property
@@ -127,7 +130,7 @@ class Search:
         found = [distinct(one) for one in self._features(source, rows)]
         ridges = tuple(ridge(one, self._targets(one), self.task) for one in found)
         at = preferred(ridges)
-        return Standing(source, i, at, ridges, found[at])
+        return Standing(source, i, at, ridges, found[at], found[-1])
 
     def _features(self, source: Source, rows: Dataset) -> list[Features]:
         at = self.facts[source.uri].boundaries
@@ -144,9 +147,7 @@ class Search:
         """Give the last two the probe that step 4 trains."""
         for one in self._sorted()[:N_FINALISTS]:
             final = logistic(one.features, self._targets(one.features), self.task, self.seed)
-            self.standings[one.source.uri] = Standing(
-                one.source, one.round, one.at, one.ridges, one.features, final
-            )
+            self.standings[one.source.uri] = dataclasses.replace(one, final=final)
 
     def _sorted(self) -> list[Standing]:
         return sorted(self.standings.values(), key=lambda one: one.merit, reverse=True)
@@ -172,7 +173,6 @@ class Search:
     def _row(self, one: Standing, gap: Interval, *, is_best: bool) -> Ranked:
         facts = self.facts[one.source.uri]
         probed = one.final or one.ridge
-        evidence, h, neighbors = trainless(one.features, self._targets(one.features), self.task)
         names = [str(at) for at in facts.boundaries or ("top",)]
         is_top = one.at == len(one.ridges) - 1
         return Ranked(
@@ -184,9 +184,10 @@ class Search:
             by_boundary={name: p.mean for name, p in zip(names, one.ridges, strict=True)},
             probe="ridge" if one.final is None else "logistic",
             n_rows=len(probed.rows),
-            logme=evidence,
-            h_score=h,
-            neighbors=neighbors,
+            trainless=trainless(
+                one.source, one.features, self._targets(one.features), self.task, one.top
+            ),
+            distance=None,
             latency_ms=facts.latency_ms,
             memory_bytes=facts.memory_bytes,
         )

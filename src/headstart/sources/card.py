@@ -18,9 +18,19 @@ from headstart.sources.source import Source
 from headstart.sources.weights import READERS, TOKENIZERS
 from headstart.task import Modality
 
-FORMATS = (*READERS, "onnx")
+FORMATS = tuple(READERS)
 LIBRARIES = ("timm", "transformers", "onnx")
-ARCHITECTURE = {"library", "name", "options", "config", "pooling", "output", "input", "match"}
+ARCHITECTURE = {
+    "library",
+    "name",
+    "options",
+    "config",
+    "pooling",
+    "output",
+    "input",
+    "match",
+    "old_labels",
+}
 REQUIRED = ("modality", "format", "location", "architecture")
 
 

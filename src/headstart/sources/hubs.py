@@ -141,7 +141,8 @@ def _timm(config: dict[str, Any]) -> dict[str, Any]:
         "modality": Modality.IMAGE,
         "preprocess": _timm_preprocess(pretrained),
         "format": "hub",
-        "architecture": {"library": "timm", "name": name, "options": options},
+        "architecture": {"library": "timm", "name": name, "options": options}
+        | ({"old_labels": int(config["num_classes"])} if config.get("num_classes") else {}),
         "license": pretrained.get("license") or "unknown",
         "trained_on": _trained_on(tag),
         "title": f"{name}.{tag}" if tag else name,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from headstart.errors import IntegrityError
 from headstart.io import sha256_bytes, sha256_file
-from headstart.sources.formats import h5, hub, pth, q4, safetensors
+from headstart.sources.formats import h5, hub, onnx, pth, q4, safetensors
 from headstart.sources.location import locate
 from headstart.sources.source import Source
 
@@ -22,6 +22,7 @@ READERS: dict[str, Callable[[Path, str], State]] = {
     "h5": h5.read,
     "q4": q4.read,
     "hub": hub.read,
+    "onnx": onnx.read,
 }
 
 #: Format → (file) → the text of a `tokenizer.json`, for formats that hold the vocabulary too.
