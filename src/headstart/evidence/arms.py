@@ -58,7 +58,12 @@ class Arm:
         return replace(self, estimator=clone(self.estimator).set_params(phase=phase))
 
 
-def roster(model: Any, data: Dataset, more: Mapping[str, Any] | None = None) -> list[Arm]:
+def roster(
+    model: Any,
+    data: Dataset,
+    more: Mapping[str, Any] | None = None,
+    source: Source | None = None,
+) -> list[Arm]:
     """Return the arms of a study: controls first, each kind from the simplest to the most costly.
 
     Parameters
@@ -70,8 +75,10 @@ def roster(model: Any, data: Dataset, more: Mapping[str, Any] | None = None) -> 
     more
         Arms of yours: name → unfitted estimator, or an `Arm`. One that has a source which is not
         `scratch:` transfers, any other is a control.
+    source
+        What the study transfers from, where it was chosen already.
     """
-    source = source_of(model, data)
+    source = source or source_of(model, data)
     arms = [*_controls(model, source, data), *_transfers(model, source)]
     yours = [_yours(name, given) for name, given in (more or {}).items()]
     names = [arm.name for arm in arms]
@@ -83,7 +90,7 @@ def roster(model: Any, data: Dataset, more: Mapping[str, Any] | None = None) -> 
 
 
 def source_of(model: Any, data: Dataset) -> Source:
-    """Return the card of what the model starts from."""
+    """Return the card of what the model starts from; of "auto", the first guess of the shelf."""
     if "source" not in model.get_params(deep=False):
         raise UsageError(
             f"{type(model).__name__} has no source, so it transfers nothing.\n"

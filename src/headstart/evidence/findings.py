@@ -11,6 +11,7 @@ from headstart.checks.finding import Finding
 from headstart.data.dataset import TEST, TRAIN
 from headstart.evidence.evidence import Outcome
 from headstart.evidence.study import Study
+from headstart.ranking.ranking import Ranking
 from headstart.sources.source import Source
 
 
@@ -42,7 +43,8 @@ def by_heart(outcomes: Sequence[Outcome], arms: Iterable[str]) -> tuple[Finding,
     return tuple(found)
 
 
-def card(source: Source) -> dict[str, Any]:
-    """Return what the evidence keeps of the source's card."""
+def card(source: Source, ranking: Ranking | None) -> dict[str, Any]:
+    """Return what the evidence keeps of the source's card, and how the source was chosen."""
     names = ("uri", "title", "trained_on", "license", "n_parameters", "size_bytes", "homepage")
-    return {name: getattr(source, name) for name in names} | {"modality": str(source.modality)}
+    facts = {name: getattr(source, name) for name in names} | {"modality": str(source.modality)}
+    return facts if ranking is None else facts | {"ranking": ranking.to_json()}

@@ -100,7 +100,7 @@ def prove(  # noqa: PLR0913
         )
     study = prepare(model, data, seeds, best_effort)
     with open_store() as store:
-        proof = Proof(study, roster(model, study.pool, arms), store, seeds, budget_s)
+        proof = Proof(study, roster(model, study.pool, arms, study.source), store, seeds, budget_s)
         proof.fit()
         chosen = proof.choose()
         remedied = proof.remedy(chosen, model, remedies_s)
@@ -302,7 +302,7 @@ class Proof:
         return Evidence(
             task=self.study.task,
             score=self.study.score,
-            source=card(self.study.source),
+            source=card(self.study.source, self.study.ranking),
             n_rows=self._n_rows(),
             arms=tuple(self._record(bench, arm, said[arm.name]) for arm in self.arms.values()),
             outcomes=tuple(self.outcomes),

@@ -31,9 +31,11 @@ from headstart.io import read_safetensors, sha256_file, write_safetensors
 from headstart.machine import home, versions
 from headstart.metrics.curve import Curve
 from headstart.metrics.scores import is_imbalanced, scores
+from headstart.ranking.ranking import Ranking
 from headstart.sources.source import Source
 from headstart.store import Store
 from headstart.task import Kind, Task
+from headstart.transfer.auto import AUTO, Start, start
 
 #: The share of rows that are drawn to test on, where the data name none.
 TEST_SHARE = 0.2
@@ -88,6 +90,8 @@ class Study:
         Of pool and test rows, in this order, from the frozen trunk.
     notes
         What a person should know.
+    ranking
+        How the source was chosen; None where it was named.
     """
 
     source: Source
@@ -99,6 +103,7 @@ class Study:
     key: str
     features: Features
     notes: tuple[str, ...] = ()
+    ranking: Ranking | None = None
 
     @property
     def task(self) -> Task:
@@ -146,8 +151,7 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
             "The rows have no labels, so nothing can be proved.\n"
             "Expected a folder a class, or a label column (`--label`)."
         )
-    source = source_of(model, data)
-    features = extract(source, data)
+    features = extract(source_of(model, data), data)
     limit = model.get_params(deep=False).get("max_skipped", 0.01)
     limit_skipped(features.skipped, len(data), limit)
     read = replace(data.take(features.kept), skipped=(*data.skipped, *features.skipped))
@@ -160,8 +164,11 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
     pool, test = parted.take(~is_test), parted.take(is_test)
     kept = [hashes[i] for i in order[: len(pool)]]
     test_key = _digest("test", [hashes[i] for i in order[len(pool) :]])
+    begin = _begin(model, pool)
+    if begin.ranking is not None:
+        features = extract(begin.source, read)
     made = Study(
-        source=source,
+        source=begin.source,
         pool=pool.with_split(np.full(len(pool), UNASSIGNED)),
         hashes=kept,
         test=replace(test, task=None, targets=None),
@@ -179,8 +186,16 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
         ),
         features=features.take(order),
         notes=(*notes, *_lacking(pool, seeds, best_effort)),
+        ranking=begin.ranking,
     )
     return made
+
+
+def _begin(model: Any, pool: Dataset) -> Start:
+    """Return what the study transfers from; "auto" is ranked on the pool, never on test rows."""
+    if model.source == AUTO and getattr(model, "source_", None) is None:
+        return start(AUTO, pool, 0)
+    return Start(source_of(model, pool), getattr(getattr(model, "plan_", None), "ranking", None))
 
 
 def _parted(data: Dataset, hashes: Sequence[bytes], notes: list[str]) -> Dataset:

@@ -117,6 +117,15 @@ class Ranking:
         """The source to start from."""
         return self.rows[0].source
 
+    def in_a_line(self) -> str:
+        """Say why the first was chosen, and what comes next."""
+        first, *others = self.rows
+        said = f"of {len(self.rows)} ranked, {self.measure} {first.score} on {first.n_rows} rows"
+        if not others:
+            return said
+        tied = ", within noise" if others[0].is_tied else ""
+        return f"{said}; next {others[0].source.uri}, {others[0].score}{tied}"
+
     def __str__(self) -> str:
         """Return a line a source."""
         lines = [

@@ -37,10 +37,7 @@ REQUIRED = ("modality", "format", "location", "architecture")
 def read_card(path: Path, uri: str) -> Source:
     """Return the source a card describes; its weights must be on this machine."""
     values = _parsed(path)
-    location = values["location"]
-    if "path" in location:
-        location["path"] = str((path.parent / location["path"]).resolve())
-    weights = locate(location)
+    weights = locate(values["location"])
     values.setdefault("weights_sha256", "")
     values["weights_sha256"] = values["weights_sha256"] or known_sha256(weights)
     values.setdefault("size_bytes", weights.stat().st_size)
@@ -72,6 +69,9 @@ def _parsed(path: Path) -> dict[str, Any]:
             raise UsageError(f"{path} has no {name!r}; a card needs {', '.join(REQUIRED)}.")
     _only(path, "architecture.", values["architecture"], ARCHITECTURE)
     _only(path, "location.", values["location"], {"package", "version", "file", "path"})
+    location = values["location"]
+    if "path" in location:  # it is told from where the card lies
+        location["path"] = str((path.parent / location["path"]).resolve())
     _one_of(path, "modality", values["modality"], ("image", "text"))
     _one_of(path, "format", values["format"], FORMATS)
     _one_of(path, "architecture.library", values["architecture"].get("library"), LIBRARIES)

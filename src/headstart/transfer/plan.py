@@ -11,6 +11,7 @@ from headstart.data.pictures import row_hash
 from headstart.data.sampling import split
 from headstart.errors import UnreadableRow, UsageError
 from headstart.heads.head import HEADS
+from headstart.ranking.ranking import Ranking
 from headstart.sources.source import Source
 from headstart.steps.phase import Phase, default_phase
 from headstart.steps.train import labelled
@@ -70,6 +71,8 @@ class Plan:
         Whether the validation rows were held out by the plan, not by the data.
     keeps_finetuned
         Whether the fine-tuned network is kept whatever validation says.
+    ranking
+        How the source was chosen, with its runners-up; None where it was named.
     """
 
     source: Source
@@ -88,6 +91,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     holds_out: bool = False
     keeps_finetuned: bool = False
+    ranking: Ranking | None = None
 
     @property
     def is_scratch(self) -> bool:
@@ -111,6 +115,7 @@ class Plan:
         lines = [
             f"task       {self.task}; rows: {rows}",
             f"1 take     {self.source.uri} ({self.source.trained_on}; {self.source.license})",
+            *self._chosen(),
             f"2 freeze   {self._frozen()}",
             f"3 attach   a {self.head} head",
             f"4 train    the head to convergence on cached features{self._seconds('train')}",
@@ -129,6 +134,10 @@ class Plan:
             f"taken      {_duration(sum(self.taken_s.values()))}: {steps}",
             f"kept       {self.outcome}",
         ]
+
+    def _chosen(self) -> list[str]:
+        """Say how the source was chosen, and what else might have been."""
+        return [] if self.ranking is None else [f"           {self.ranking.in_a_line()}"]
 
     def _frozen(self) -> str:
         n = self.source.n_parameters
@@ -169,6 +178,7 @@ class Plan:
             "taken_s": self.taken_s,
             "outcome": self.outcome,
             "notes": list(self.notes),
+            "ranking": None if self.ranking is None else self.ranking.to_json(),
         }
 
 

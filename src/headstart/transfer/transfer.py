@@ -15,9 +15,9 @@ from headstart.errors import UsageError
 from headstart.progress import track
 from headstart.runs import Run
 from headstart.steps.phase import Phase
-from headstart.steps.take import take
 from headstart.steps.train import labelled
 from headstart.task import Kind, Modality, Task
+from headstart.transfer.auto import start
 from headstart.transfer.fitting import Fitting
 from headstart.transfer.plan import intend
 
@@ -75,8 +75,10 @@ class _Transfer(BaseEstimator):
             return self._fit(data, run)
 
     def _fit(self, data: Dataset, run: Run | None) -> Self:
-        self.source_ = take(self.source, data, seed=self.seed)  # step 1
+        begin = start(self.source, data, self.seed)  # step 1
+        self.source_ = begin.source
         plan, data = intend(self.source_, data, self.head, self.finetune, self.phase, self.seed)
+        plan = replace(plan, ranking=begin.ranking)
         with track("plan", None) as bar:
             bar.note(str(plan))
         fitted = Fitting(plan, data, self.seed, self.max_skipped, run).go()  # steps 2 to 5
@@ -116,8 +118,8 @@ class Transfer(ClassifierMixin, _Transfer):
     ----------
     source
         A source URI (`pkg:efficientnet-lite0`, `timm:resnet18.a1_in1k`, `hf:…`, `file:…`,
-        `run:…`, `scratch:…`), or "auto". For two-dimensional arrays the rows are their own
-        features.
+        `run:…`, `scratch:…`), or "auto": the one that suits the training rows, ranked by `rank`.
+        For two-dimensional arrays the rows are their own features.
     head
         "linear" (solved, its penalty cross-validated) or "mlp".
     finetune

@@ -1,0 +1,81 @@
+"""`source="auto"` is ranked on the rows it may learn from, and the plan and the bundle say so."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from headstart.bundle import load
+from headstart.data.dataset import TEST, TRAIN, from_arrays
+from headstart.evidence.prove import prove
+from headstart.evidence.study import prepare
+from headstart.sources import packages
+from headstart.transfer import auto
+from headstart.transfer.auto import start
+from headstart.transfer.transfer import Transfer
+from tests.toys import toy_picture_source
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch, fresh_home):
+    """Two toy sources are all the shelf there is."""
+    cards = tmp_path / "cards"
+    for name, seed in (("one", 1), ("two", 2)):
+        toy_picture_source(tmp_path / name, seed=seed)
+        cards.mkdir(exist_ok=True)
+        text = (tmp_path / name / "toy.toml").read_text()
+        (cards / f"{name}.toml").write_text(text.replace("toy.saf", f"../{name}/toy.saf"))
+    monkeypatch.setattr(packages, "CARDS", cards)
+    return "pkg:one", "pkg:two"
+
+
+def pictures(n=40, seed=0):
+    """Pictures of noise, half of them brighter."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 2
+    pixels = rng.integers(0, 90, (n, 32, 32, 3)) + 120 * y[:, None, None, None]
+    return from_arrays(list(pixels.astype(np.uint8)), np.array(["dark", "light"])[y])
+
+
+def test_auto_ranks_and_says_so_in_plan_and_bundle(shelf, tmp_path):
+    data = pictures()
+    model = Transfer(finetune="no").fit(data)
+    assert model.plan_.ranking is not None
+    assert {row.source.uri for row in model.plan_.ranking.rows} == set(shelf)
+    assert model.source_ == model.plan_.ranking.best
+    assert "of 2 ranked, accuracy" in str(model.plan_) and "next pkg:" in str(model.plan_)
+    assert model.bundle_.facts["n_computed"] == 0  # the ranking had run these rows already
+    kept = load(model.save(tmp_path / "model")).facts["plan"]["ranking"]
+    assert [row["uri"] for row in kept["rows"]] == [r.source.uri for r in model.plan_.ranking.rows]
+
+
+def test_a_named_source_is_not_ranked(shelf, monkeypatch):
+    monkeypatch.setattr(auto, "rank_whole", lambda *_, **__: pytest.fail("ranked"))
+    model = Transfer(shelf[1], finetune="no").fit(pictures())
+    assert model.source_.uri == shelf[1] and model.plan_.ranking is None
+
+
+def test_rows_that_cannot_be_ranked_start_from_the_first_guess(shelf):
+    data = pictures(6)
+    lonely = dataclasses.replace(data, targets=np.array([0, 1, 1, 1, 1, 1]))
+    begin = start("auto", lonely, 0)
+    assert begin.source.uri == "pkg:one" and begin.ranking is None
+
+
+def test_a_study_ranks_on_its_pool_and_never_on_test_rows(shelf):
+    data = pictures(48).with_split([TRAIN] * 32 + [TEST] * 16)
+    studies = []
+    for flip in (False, True):
+        targets = np.array(data.targets)
+        targets[32:] = 1 - targets[32:] if flip else targets[32:]
+        studies.append(prepare(Transfer(), dataclasses.replace(data, targets=targets), 1, True))
+    assert studies[0].ranking.rows == studies[1].ranking.rows
+    assert studies[0].ranking.rows[0].n_rows <= 32
+    assert studies[0].source == studies[0].ranking.best
+
+
+def test_the_evidence_keeps_the_ranking(shelf):
+    data = pictures(60).with_split([TRAIN] * 40 + [TEST] * 20)
+    found = prove(Transfer(finetune="no"), data, seeds=1, budget_s=5, best_effort=True)
+    kept = found.source["ranking"]
+    assert kept["rows"][0]["uri"] == found.source["uri"]
