@@ -32,7 +32,7 @@ FLOORS = (
 )
 GROUND = {
     "errors", "task", "extras", "machine", "progress", "registry", "io", "tensors",
-    "database", "schema", "store", "leases", "runs", "jobs",
+    "database", "schema", "store", "leases", "runs", "jobs", "stopping",
 }  # fmt: skip
 #: What may use a bundle and nothing that made it.
 OVER_BUNDLE_ONLY = {"deploy": {"evidence", "scenarios", "transfer", "ranking", "steps"}}

@@ -177,3 +177,109 @@ def test_it_stops_when_validation_stops_improving():
 def test_a_phase_that_cannot_be_right_says_what_and_the_range():
     with pytest.raises(UsageError, match=r"(?s)Phase\(rate=-1\).*rates and cache_gb > 0"):
         Phase(rate=-1).check()
+
+
+# -- memory and stops -----------------------------------------------------------------------------
+
+
+def wide_tail() -> Tail:
+    torch.manual_seed(0)
+    layers = [
+        torch.nn.Linear(4, 16),
+        torch.nn.ReLU(),
+        torch.nn.Dropout(0.5),
+        torch.nn.Linear(16, 2),
+    ]
+    return Tail(None, 0, torch.nn.Sequential(*layers))
+
+
+class Small(Examples):
+    """Rows of which only so many fit into memory; `asked` are the sizes that were tried."""
+
+    limit, error = 64, MemoryError()
+
+    def __init__(self, *parts: object, **more: object) -> None:
+        super().__init__(*parts, **more)
+        object.__setattr__(self, "asked", [])
+
+    def __getattribute__(self, name: str) -> object:
+        if name == "rows":
+            return self
+        return super().__getattribute__(name)
+
+    def __len__(self) -> int:
+        return 64
+
+    def digest(self, into: object) -> None:
+        self.__dict__["rows"].digest(into)
+
+    def state(self, index: np.ndarray, epoch: int) -> tuple[torch.Tensor, ...]:
+        self.asked.append(len(index))
+        if len(index) > self.limit:
+            raise self.error
+        return self.__dict__["rows"].state(index, epoch)
+
+
+def learned(limit: int, error: Exception, terms: list, run: object = None) -> tuple:
+    features, targets = rows(64, 0)
+    data = Small(CachedRows([Features.of(features)]), targets, TASK, domain=np.arange(64) % 2)
+    data.__dict__["limit"], data.__dict__["error"] = limit, error
+    made = wide_tail()
+    curve = descend(made, data, examples(32, 1), terms, PHASE, seed=1, run=run)
+    return curve, data.asked, weights(made)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce fail] out of memory")])
+def test_where_memory_runs_out_the_batch_stays_and_the_curve_with_it(error):
+    terms = [(1.0, Supervised(TASK.kind)), (0.5, Apart())]
+    whole, asked, _ = learned(64, error, terms)
+    assert set(asked) == {8}
+    pieces, asked, _ = learned(3, error, terms)
+    assert asked[:3] == [8, 4, 2] and max(asked[3:]) == 2
+    # With dropout a piece draws other numbers than the whole: it is switched off for this.
+    torch.nn.Dropout.forward, before = (lambda self, x: x), torch.nn.Dropout.forward
+    try:
+        whole, pieces = (learned(limit, error, terms)[0] for limit in (64, 3))
+    finally:
+        torch.nn.Dropout.forward = before
+    np.testing.assert_allclose(pieces.loss, whole.loss, atol=1e-5)
+    np.testing.assert_allclose(pieces.train_loss, whole.train_loss, atol=1e-5)
+
+
+def test_where_not_one_row_fits_it_says_so():
+    with pytest.raises(MemoryError):
+        learned(0, MemoryError(), [(1.0, Supervised(TASK.kind))])
+
+
+def test_other_errors_are_not_taken_for_memory():
+    with pytest.raises(RuntimeError, match="shape"):
+        learned(3, RuntimeError("shape mismatch"), [(1.0, Supervised(TASK.kind))])
+
+
+@pytest.mark.parametrize("at", [3, 8, 21])
+def test_a_stop_in_the_middle_of_a_pass_goes_on_to_the_same_bytes(at, tmp_path, monkeypatch):
+    from headstart import stopping
+    from headstart.runs import Run
+    from headstart.steps import loop
+
+    calls = []
+
+    def ask() -> bool:
+        calls.append(1)
+        if len(calls) == at:
+            monkeypatch.setattr(stopping._Asked, "number", int(signal.SIGTERM))
+        return stopping.is_asked()
+
+    def learn(folder: str) -> list:
+        made = wide_tail()
+        with Run(tmp_path / folder) as run:
+            descend(made, examples(), examples(32, 1), [(1.0, Supervised(TASK.kind))], PHASE,
+                    seed=3, run=run)  # fmt: skip
+        return weights(made)
+
+    whole = learn("whole")
+    monkeypatch.setattr(loop, "is_asked", ask)
+    with pytest.raises(stopping.Terminated):
+        learn("stopped")
+    calls.extend([0] * 100)
+    assert learn("stopped") == whole

@@ -174,6 +174,19 @@ def peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out: Python's own, or that of a library.
+
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(ValueError("memory"))
+    (True, False)
+    >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    True
+    """
+    words = ("out of memory", "can't allocate", "cannot allocate", "bad_alloc", "bad allocation")
+    is_said = isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+    return isinstance(error, MemoryError) or is_said
+
+
 def free_space_bytes(path: Path) -> int:
     """Return the bytes free where `path` lies, or will lie."""
     there = path.absolute()

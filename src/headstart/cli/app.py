@@ -6,7 +6,6 @@ Results go to stdout, progress and notes to stderr; `--json` prints one JSON doc
 """
 
 import os
-import signal
 import sys
 from typing import Annotated
 
@@ -22,6 +21,7 @@ from headstart.cli.verbs.rank import rank
 from headstart.cli.verbs.report import report
 from headstart.cli.verbs.sources import sources
 from headstart.errors import HeadstartError
+from headstart.stopping import Terminated, listen
 
 #: What a shell gives a process that a signal ended.
 INTERRUPTED, TERMINATED = 130, 143
@@ -69,13 +69,13 @@ def main() -> None:
     # Threads that wait should sleep: beside another busy program, spinning ones made training
     # ten times slower. It must be said before the first library that has such threads is read.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    signal.signal(signal.SIGTERM, _stop)
+    listen()
     try:
         said = app(standalone_mode=False)
         code = said if isinstance(said, int) else 0
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except _Terminated:
+    except Terminated:
         code = TERMINATED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -85,14 +85,6 @@ def main() -> None:
     if code in (INTERRUPTED, TERMINATED):
         _say("Stopped. What was finished is kept; the same command goes on from there.", code)
     sys.exit(code)
-
-
-class _Terminated(BaseException):
-    """SIGTERM came."""
-
-
-def _stop(*_: object) -> None:
-    raise _Terminated
 
 
 def _failed(error: Exception) -> int:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from headstart.errors import Diverged
 from headstart.heads.head import outputs_of
 from headstart.losses.loss import Step, Term
-from headstart.machine import device, has_bfloat16, n_threads, seeds
+from headstart.machine import device, has_bfloat16, is_out_of_memory, n_threads, seeds
 from headstart.metrics.curve import Curve
 from headstart.metrics.scores import row_scores
 from headstart.progress import track
@@ -28,6 +28,9 @@ from headstart.runs import Run
 from headstart.steps.attach import Tail
 from headstart.steps.batches import Examples
 from headstart.steps.phase import Phase
+from headstart.steps.pieces import backward_in_pieces
+from headstart.steps.saved import Moment, Pass, load_weights, under, weights_as_arrays, weights_of
+from headstart.stopping import is_asked, safe_points, stop_if_asked
 
 #: Rows a forward pass when nothing is trained.
 EVALUATION_BATCH = 64
@@ -43,6 +46,7 @@ class Progress:
     slowdown: float = 1.0
     best_loss: float = math.inf
     best_epoch: int = -1
+    pieces: int = 1
 
 
 def descend(
@@ -71,7 +75,8 @@ def descend(
     seed
         Of order, dropout and views.
     run
-        Where to keep a checkpoint an epoch; a descent that finds one goes on from it.
+        Where to keep a checkpoint an epoch, and one where a person stops it; a descent that finds
+        one goes on from it.
 
     Returns
     -------
@@ -85,7 +90,7 @@ def descend(
     """
     descent = Descent(tail, examples, validation, terms, phase.check(), seed, run)
     descent.resume()
-    with track("train", phase.epochs, unit="epochs") as bar:
+    with track("train", phase.epochs, unit="epochs") as bar, safe_points():
         bar.advance(descent.at.epoch)
         while not descent.is_done():
             descent.epoch()
@@ -116,6 +121,7 @@ class Descent:
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.at, self.curve = Progress(), Curve()
         self.best: dict[str, Tensor] = weights_of(tail)
+        self.under_way: Pass | None = None
         self.name = self._identity()
 
     @property
@@ -130,40 +136,80 @@ class Descent:
 
     def epoch(self) -> None:
         """Pass over the training rows once; roll back and slow down where the loss breaks."""
-        before = (weights_of(self.tail), _copied(self.optimizer.state_dict()), self.at.step)
+        under_way = self.under_way or self._begun()
         try:
-            loss = self._pass()
+            loss = self._pass(under_way)
         except Diverged:
             if self.at.slowdown < 1:
                 raise
-            load_weights(self.tail, before[0])
-            self.optimizer.load_state_dict(before[1])
-            self.at.step, self.at.slowdown = before[2], 0.1
-            loss = self._pass()
+            under_way.before.restore(self.tail, self.optimizer)
+            self.at.step, self.at.slowdown = under_way.before.step, 0.1
+            loss = self._pass(self._begun())
+        self.under_way = None
         self._note(loss)
         self._checkpoint()
 
-    def _pass(self) -> float:
-        """Return the mean loss of one pass."""
+    def _begun(self) -> Pass:
+        """Begin a pass; its dropout follows from the seed and the epoch."""
         _seed_dropout(self.seed, self.at.epoch)
+        return Pass(Moment.of(self.tail, self.optimizer, self.at.step), [])
+
+    def _pass(self, under_way: Pass) -> float:
+        """Return the mean loss of one pass, begun now or before a stop."""
         order = seeds(self.seed, "order", str(self.at.epoch)).permutation(len(self.examples))
         self.tail.train()
-        losses = [self.step(rows) for rows in np.array_split(order, self.n_batches)]
-        return float(np.mean(losses))
+        for rows in np.array_split(order, self.n_batches)[len(under_way.losses) :]:
+            under_way.losses.append(self.step(rows))
+            if is_asked():
+                self.under_way = under_way
+                self._checkpoint()
+                stop_if_asked()
+        return float(np.mean(under_way.losses))
 
     def step(self, rows: NDArray[np.int64]) -> float:
         """Take one step on a batch; return its loss."""
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * self.at.slowdown * self.pace()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self.cost(self.forward(self.examples, rows))
-        if not math.isfinite(float(loss.detach())):
-            raise Diverged(self._broken(rows))
-        loss.backward()
+        loss = self._gradients(rows)
         nn.utils.clip_grad_norm_(trained(self.tail), 1.0)
         self.optimizer.step()
         self.at.step += 1
+        return loss
+
+    def _gradients(self, rows: NDArray[np.int64]) -> float:
+        """Fill in the gradients of a batch, in smaller pieces where memory does not suffice."""
+        while True:
+            self.optimizer.zero_grad(set_to_none=True)
+            random = torch.get_rng_state()
+            try:
+                return self._backward(rows)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error) or self.at.pieces >= len(rows):
+                    raise
+            torch.set_rng_state(random)
+            self.at.pieces = min(2 * self.at.pieces, len(rows))
+            self._tell(f"Memory ran out: going on in pieces of {len(rows) // self.at.pieces} rows, "
+                       f"still {len(rows)} a step.")  # fmt: skip
+
+    def _backward(self, rows: NDArray[np.int64]) -> float:
+        def cost(step: Step) -> Tensor:
+            return self._finite(self.cost(step), rows)
+
+        def forward(part: NDArray[np.int64]) -> Step:
+            return self.forward(self.examples, part)
+
+        if self.at.pieces > 1:
+            return backward_in_pieces(
+                self.tail, forward, cost, np.array_split(rows, self.at.pieces)
+            )
+        loss = cost(forward(rows))
+        loss.backward()
         return float(loss.detach())
+
+    def _finite(self, loss: Tensor, rows: NDArray[np.int64]) -> Tensor:
+        if not math.isfinite(float(loss.detach())):
+            raise Diverged(self._broken(rows))
+        return loss
 
     def pace(self) -> float:
         """Return the share of the peak rate at this step: linear warm-up, then a cosine to 0."""
@@ -232,12 +278,14 @@ class Descent:
     def _checkpoint(self) -> None:
         if self.run is None:
             return
-        arrays = {f"weights/{k}": v.cpu().numpy() for k, v in weights_of(self.tail).items()}
-        arrays |= {f"best/{k}": v.cpu().numpy() for k, v in self.best.items()}
-        for i, moments in self.optimizer.state_dict()["state"].items():
-            arrays |= {f"optimizer/{i}/{k}": _array(v) for k, v in moments.items()}
-        facts = {"at": asdict(self.at), "curve": asdict(self.curve), "made": conditions()}
-        self.run.checkpoint(self.name, arrays, facts)
+        arrays = Moment.of(self.tail, self.optimizer, self.at.step).arrays("")
+        arrays |= weights_as_arrays("best/", self.best)
+        facts: dict[str, Any] = {"at": asdict(self.at), "curve": asdict(self.curve)}
+        if self.under_way is not None:
+            arrays |= self.under_way.before.arrays("before/")
+            arrays["random"] = torch.get_rng_state().numpy()
+            facts |= {"losses": self.under_way.losses, "before": self.under_way.before.step}
+        self.run.checkpoint(self.name, arrays, facts | {"made": conditions()})
 
     def resume(self) -> None:
         """Go on from the run's checkpoint, if there is one."""
@@ -248,14 +296,14 @@ class Descent:
         self._tell_of_changes(facts["made"])
         self.at = Progress(**facts["at"])
         self.curve = Curve(**{name: tuple(values) for name, values in facts["curve"].items()})
-        load_weights(self.tail, _under("weights/", arrays))
-        self.best = _under("best/", arrays)
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in _under("optimizer/", arrays).items():
-            i, moment = name.split("/")
-            state.setdefault(int(i), {})[moment] = value
         groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        now = Moment.from_arrays("", arrays, groups, self.at.step)
+        now.restore(self.tail, self.optimizer)
+        self.best = under("best/", arrays)
+        if "losses" in facts:
+            before = Moment.from_arrays("before/", arrays, groups, facts["before"])
+            self.under_way = Pass(before, list(facts["losses"]))
+            torch.set_rng_state(torch.from_numpy(np.array(arrays["random"])))
 
     def _identity(self) -> str:
         """Return the checkpoint's name, which changes with all that the outcome depends on.
@@ -281,9 +329,12 @@ class Descent:
             f"{name} {made.get(name)} → {now[name]}" for name in now if made.get(name) != now[name]
         ]
         if changed:
-            with track("resume", None) as bar:
-                bar.note(f"Going on under other conditions ({', '.join(changed)}): the result may "
-                         "differ in its last bits from an uninterrupted run.")  # fmt: skip
+            self._tell(f"Going on under other conditions ({', '.join(changed)}): the result may "
+                       "differ in its last bits from an uninterrupted run.")  # fmt: skip
+
+    def _tell(self, text: str) -> None:
+        with track("resume", None) as bar:
+            bar.note(text)
 
     def finish(self) -> Curve:
         """Put the best weights back and return the curve."""
@@ -352,34 +403,6 @@ def is_half(on: str, tail: Tail) -> bool:
 def trained(tail: Tail) -> list[nn.Parameter]:
     """Return what requires a gradient."""
     return [p for p in tail.parameters() if p.requires_grad]
-
-
-def weights_of(tail: Tail) -> dict[str, Tensor]:
-    """Return copies of the weights and buffers."""
-    return {name: value.detach().clone() for name, value in tail.state_dict().items()}
-
-
-def load_weights(tail: Tail, weights: dict[str, Tensor]) -> None:
-    """Put weights and buffers back."""
-    tail.load_state_dict(weights)
-
-
-def _copied(state: dict[str, Any]) -> dict[str, Any]:
-    moments = {i: {k: v.clone() for k, v in m.items()} for i, m in state["state"].items()}
-    return {"state": moments, "param_groups": [dict(group) for group in state["param_groups"]]}
-
-
-def _array(value: Any) -> NDArray[Any]:
-    array: NDArray[Any] = torch.as_tensor(value).cpu().numpy()
-    return array
-
-
-def _under(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): torch.from_numpy(np.array(value))
-        for name, value in arrays.items()
-        if name.startswith(prefix)
-    }
 
 
 def _seed_dropout(seed: int, epoch: int) -> None:

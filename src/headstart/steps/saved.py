@@ -1,0 +1,101 @@
+"""What a checkpoint of a descent holds, as arrays: weights, optimizer, best weights, the pass."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from headstart.steps.attach import Tail
+
+Weights = dict[str, Tensor]
+Arrays = dict[str, NDArray[Any]]
+#: An optimizer's state as torch gives it: {"state": moments by number, "param_groups": …}.
+Moments = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A network and its optimizer between two steps; copies, which no later step changes."""
+
+    weights: Weights
+    moments: Moments
+    step: int
+
+    @classmethod
+    def of(cls, tail: Tail, optimizer: torch.optim.Optimizer, step: int) -> "Moment":
+        """Copy what is now."""
+        return cls(weights_of(tail), _copied(optimizer.state_dict()), step)
+
+    def restore(self, tail: Tail, optimizer: torch.optim.Optimizer) -> None:
+        """Put it back."""
+        load_weights(tail, self.weights)
+        optimizer.load_state_dict(_copied(self.moments))
+
+    def arrays(self, name: str) -> Arrays:
+        """Return it as arrays by names that begin with `name`."""
+        found = weights_as_arrays(f"{name}weights/", self.weights)
+        for i, moments in self.moments["state"].items():
+            found |= {f"{name}optimizer/{i}/{key}": _array(v) for key, v in moments.items()}
+        return found
+
+    @classmethod
+    def from_arrays(cls, name: str, arrays: Arrays, groups: list[Any], step: int) -> "Moment":
+        """Read back what `arrays` gave; `groups` are the optimizer's options."""
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in under(f"{name}optimizer/", arrays).items():
+            i, moment = key.split("/")
+            state.setdefault(int(i), {})[moment] = value
+        return cls(under(f"{name}weights/", arrays), {"state": state, "param_groups": groups}, step)
+
+
+@dataclass
+class Pass:
+    """A pass over the rows that is under way: where it began, and the losses of its steps.
+
+    Parameters
+    ----------
+    before
+        What was when it began: what is gone back to if the loss breaks.
+    losses
+        One a step done.
+    """
+
+    before: Moment
+    losses: list[float]
+
+
+def weights_of(tail: Tail) -> Weights:
+    """Return copies of the weights and buffers."""
+    return {name: value.detach().clone() for name, value in tail.state_dict().items()}
+
+
+def load_weights(tail: Tail, weights: Weights) -> None:
+    """Put weights and buffers back."""
+    tail.load_state_dict(weights)
+
+
+def weights_as_arrays(name: str, weights: Weights) -> Arrays:
+    """Return weights as arrays by names that begin with `name`."""
+    return {f"{name}{key}": value.cpu().numpy() for key, value in weights.items()}
+
+
+def under(prefix: str, arrays: Arrays) -> Weights:
+    """Return the tensors whose names begin with `prefix`, without it."""
+    return {
+        name.removeprefix(prefix): torch.from_numpy(np.array(value))
+        for name, value in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+def _copied(state: Moments) -> Moments:
+    moments = {i: {k: v.clone() for k, v in m.items()} for i, m in state["state"].items()}
+    return {"state": moments, "param_groups": [dict(group) for group in state["param_groups"]]}
+
+
+def _array(value: Any) -> NDArray[Any]:
+    array: NDArray[Any] = torch.as_tensor(value).cpu().numpy()
+    return array
