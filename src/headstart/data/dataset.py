@@ -220,6 +220,11 @@ class Dataset:
         return self.take(self.split == split)
 
 
+def untested(data: Dataset) -> Dataset:
+    """Return the data without their test rows."""
+    return data if data.split is None else data.take(data.split != TEST)
+
+
 def pick(values: Sequence[Any], at: NDArray[np.int64]) -> Sequence[Any]:
     """Return the values at `at`: an array of an array, a tuple of anything else."""
     if isinstance(values, np.ndarray):

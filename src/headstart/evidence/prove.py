@@ -332,8 +332,8 @@ class Proof:
         ours, theirs = _paired(said[chosen.transfer], said[chosen.control])
         notes = list(chosen.notes)
         if n_reads > 1:
-            notes.append(f"These test labels were read by {n_reads} studies: the interval is "
-                         "optimistic.")  # fmt: skip
+            notes.append(f"These test labels were read {n_reads} times, by fits or studies: the "
+                         "interval is optimistic.")  # fmt: skip
         found = bench.estimate(ours, theirs)
         word = word_of(found.interval(), worth)
         if bench.task.kind is Kind.MULTICLASS and len(np.unique(bench.truth)) < 2:

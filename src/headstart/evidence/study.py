@@ -21,6 +21,7 @@ from headstart.data.dataset import (
     limit_skipped,
 )
 from headstart.data.pictures import row_hash
+from headstart.data.reads import count_read
 from headstart.data.sampling import sample, split
 from headstart.errors import DataError, Diverged
 from headstart.evidence.arms import Arm, fitted, outputs, source_of
@@ -48,12 +49,12 @@ LEAST_A_CLASS = 2
 class Sealed:
     """Test labels. They are read here and nowhere else, and every study that does is counted."""
 
-    def __init__(self, targets: NDArray[Any], key: str) -> None:
+    def __init__(self, targets: NDArray[Any], rows: Sequence[bytes]) -> None:
         self._targets = targets
-        self._key = key
+        self._rows = rows
 
     def open(self, store: Store, by: str) -> tuple[NDArray[Any], int]:
-        """Return the labels, and how many studies have read them so far.
+        """Return the labels, and how many fits and studies have read them so far.
 
         Parameters
         ----------
@@ -62,8 +63,7 @@ class Sealed:
         by
             Who reads: the same study, asked again, looks at nothing new.
         """
-        store.put_outcome(self._key, by, {})
-        return self._targets, len(store.outcomes(self._key))
+        return self._targets, count_read(store, self._rows, by)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +163,7 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
     order = np.concatenate([np.flatnonzero(~is_test), np.flatnonzero(is_test)])
     pool, test = parted.take(~is_test), parted.take(is_test)
     kept = [hashes[i] for i in order[: len(pool)]]
-    test_key = _digest("test", [hashes[i] for i in order[len(pool) :]])
+    tested = [hashes[i] for i in order[len(pool) :]]
     begin = _begin(model, pool)
     if begin.ranking is not None:
         features = extract(begin.source, read)
@@ -172,13 +172,13 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
         pool=pool.with_split(np.full(len(pool), UNASSIGNED)),
         hashes=kept,
         test=replace(test, task=None, targets=None),
-        sealed=Sealed(np.asarray(test.targets), f"reads-{test_key}"),
+        sealed=Sealed(np.asarray(test.targets), tested),
         validation=_share(pool, notes),
         key=_digest(
             "study",
             [
                 *kept,
-                test_key,
+                *tested,
                 np.asarray(pool.targets).tobytes(),
                 data.task,
                 sorted(versions().items()),
@@ -288,7 +288,7 @@ class Worker:
     def of(cls, study: Study) -> "Worker":
         """Return the worker of a study."""
         blind = replace(
-            study, sealed=Sealed(np.zeros(0), ""), features=Features.of(np.zeros((0, 1)))
+            study, sealed=Sealed(np.zeros(0), ()), features=Features.of(np.zeros((0, 1)))
         )
         return cls(blind, home() / "outcomes" / study.key)
 

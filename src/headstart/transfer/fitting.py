@@ -1,5 +1,6 @@
 """One fit in progress: steps 2 to 5 on one set of rows, and the arm validation prefers."""
 
+import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from headstart.bundle import Bundle
 from headstart.checks.shift import Reference
 from headstart.data.dataset import TEST, VALIDATION, Dataset, Skipped, limit_skipped
+from headstart.data.pictures import row_hash
+from headstart.data.reads import count_read
 from headstart.features.extract import extract
 from headstart.features.features import Features
 from headstart.features.reading import Reading
@@ -21,6 +24,7 @@ from headstart.metrics.curve import Curve
 from headstart.metrics.scores import scores
 from headstart.runs import Run
 from headstart.steps.train import Trained, labelled, targets_of, train
+from headstart.store import open_store
 from headstart.transfer.choose import Candidate, Choice, prefer
 from headstart.transfer.plan import Plan
 
@@ -205,12 +209,21 @@ class Fitting:
         test = self._part(TEST)
         if len(test):
             said[TEST] = test, self._outputs(kept, test)
+            self._count_read(test)
         task, targets = labelled(self.data), targets_of(self.data)
         learned_from = targets[self._part(VALIDATION, TEST, inverse=True)]
         return {
             part: scores(task, targets[at], outputs, kept.head.thresholds, learned_from)
             for part, (at, outputs) in said.items()
         }
+
+    def _count_read(self, test: NDArray[np.int64]) -> None:
+        """Count that the labels of the test rows are looked at: a later proof must know."""
+        by = f"{self.plan.source.uri} {self.plan.source.weights_sha256} {self.plan.head}"
+        by += f" {self.plan.finetune} {self.plan.phase} {self.seed} {len(self.data)}"
+        with open_store() as store:
+            rows = [row_hash(self.data.rows[i]) for i in test]
+            count_read(store, rows, hashlib.sha256(by.encode()).hexdigest()[:24])
 
     def _penalty(self, kept: Candidate) -> float | None:
         """Return the penalty of a head that was solved; None where the kept one was trained."""

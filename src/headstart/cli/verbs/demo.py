@@ -26,7 +26,7 @@ def demo(
     budget_s = seconds(budget)
     found = []
     with show.bars(quiet):
-        for part in parts.run(out, tell=show.err):
+        for part in parts.run(out, show.err, parts.NAMES if prove else ""):
             found.append(show.fitted(part.model, part.folder))
             if not json:
                 show.fit(found[-1], part.model.plan_)

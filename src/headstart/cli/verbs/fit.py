@@ -59,6 +59,7 @@ def fit(
 ) -> None:
     """Transfer a pretrained source to DATA in five steps, and save the model."""
     from headstart.cli import show
+    from headstart.data.dataset import untested
     from headstart.data.readers import read
     from headstart.transfer.transfer import Transfer
 
@@ -81,7 +82,8 @@ def fit(
     )
     with show.bars(quiet):
         show.notes(rows.notes)
-        model.fit(rows)
+        # With a proof to come the test rows are left to it: it reads their labels once.
+        model.fit(untested(rows) if prove else rows)
         record(data, folder)
         model.save(folder / "model")
     found = show.fitted(model, folder)
