@@ -26,7 +26,9 @@ LARGEST = 65504.0
 Place = tuple[int, int]
 
 
-def feature_key(source: Source, stages: int | None, pooled: bool, view: int, precision: str) -> str:
+def feature_key(
+    source: Source, stages: int | None, pooled: bool | str, view: int, precision: str
+) -> str:
     """Return what features are the features of: another key, other numbers.
 
     Parameters
@@ -36,7 +38,7 @@ def feature_key(source: Source, stages: int | None, pooled: bool, view: int, pre
     stages
         How many of its stages were run; None: all.
     pooled
-        Whether they are a vector a row.
+        Whether they are a vector a row; "words": a vector a word.
     view
         Which augmented view of a picture; 0: the picture itself.
     precision

@@ -45,6 +45,8 @@ EXPORTERS = ("torch", "onnx", "onnxruntime")
 
 Arrays = dict[str, NDArray[Any]]
 Facts = dict[str, Any]
+#: Where a trunk is read: numbers of stages, or shares of its repeated blocks.
+Boundaries = tuple[int | float, ...]
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,33 @@ class Graph:
         return cls(path=path, **values)
 
 
-def graph_key(source: Source, boundaries: tuple[int, ...] | None, pooled: bool) -> str:
+def resolved(boundaries: Boundaries | None, blocks: range, n_stages: int) -> tuple[int, ...]:
+    """Return boundaries as numbers of stages, each once.
+
+    Parameters
+    ----------
+    boundaries
+        Numbers of stages, or shares of the repeated blocks: 1.0 lies above the last block, below
+        what pools. None: all stages.
+    blocks, n_stages
+        Which stages are the repeated blocks, and how many stages there are.
+
+    Examples
+    --------
+    >>> resolved((0.5, 1.0), range(1, 13), 14), resolved(None, range(1, 13), 14)
+    ((7, 13), (14,))
+    """
+    if boundaries is None:
+        return (n_stages,)
+    inner = blocks or range(0, n_stages - 1)
+    found = (
+        inner.start + max(1, round(at * len(inner))) if isinstance(at, float) else at
+        for at in boundaries
+    )
+    return tuple(dict.fromkeys(found))
+
+
+def graph_key(source: Source, boundaries: Boundaries | None, pooled: bool) -> str:
     """Return the name of a compiled trunk: another key, another graph."""
     facts = [
         [EXPORT_VERSION, OPSET],
@@ -118,7 +146,7 @@ def graph_key(source: Source, boundaries: tuple[int, ...] | None, pooled: bool) 
 
 def compiled(
     source: Source,
-    boundaries: tuple[int, ...] | None,
+    boundaries: Boundaries | None,
     *,
     pooled: bool = True,
     store: Store,
@@ -131,7 +159,8 @@ def compiled(
     source
         The pretrained model.
     boundaries
-        How many stages to run, one number an output; None: all of them.
+        How many stages to run, one number an output, or a share of the blocks (see `resolved`);
+        None: all of them.
     pooled
         Whether each output is a vector a row, or the whole activation.
     store
@@ -170,7 +199,7 @@ def _is_intact(path: Path, sha256: str) -> bool:
 
 def _compile(
     source: Source,
-    boundaries: tuple[int, ...] | None,
+    boundaries: Boundaries | None,
     pooled: bool,
     store: Store,
     sample: Callable[[], Arrays | None] | None,
@@ -226,7 +255,7 @@ def is_ragged(source: Source, boundary: int, n_stages: int, pooled: bool) -> boo
 
 def _export(
     source: Source,
-    boundaries: tuple[int, ...] | None,
+    boundaries: Boundaries | None,
     pooled: bool,
     sample: Callable[[], Arrays | None] | None,
 ) -> _Made:
@@ -235,7 +264,7 @@ def _export(
     inputs = sample() if sample is not None else None
     backbone = open_backbone(source).eval()
     n_stages = backbone.n_stages
-    at = boundaries or (n_stages,)
+    at = resolved(boundaries, backbone.blocks, n_stages)
     inputs = inputs or _random_inputs(source, backbone)
     ragged = [is_ragged(source, b, n_stages, pooled) for b in at]
     expected = _expected(backbone, inputs, at, pooled)
@@ -355,7 +384,7 @@ def relative_error(values: Sequence[NDArray[Any]], expected: Sequence[NDArray[An
 # ONNX to ONNX ---------------------------------------------------------------------------------
 
 
-def _adopt(source: Source, boundaries: tuple[int, ...] | None, pooled: bool) -> _Made:
+def _adopt(source: Source, boundaries: Boundaries | None, pooled: bool) -> _Made:
     """Return a graph that came as ONNX, cut at the output its card names."""
     from headstart.sources.catalog import verify, weights_path
 

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.features.compile import Graph, compiled, graph_key, outputs_at
+from headstart.features.compile import (
+    Boundaries,
+    Graph,
+    compiled,
+    graph_key,
+    outputs_at,
+    resolved,
+)
 from headstart.features.graphs import session
 from headstart.features.inputs import inputs_for
 from headstart.machine import device as best_device
@@ -72,7 +79,7 @@ class Engine(Protocol):
 
 def engine_for(
     source: Source,
-    boundaries: tuple[int, ...] | int | None = None,
+    boundaries: Boundaries | int | None = None,
     pooled: bool = True,
     *,
     data_sample: Callable[[], Arrays | None] | None = None,
@@ -84,7 +91,8 @@ def engine_for(
     source
         The pretrained model.
     boundaries
-        How many stages to run, several for several outputs of one pass; None: all.
+        How many stages to run (or which share of the blocks), several for several outputs of one
+        pass; None: all.
     pooled
         Whether to return a vector a row, or the whole activation.
     data_sample
@@ -163,7 +171,7 @@ class TorchEngine:
     name = "torch"
 
     def __init__(
-        self, source: Source, boundaries: tuple[int, ...] | None, pooled: bool, device: str
+        self, source: Source, boundaries: Boundaries | None, pooled: bool, device: str
     ) -> None:
         self.source = source
         self.pooled = pooled
@@ -172,7 +180,7 @@ class TorchEngine:
         self.precision = "float32" if device == "cpu" else "bfloat16"
         self.key = graph_key(source, boundaries, pooled)
         self.n_stages = self.backbone.n_stages
-        self.boundaries = boundaries or (self.n_stages,)
+        self.boundaries = resolved(boundaries, self.backbone.blocks, self.n_stages)
         self.running = threading.Lock()
 
     @cached_property

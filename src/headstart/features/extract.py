@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from headstart.data.dataset import Dataset, Skipped
 from headstart.errors import UsageError
 from headstart.features.cache import Block, Cache, FeatureCache, MemoryCache, feature_key
-from headstart.features.compile import is_ragged
+from headstart.features.compile import Boundaries, is_ragged
 from headstart.features.engine import Engine, engine_for
 from headstart.features.features import Features
 from headstart.features.inputs import inputs_for
@@ -29,6 +29,8 @@ from headstart.sources.source import Source
 from headstart.store import open_store
 from headstart.task import Modality
 
+#: Where sentences are read unless told otherwise: above the last block, below what pools.
+TOP_OF_WORDS = (1.0,)
 #: Rows a shard: what an interruption may cost, and what is held in memory before it is written.
 SHARD_ROWS = 1024
 #: The same for whole activations, which take a hundred times as much.
@@ -76,9 +78,10 @@ def extract(
     data
         The rows.
     boundary
-        How many stages to run; None: all.
+        How many stages to run; None: all. Of sentences None is the boundary below the pooling.
     pooled
-        Whether to return a vector a row, or its whole activation.
+        Whether to return a vector a row (of sentences a vector a word, ragged), or its whole
+        activation.
     views
         How many views of a picture: the picture itself, then augmented ones. More than one give
         one handle a view.
@@ -108,11 +111,26 @@ def extract_many(
     return dict(zip(at, _extract(source, data, at, pooled, 0, cache), strict=True))
 
 
+def extract_beside(
+    source: Source, data: Dataset, boundaries: Boundaries | None, *, cache: bool = True
+) -> Features:
+    """Return the features at several boundaries side by side, computed in one pass.
+
+    Parameters
+    ----------
+    boundaries
+        Numbers of stages, or shares of the blocks (`headstart.features.compile.resolved`); None:
+        as in `extract`.
+    """
+    first, *others = _extract(source, data, boundaries, True, 0, cache)
+    return first.beside(*others) if others else first
+
+
 def forward(
     source: Source,
     data: Dataset,
     *,
-    boundary: int | None = None,
+    boundaries: Boundaries | None = None,
     pooled: bool = True,
     engine: Engine | None = None,
 ) -> Features:
@@ -124,37 +142,45 @@ def forward(
         The pretrained model.
     data
         The rows.
-    boundary, pooled
-        As in `extract`.
+    boundaries, pooled
+        As in `extract_beside` and `extract`.
     engine
         What runs the trunk; None: what is best here.
     """
     if source.modality is Modality.VECTOR:
         return _vectors(source, data)
-    at = None if boundary is None else (boundary,)
     with Reading(source, data) as reading:
-        engine = engine or engine_for(source, at, pooled, data_sample=reading.sample)
-        return _Pass(source, reading, engine, pooled, MemoryCache()).handles()[0]
+        engine = engine or _engine(source, data, boundaries, pooled, reading)
+        first, *others = _Pass(source, reading, engine, pooled, MemoryCache()).handles()
+    return first.beside(*others) if others else first
+
+
+def _engine(
+    source: Source, data: Dataset, boundaries: Boundaries | None, pooled: bool, reading: Reading
+) -> Engine:
+    if data.modality is Modality.WORDS:  # words are picked out of the whole activation
+        boundaries, pooled = boundaries or TOP_OF_WORDS, False
+    return engine_for(source, boundaries, pooled, data_sample=reading.sample)
 
 
 def _extract(
     source: Source,
     data: Dataset,
-    boundaries: tuple[int, ...] | None,
+    boundaries: Boundaries | None,
     pooled: bool,
     view: int,
     cache: bool,
 ) -> list[Features]:
     if source.modality is Modality.VECTOR:
         return [_vectors(source, data)]
-    if boundaries is not None and min(boundaries) < 1:
+    if boundaries is not None and min(boundaries) <= 0:
         raise UsageError(
             f"boundary={min(boundaries)} is the input itself; nothing lies below it.\n"
             "Expected at least 1 stage to run, or None for all."
         )
     view = view if source.modality is Modality.IMAGE else 0
     with Reading(source, data, view) as reading, contextlib.closing(open_store()) as store:
-        engine = engine_for(source, boundaries, pooled, data_sample=reading.sample)
+        engine = _engine(source, data, boundaries, pooled, reading)
         kept: Cache = FeatureCache(store, home() / "features") if cache else MemoryCache()
         return _Pass(source, reading, engine, pooled, kept).handles()
 
@@ -182,8 +208,12 @@ class _Pass:
     ) -> None:
         self.reading, self.engine, self.cache = reading, engine, cache
         tops = [None if at == engine.n_stages else at for at in engine.boundaries]
-        self.keys = [feature_key(source, at, pooled, reading.view, engine.precision) for at in tops]
-        self.ragged = [is_ragged(source, at, engine.n_stages, pooled) for at in engine.boundaries]
+        self.pooled = pooled
+        of_words = reading.data.modality is Modality.WORDS
+        unit = "words" if of_words and pooled else pooled
+        self.keys = [feature_key(source, at, unit, reading.view, engine.precision) for at in tops]
+        whole = pooled and not of_words
+        self.ragged = [is_ragged(source, at, engine.n_stages, whole) for at in engine.boundaries]
         self.is_text = source.modality is Modality.TEXT
         self.shard_rows = SHARD_ROWS if pooled else SHARD_ACTIVATIONS
 
@@ -236,19 +266,34 @@ class _Pass:
     def _run(self, rows: list[int], values: list[NDArray[Any]], n_asked: int) -> _Batch:
         if not rows:
             return _Batch([], [[] for _ in self.keys], n_asked)
-        outputs = self.engine.run(self.reading.inputs.batch(values))
-        finite = np.all([_finite(output) for output in outputs], axis=0)  # (b,)
-        for i in np.flatnonzero(~finite):
+        outputs = self._outputs(values)
+        finite = [all(np.isfinite(one[i]).all() for one in outputs) for i in range(len(rows))]
+        for i in np.flatnonzero(np.logical_not(finite)):
             self.reading.skip(rows[i], "the network gives a value that is not a finite number")
         kept = np.flatnonzero(finite)
         return _Batch(
-            [rows[i] for i in kept],
-            [
-                [output[i, : len(values[i])] if ragged else output[i] for i in kept]
-                for output, ragged in zip(outputs, self.ragged, strict=True)
-            ],
-            n_asked,
+            [rows[i] for i in kept], [[output[i] for i in kept] for output in outputs], n_asked
         )
+
+    def _outputs(self, values: list[Any]) -> list[list[NDArray[np.float32]]]:
+        """Return what the trunk says of each row, one list a boundary."""
+        inputs = self.reading.inputs
+        windows = [list(inputs.windows(value)) for value in values]
+        flat = [window for of_row in windows for window in of_row]
+        told: list[list[NDArray[np.float32]]] = [[] for _ in self.keys]
+        for group in _groups(range(len(flat)), self.engine.batch):
+            parts = [flat[i] for i in group]
+            for said, output, ragged in zip(
+                told, self.engine.run(inputs.batch(parts)), self.ragged, strict=True
+            ):
+                said += [row[: len(part)] if ragged else row for row, part in zip(
+                    output, parts, strict=True)]  # fmt: skip
+        ends = np.cumsum([0, *map(len, windows)])
+        return [
+            [inputs.joined(value, said[ends[i] : ends[i + 1]], self.pooled)
+             for i, value in enumerate(values)]
+            for said in told
+        ]  # fmt: skip
 
     def _keep(self, batches: Sequence[_Batch]) -> int:
         """Put a shard into the cache, a boundary the rows it lacks; return how many rows ran."""
@@ -303,7 +348,3 @@ def _told(future: Future[_Batch], tracked: Progress) -> _Batch:
 
 def _groups(rows: Sequence[int], size: int) -> list[list[int]]:
     return [list(rows[start : start + size]) for start in range(0, len(rows), size)]
-
-
-def _finite(values: NDArray[np.float32]) -> NDArray[np.bool_]:
-    return np.asarray(np.isfinite(values.reshape(len(values), -1)).all(axis=1))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from headstart.data.dataset import Skipped
+from headstart.data.ragged import ragged
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,8 @@ class Features:
         The rows that could not.
     n_computed
         How many rows went through the trunk to make this handle.
+    more
+        Other features of the same rows, whose columns stand beside these: other boundaries.
     """
 
     shards: Sequence[NDArray[np.floating]]
@@ -45,6 +48,7 @@ class Features:
     offsets: Sequence[NDArray[np.int64]] | None = None
     skipped: tuple[Skipped, ...] = ()
     n_computed: int = 0
+    more: tuple["Features", ...] = ()
 
     @classmethod
     def of(
@@ -70,7 +74,10 @@ class Features:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one row; of one piece of it where rows are ragged."""
-        return self.shards[0].shape[1:] if self.shards else ()
+        own = self.shards[0].shape[1:] if self.shards else ()
+        if not self.more or not own:
+            return own
+        return (*own[:-1], own[-1] + sum(one.shape[-1] for one in self.more))
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
@@ -79,7 +86,7 @@ class Features:
         A trunk's features are float32 at most; vectors that came as float64 stay so, because
         their columns may be far from zero (1.7e9 + 0…59) until they are standardized.
         """
-        kinds = {shard.dtype for shard in self.shards}
+        kinds = {shard.dtype for one in (self, *self.more) for shard in one.shards}
         is_held = np.result_type(np.float32, *kinds) == np.float32
         return np.dtype(np.float32 if is_held else np.float64)
 
@@ -93,16 +100,25 @@ class Features:
             raise ValueError("rows are ragged: read them with `pieces`, or pool them first")
         where = self.where[_as_index(index)]
         rows = np.empty((len(where), *self.shape), dtype=self.dtype)
+        own = rows[..., : self.shards[0].shape[-1]] if self.more else rows
         for shard in np.unique(where[:, 0]):
             here = where[:, 0] == shard
-            rows[here] = _rows(self.shards[shard], where[here, 1])
+            own[here] = _rows(self.shards[shard], where[here, 1])
+        at = own.shape[-1] if self.more else 0
+        for one in self.more:
+            rows[..., at : at + one.shape[-1]] = one.batch(index)
+            at += one.shape[-1]
         return rows
 
     def pieces(self, index: ArrayLike | slice) -> list[NDArray[Any]]:
         """Return the rows at `index` one by one, each of shape (pieces, …) if ragged."""
         if self.offsets is None:
             return list(self.batch(index))
-        return [self._piece(shard, at) for shard, at in self.where[_as_index(index)]]
+        own = [self._piece(shard, at) for shard, at in self.where[_as_index(index)]]
+        if not self.more:
+            return own
+        others = [one.pieces(index) for one in self.more]
+        return [np.concatenate(parts, axis=-1) for parts in zip(own, *others, strict=True)]
 
     def _piece(self, shard: int, at: int) -> NDArray[Any]:
         assert self.offsets is not None
@@ -116,8 +132,11 @@ class Features:
             yield at, self.batch(at)
 
     def array(self) -> NDArray[Any]:
-        """Return all rows in memory, shape (n, …); prefer `chunks` where there may be many."""
-        return self.batch(slice(None))
+        """Return all rows in memory, shape (n, …), or ragged (`headstart.data.ragged`).
+
+        Prefer `chunks` where there may be many.
+        """
+        return ragged(self.pieces(slice(None))) if self.is_ragged else self.batch(slice(None))
 
     def take(self, index: ArrayLike) -> "Features":
         """Return a handle on the rows at `index` (integers, or a mask of shape (n,)).
@@ -126,7 +145,45 @@ class Features:
         array([[2.]])
         """
         at = _as_index(index)
-        return dataclasses.replace(self, where=self.where[at], kept=self.kept[at])
+        more = tuple(one.take(index) for one in self.more)
+        return dataclasses.replace(self, where=self.where[at], kept=self.kept[at], more=more)
+
+    def beside(self, *others: "Features") -> "Features":
+        """Return a handle whose rows have the columns of these and of others, side by side.
+
+        >>> Features.of(np.zeros((1, 2))).beside(Features.of(np.ones((1, 1)))).array()
+        array([[0., 0., 1.]])
+        """
+        key = "+".join(one.key for one in (self, *others))
+        return dataclasses.replace(self, more=(*self.more, *others), key=key)
+
+    def flat(self) -> "Features":
+        """Return a handle whose rows are the pieces of these ragged rows; nothing is copied."""
+        if self.offsets is None:
+            return self
+        sizes = self.sizes()
+        first = self._starts()
+        within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        where = np.stack(
+            [np.repeat(self.where[:, 0], sizes), np.repeat(first, sizes) + within], axis=1
+        )
+        return dataclasses.replace(
+            self,
+            where=where,
+            kept=np.repeat(self.kept, sizes),
+            offsets=None,
+            more=tuple(one.flat() for one in self.more),
+        )
+
+    def sizes(self) -> NDArray[np.int64]:
+        """Return how many pieces each ragged row has; shape (n,)."""
+        assert self.offsets is not None
+        ends = [self.offsets[shard][at + 1] for shard, at in self.where]
+        return np.array(ends, dtype=np.int64) - self._starts()
+
+    def _starts(self) -> NDArray[np.int64]:
+        assert self.offsets is not None
+        return np.array([self.offsets[shard][at] for shard, at in self.where], dtype=np.int64)
 
 
 def _as_index(index: ArrayLike | slice) -> NDArray[np.int64] | slice:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.dataset import Row
+from headstart.data.ragged import padded
+from headstart.data.words import Sentence
 from headstart.errors import DataError, HeadstartError, IntegrityError, UnreadableRow
 from headstart.sources.preprocess import (
     PicturePreprocess,
@@ -17,6 +20,7 @@ from headstart.sources.preprocess import (
     TextPreprocess,
     VectorPreprocess,
 )
+from headstart.task import Modality
 
 if TYPE_CHECKING:
     from PIL.Image import Image, Resampling
@@ -29,12 +33,20 @@ VIEW_SIDE = 0.6
 class Inputs(Protocol):
     """What a source's declaration does to raw rows."""
 
-    def row(self, row: Row, view: int = 0, key: bytes = b"") -> NDArray[Any]:
+    def row(self, row: Row, view: int = 0, key: bytes = b"") -> Any:
         """Return one row, ready to be batched; `view` ≥ 1 is an augmented one, seeded by `key`."""
         ...
 
+    def windows(self, row: Any) -> Sequence[NDArray[Any]]:
+        """Return what the trunk sees at once of a row, in order: most rows are one window."""
+        ...
+
     def batch(self, rows: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Return several of those rows as the named inputs of the compiled trunk."""
+        """Return several windows as the named inputs of the compiled trunk."""
+        ...
+
+    def joined(self, row: Any, parts: Sequence[NDArray[Any]], pooled: bool) -> NDArray[Any]:
+        """Return what the trunk said of a row, given what it said of its windows."""
         ...
 
     def normalize(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -42,12 +54,18 @@ class Inputs(Protocol):
         ...
 
 
-def inputs_for(preprocess: Preprocess) -> Inputs:
-    """Return what turns raw rows into the inputs that `preprocess` declares."""
+def inputs_for(preprocess: Preprocess, modality: Modality | None = None) -> Inputs:
+    """Return what turns raw rows into the inputs that `preprocess` declares.
+
+    Parameters
+    ----------
+    modality
+        What the rows are: sentences of words are read as a text is, but word by word.
+    """
     if isinstance(preprocess, PicturePreprocess):
         return PictureInputs(preprocess)
     if isinstance(preprocess, TextPreprocess):
-        return TextInputs(preprocess)
+        return (WordInputs if modality is Modality.WORDS else TextInputs)(preprocess)
     return VectorInputs(preprocess)
 
 
@@ -56,7 +74,19 @@ def view_seed(key: bytes, view: int) -> bytes:
     return hashlib.blake2b(key + view.to_bytes(4, "little"), digest_size=16).digest()
 
 
-class PictureInputs:
+class _Whole:
+    """Rows that the trunk sees as a whole."""
+
+    def windows(self, row: Any) -> Sequence[NDArray[Any]]:
+        """Return the row: it is one window."""
+        return [row]
+
+    def joined(self, row: Any, parts: Sequence[NDArray[Any]], pooled: bool) -> NDArray[Any]:
+        """Return what the trunk said of the one window."""
+        return parts[0]
+
+
+class PictureInputs(_Whole):
     """Pictures: decoded, resized, cut; values stay uint8 until the network.
 
     Parameters
@@ -163,7 +193,7 @@ def _filter(interpolation: str) -> "Resampling":
     return Resampling[interpolation.upper()]
 
 
-class TextInputs:
+class TextInputs(_Whole):
     """Texts: cut to the length the source knows, as the ids of its own tokenizer.
 
     Parameters
@@ -187,7 +217,7 @@ class TextInputs:
         known = (self.tokenizer.token_to_id(name) for name in ("[PAD]", "<pad>"))
         return next((token for token in known if token is not None), 0)
 
-    def row(self, row: Row, view: int = 0, key: bytes = b"") -> NDArray[np.int64]:
+    def row(self, row: Row, view: int = 0, key: bytes = b"") -> Any:
         """Return the ids of one text, shape (tokens,); a text has no augmented views."""
         if not isinstance(row, str):
             raise UnreadableRow(repr(row)[:80], f"expected a text, got {type(row).__name__}")
@@ -220,12 +250,154 @@ def _tokenizer(path: str, sha256: str, max_length: int) -> "Tokenizer":
             f"Expected SHA-256 {sha256}; put the original file back, or install the source again."
         )
     tokenizer: Tokenizer = Tokenizer.from_buffer(content)
-    tokenizer.enable_truncation(max_length)
+    tokenizer.enable_truncation(max_length) if max_length else tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
 
 
-class VectorInputs:
+#: Characters of a word that are read: no vector depends on what lies hundreds of them away.
+WORD_CHARACTERS = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """A sentence as the network reads it.
+
+    Parameters
+    ----------
+    windows
+        The ids of each window, which are at most as long as the network knows. They overlap, so
+        that every word is seen among its neighbors.
+    first
+        Shape (words,): where the first piece of each word stands, with the windows one after
+        another. It is that piece's vector that speaks for the word.
+    """
+
+    windows: tuple[NDArray[np.int64], ...]
+    first: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """How many ids there are in all windows."""
+        return sum(map(len, self.windows))
+
+
+class WordInputs(TextInputs):
+    """Sentences: each word cut into pieces by itself, and windows where there are too many.
+
+    What a source puts before a text (`prefix`) is left out: it speaks of the whole.
+    """
+
+    @cached_property
+    def tokenizer(self) -> "Tokenizer":
+        """The tokenizer, which cuts nothing off."""
+        p = self.preprocess
+        return _tokenizer(p.tokenizer, p.tokenizer_sha256, 0)
+
+    @cached_property
+    def frame(self) -> tuple[list[int], list[int]]:
+        """The ids that stand before and behind every window."""
+        framed = self.tokenizer.encode("a").ids
+        bare = self.tokenizer.encode("a", add_special_tokens=False).ids
+        at = next(i for i in range(len(framed)) if framed[i : i + len(bare)] == bare)
+        return framed[:at], framed[at + len(bare) :]
+
+    @cached_property
+    def unknown(self) -> int:
+        """The id that stands for a word of which the tokenizer leaves nothing."""
+        known = (self.tokenizer.token_to_id(name) for name in ("[UNK]", "<unk>"))
+        return next((token for token in known if token is not None), self.pad_id)
+
+    def row(self, row: Row, view: int = 0, key: bytes = b"") -> Any:
+        """Return the `Pieces` of one sentence; a sentence has no augmented views."""
+        if not isinstance(row, Sentence):
+            raise UnreadableRow(repr(row)[:80], f"expected words, got {type(row).__name__}")
+        ids, first = self._aligned(row.words)
+        before, behind = self.frame
+        size = max(2, self.preprocess.max_length - len(before) - len(behind))
+        starts, owner = _spread(len(ids), size)
+        windows = tuple(
+            np.array([*before, *ids[start : start + size], *behind], dtype=np.int64)
+            for start in starts
+        )
+        begins = np.cumsum([0, *(len(window) for window in windows)])[owner[first]]
+        return Pieces(windows, begins + len(before) + first - starts[owner[first]])
+
+    def _aligned(self, words: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the ids of all words, and where the first piece of each stands; shape (words,)."""
+        if not words:
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+        clean = [_encodable(word[:WORD_CHARACTERS]) for word in words]
+        encoded = self.tokenizer.encode(clean, is_pretokenized=True, add_special_tokens=False)
+        ids = np.array(encoded.ids, dtype=np.int64)
+        word_of = np.array(encoded.word_ids, dtype=np.int64)
+        lost = np.setdiff1d(np.arange(len(words)), word_of)
+        at = np.searchsorted(word_of, lost)
+        ids, word_of = np.insert(ids, at, self.unknown), np.insert(word_of, at, lost)
+        return ids, np.searchsorted(word_of, np.arange(len(words)))
+
+    def windows(self, row: Any) -> Sequence[NDArray[Any]]:
+        """Return the windows of a sentence."""
+        return list(row.windows)
+
+    def joined(self, row: Any, parts: Sequence[NDArray[Any]], pooled: bool) -> NDArray[Any]:
+        """Return a vector a word, shape (words, d); if not `pooled` a vector a piece."""
+        pieces = np.concatenate(parts)
+        return pieces[row.first] if pooled else pieces
+
+
+def word_places(rows: Sequence[Pieces], width: int) -> NDArray[np.int64]:
+    """Return where the words of each sentence stand in a batch of its windows; −1 beyond the last.
+
+    Parameters
+    ----------
+    rows
+        The sentences, whose windows are the rows of the batch, in order.
+    width
+        How long the batch's rows are.
+
+    Returns
+    -------
+    array
+        Shape (n, most words): row of the batch · `width` + place in it.
+
+    Examples
+    --------
+    >>> two = Pieces((np.zeros(3, int), np.zeros(2, int)), np.array([1, 4]))  # a window each
+    >>> word_places([two, Pieces((np.zeros(3, int),), np.array([1]))], width=3)
+    array([[ 1,  4],
+           [ 7, -1]])
+    """
+    places, n_before = [], 0
+    for row in rows:
+        ends = np.cumsum([len(window) for window in row.windows])
+        window = np.searchsorted(ends, row.first, side="right")
+        within = row.first - np.concatenate([[0], ends])[window]
+        places.append((n_before + window) * width + within)
+        n_before += len(row.windows)
+    return padded(places, -1)
+
+
+def _spread(n: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where windows over `n` pieces begin, and which window speaks for each piece.
+
+    Windows overlap by a quarter; a piece belongs to the one in which it stands less near the edge.
+
+    >>> starts, owner = _spread(7, 4)
+    >>> starts.tolist(), owner.tolist()
+    ([0, 3], [0, 0, 0, 1, 1, 1, 1])
+    """
+    overlap = size // 4
+    step = size - overlap
+    starts = np.arange(0, max(1, n - overlap), step)
+    owner = np.clip((np.arange(n) - overlap // 2) // step, 0, len(starts) - 1)
+    return starts, owner
+
+
+def _encodable(word: str) -> str:
+    return word.encode("utf-8", "replace").decode()
+
+
+class VectorInputs(_Whole):
     """Vectors: taken as they are.
 
     Parameters

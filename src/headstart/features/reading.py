@@ -46,10 +46,10 @@ class Reading:
     def __init__(self, source: Source, data: Dataset, view: int = 0) -> None:
         self.data = data
         self.view = view
-        self.inputs = inputs_for(source.preprocess)
+        self.inputs = inputs_for(source.preprocess, data.modality)
         self.pool = ThreadPoolExecutor(n_threads(), thread_name_prefix="headstart")
         self.skipped: dict[int, Skipped] = {}
-        self.ahead: dict[int, Future[NDArray[Any] | None]] = {}
+        self.ahead: dict[int, Future[Any]] = {}
 
     def __enter__(self) -> "Reading":
         return self
@@ -83,12 +83,12 @@ class Reading:
     def _row(self, i: int) -> Row:
         return self.data.rows[i]
 
-    def read(self, i: int) -> NDArray[Any] | None:
+    def read(self, i: int) -> Any:
         """Return a row ready to be batched; None, and a note of why, if it cannot be read."""
         waiting = self.ahead.pop(i, None)
         return self._read(i) if waiting is None else waiting.result()
 
-    def _read(self, i: int) -> NDArray[Any] | None:
+    def _read(self, i: int) -> Any:
         row = self._row(i)
         try:
             return self.inputs.row(row, self.view, row_hash(row) if self.view else b"")
@@ -106,15 +106,16 @@ class Reading:
 
     def sample(self) -> Arrays | None:
         """Return the first readable rows as a batch, and begin to decode those after them."""
-        found: list[NDArray[Any]] = []
+        found: list[Any] = []
         for i in range(min(len(self.data), N_TRIED)):
             if len(found) < N_CHECKED and (row := self._read(i)) is not None:
                 found.append(row)
         ahead = range(min(len(self.data), N_AHEAD))
         self.ahead.update({i: self.pool.submit(self._read, i) for i in ahead})
-        return self.inputs.batch(found) if found else None
+        windows = [window for row in found for window in self.inputs.windows(row)[:N_CHECKED]]
+        return self.inputs.batch(windows) if found else None
 
-    def read_all(self, rows: Sequence[int]) -> dict[int, NDArray[Any]]:
+    def read_all(self, rows: Sequence[int]) -> dict[int, Any]:
         """Return those of the rows that can be read."""
         values = self._each(self.read, rows)
         return {i: row for i, row in zip(rows, values, strict=True) if row is not None}

@@ -29,6 +29,8 @@ def calibrated(head: Any, logits: NDArray[np.floating], targets: NDArray[Any]) -
     Guo et al., On Calibration of Modern Neural Networks, 2017, §4.2.
     https://arxiv.org/abs/1706.04599
     """
+    if head.kind is Kind.TAGS:  # what follows the layer there is a chain
+        return head.calibrated(logits, targets)
     temperature = temperature_of(head.kind, np.asarray(logits, dtype=np.float32), targets)
     return dataclasses.replace(
         head, temperature=temperature, thresholds=_thresholds(head, logits, targets, temperature)

@@ -6,6 +6,9 @@ from typing import Any, ClassVar, Protocol, Self, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from headstart.data.ragged import flat, like
+from headstart.features.compile import Boundaries
+from headstart.metrics.chain import legal_paths
 from headstart.registry import Registry
 from headstart.task import Kind
 
@@ -19,6 +22,8 @@ BLOCK = 4096
 
 class Head(Protocol):
     """What turns features of shape (n, d) into outputs of shape (n, k).
+
+    Where a row is a sentence both are ragged, of shape (words, d) and (words, k) a row.
 
     A head is a stack of affine layers with max(0, ·) between them, and is never changed once made.
     Whatever scaled the features while it was fitted is folded into its first layer.
@@ -43,6 +48,11 @@ class Head(Protocol):
         ...
 
     @property
+    def reads(self) -> Boundaries | None:
+        """The boundaries whose features stand side by side in what it reads; None: the top."""
+        ...
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """The affine layers, from the features up; max(0, ·) stands between them."""
         ...
@@ -63,6 +73,10 @@ class Head(Protocol):
         """Return probabilities in float32, or numbers in float64 of shape (n, 1)."""
         ...
 
+    def outputs_from(self, logits: NDArray[np.floating]) -> NDArray[Any]:
+        """Return the outputs for what the last layer says."""
+        ...
+
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return everything needed to make it again: arrays, and facts that fit in JSON."""
         ...
@@ -76,7 +90,11 @@ class Head(Protocol):
 #: Heads by name; others are added by the entry point group `headstart.heads`.
 HEADS: Registry[type[Head]] = Registry(
     "headstart.heads",
-    {"linear": "headstart.heads.linear:LinearHead", "mlp": "headstart.heads.mlp:MlpHead"},
+    {
+        "linear": "headstart.heads.linear:LinearHead",
+        "mlp": "headstart.heads.mlp:MlpHead",
+        "tags": "headstart.heads.tags:TagHead",
+    },
 )
 
 
@@ -143,6 +161,9 @@ def outputs_of(kind: Kind, logits: NDArray[np.floating], temperature: float = 1.
     """
     if kind is Kind.REGRESSION:
         return np.asarray(logits, dtype=np.float64)
+    if kind is Kind.TAGS:  # each word by itself
+        said = outputs_of(Kind.MULTICLASS, flat(logits), temperature)
+        return like(said, logits)
     scaled = np.asarray(logits, dtype=np.float64) / temperature
     if kind is Kind.MULTILABEL:
         return (0.5 * (1 + np.tanh(scaled / 2))).astype(np.float32)  # never overflows
@@ -167,9 +188,11 @@ def decided(kind: Kind, outputs: ArrayLike, thresholds: ArrayLike | None = None)
     >>> decided(Kind.MULTILABEL, [[0.2, 0.8]], [0.1, 0.9])
     array([[1, 0]], dtype=int8)
     """
-    said = np.asarray(outputs)
+    said: NDArray[Any] = np.asarray(outputs)
     if kind is Kind.MULTICLASS:
         return said.argmax(axis=1)
+    if kind is Kind.TAGS:
+        return legal_paths(said)
     if kind is Kind.REGRESSION:
         return said[:, 0].astype(np.float64)
     return (said >= (0.5 if thresholds is None else np.asarray(thresholds))).astype(np.int8)

@@ -46,6 +46,7 @@ class MlpHead:
     thresholds: NDArray[np.float64] | None = None
 
     name: ClassVar[str] = "mlp"
+    reads: ClassVar[None] = None
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -82,7 +83,11 @@ class MlpHead:
 
     def outputs(self, features: NDArray[np.floating]) -> NDArray[Any]:
         """Return probabilities in float32, or numbers in float64 of shape (n, 1)."""
-        return outputs_of(self.kind, self.logits(features), self.temperature)
+        return self.outputs_from(self.logits(features))
+
+    def outputs_from(self, logits: NDArray[np.floating]) -> NDArray[Any]:
+        """Return the outputs for what the last layer says."""
+        return outputs_of(self.kind, logits, self.temperature)
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return everything needed to make it again: arrays, and facts that fit in JSON."""

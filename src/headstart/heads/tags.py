@@ -1,0 +1,272 @@
+"""The tag head: a linear layer a word, and a linear chain over the words of a sentence.
+
+The layer is solved as that of any linear head, with the words as rows. What follows what is then
+learned on sentences that the layer has not seen: learned with it, on the words it was fitted to,
+the chain would trust it too much. What BIO forbids stays forbidden.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from headstart.data.ragged import Ragged, flat, lengths, like, ragged
+from headstart.data.sampling import folds as folds_of
+from headstart.data.tags import repaired
+from headstart.features.compile import Boundaries
+from headstart.features.features import Features
+from headstart.heads.choose import Fold
+from headstart.heads.head import Layer, run_layers
+from headstart.heads.linear import LinearFit, LinearHead, fit_linear
+from headstart.metrics.chain import Chain, forward_backward, legal_chain, path_scores
+from headstart.task import Kind, Task
+
+#: Sentences that the chain is learned on, at most: it has some dozens of unknowns.
+CHAIN_SENTENCES = 2_000
+#: Above so many words one split takes the place of the folds.
+SPLIT_ABOVE = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class TagHead:
+    """One affine layer, and a chain over what it says of the words of a sentence.
+
+    Features, logits and outputs are ragged: an array of shape (words, d) or (words, k) a row.
+
+    Parameters
+    ----------
+    weight, bias
+        Shape (k, d) and (k,).
+    chain
+        What follows what; what is illegal is −∞.
+    temperature
+        What logits are divided by before they meet the chain.
+    reads
+        The boundaries whose features stand side by side; None: below the pooling.
+
+    Examples
+    --------
+    >>> head = TagHead(np.array([[0.0], [1.0], [1.0]]), np.zeros(3), legal_chain(3))
+    >>> head.outputs([np.array([[0.0]])])[0].round(2).tolist()  # I cannot be the first
+    [[0.5, 0.5, 0.0]]
+    """
+
+    weight: NDArray[np.floating]
+    bias: NDArray[np.floating]
+    chain: Chain
+    temperature: float = 1.0
+    reads: Boundaries | None = None
+
+    name: ClassVar[str] = "tags"
+    kind: ClassVar[Kind] = Kind.TAGS
+    thresholds: ClassVar[None] = None
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The one layer."""
+        return ((self.weight, self.bias),)
+
+    def module(self) -> Any:
+        """Return a torch `Linear` of the same weights, to be trained."""
+        from headstart.heads.module import affine
+
+        return affine(self.layers[0])
+
+    def learned(self, module: Any) -> "TagHead":
+        """Return the same head with the weights that its module has now."""
+        from headstart.heads.module import layer_of
+
+        weight, bias = layer_of(module)
+        return dataclasses.replace(self, weight=weight, bias=bias)
+
+    def logits(self, features: Ragged) -> NDArray[Any]:
+        """Return what the layer says of each word; ragged, (words, k) each."""
+        if not sum(map(len, features)):
+            return ragged([np.zeros((0, len(self.bias)), dtype=np.float32)] * len(features))
+        return like(run_layers(Kind.MULTICLASS, self.layers, flat(features)), features)
+
+    def outputs(self, features: Ragged) -> NDArray[Any]:
+        """Return the probability of each tag at each word, given the whole sentence; ragged."""
+        return self.outputs_from(self.logits(features))
+
+    def outputs_from(self, logits: Ragged) -> NDArray[Any]:
+        """Return the outputs for what the layer says; ragged."""
+        told = forward_backward([row / self.temperature for row in logits], self.chain).marginals
+        return ragged([row.astype(np.float32) for row in told])
+
+    def calibrated(self, logits: Ragged, targets: Ragged) -> "TagHead":
+        """Return the head with the temperature and the chain that suit held-out sentences best."""
+        temperature, chain = fit_chain(logits, targets)
+        return dataclasses.replace(self, temperature=temperature, chain=chain)
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Return everything needed to make it again: arrays, and facts that fit in JSON."""
+        arrays = {
+            "weight": self.weight,
+            "bias": self.bias,
+            "start": self.chain.start,
+            "transition": self.chain.transition,
+        }
+        reads = None if self.reads is None else list(self.reads)
+        return arrays, {"head": self.name, "temperature": self.temperature, "reads": reads}
+
+    @classmethod
+    def from_state(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> "TagHead":
+        """Make it again from its `state`."""
+        chain = Chain(arrays["start"], arrays["transition"])
+        reads = None if facts["reads"] is None else tuple(facts["reads"])
+        return cls(arrays["weight"], arrays["bias"], chain, float(facts["temperature"]), reads)
+
+
+def fit_tags(
+    features: Features,
+    targets: ArrayLike,
+    task: Task,
+    *,
+    weight: ArrayLike | None = None,
+    folds: int = 5,
+    seed: int = 0,
+    reads: Boundaries | None = None,
+) -> LinearFit:
+    """Return the tag head of least penalized loss; its penalty and chain suit held-out sentences.
+
+    Parameters
+    ----------
+    features
+        Ragged, a vector a word.
+    targets
+        Codes as in a dataset; they are repaired here.
+    weight
+        How much each sentence counts, shape (n,); 1 if None.
+    folds
+        How many; sentences are never cut. Above 20,000 words there is one split.
+    reads
+        What the features were read at, for the head to remember.
+    """
+    codes = ragged([repaired(row) for row in np.asarray(targets)])
+    sizes = lengths(codes)
+    counts = np.ones(len(codes)) if weight is None else np.asarray(weight, dtype=np.float64)
+    fitted = fit_linear(
+        features.flat(),
+        flat(codes),
+        dataclasses.replace(task, kind=Kind.MULTICLASS),
+        weight=np.repeat(counts, sizes),
+        folds=_word_folds(sizes, task, folds, seed),
+    )
+    linear = fitted.head
+    head = TagHead(linear.weight, linear.bias, legal_chain(task.n_outputs), linear.temperature,
+                   reads)  # fmt: skip
+    if fitted.oof_outputs is None:
+        return dataclasses.replace(fitted, head=head)
+    held = like(fitted.oof_outputs, codes)
+    seen = [i for i, row in enumerate(held) if len(row) and np.isfinite(row).all()]
+    logits = ragged([_logits(held[i], linear) for i in seen])
+    head = head.calibrated(logits, codes[seen])
+    outputs = ragged([np.full((n, task.n_outputs), np.nan, dtype=np.float32) for n in sizes])
+    outputs[seen] = head.outputs_from(logits)
+    return dataclasses.replace(fitted, head=head, oof_outputs=outputs)
+
+
+def _logits(outputs: NDArray[Any], head: LinearHead) -> NDArray[np.float64]:
+    # Up to a number a word, which no probability depends on.
+    least = np.finfo(np.float32).tiny
+    return np.asarray(np.log(np.maximum(outputs, least).astype(np.float64)) * head.temperature)
+
+
+def _word_folds(sizes: NDArray[np.int64], task: Task, folds: int, seed: int) -> Sequence[Fold]:
+    """Return folds of words in which sentences stay whole; none where there are too few."""
+    n = len(sizes)
+    if min(folds, n) < 2:
+        return ()
+    found = folds_of(np.zeros(n), task, min(folds, n), seed)
+    found = found[:1] if sizes.sum() > SPLIT_ABOVE else found
+    return [(_words(sizes, fit), _words(sizes, out)) for fit, out in found]
+
+
+def _words(sizes: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the places of the words of some sentences among all words.
+
+    >>> _words(np.array([2, 1, 2]), np.array([0, 2]))
+    array([0, 1, 3, 4])
+    """
+    ends = np.cumsum(sizes)
+    starts = np.repeat(ends[rows] - sizes[rows], sizes[rows])
+    within = np.arange(len(starts)) - np.repeat(np.cumsum(sizes[rows]) - sizes[rows], sizes[rows])
+    return np.asarray(starts + within)
+
+
+# The chain ---------------------------------------------------------------------------------------
+
+
+def fit_chain(logits: Ragged, targets: Ragged) -> tuple[float, Chain]:
+    """Return the temperature and the chain under which held-out sentences are likeliest.
+
+    Every legal step has a score of its own, drawn to 0 by a normal prior of variance 1, so that a
+    step that was rarely met is little more than legal.
+
+    Parameters
+    ----------
+    logits
+        Ragged: what a layer said of sentences it has not seen.
+    targets
+        Codes; they are repaired here.
+    """
+    from scipy.optimize import minimize
+
+    k = logits[0].shape[1]
+    legal = legal_chain(k)
+    some = np.flatnonzero(lengths(logits))
+    some = some[np.linspace(0, len(some) - 1, min(len(some), CHAIN_SENTENCES)).astype(np.int64)]
+    rows = [np.asarray(logits[i], dtype=np.float64) for i in some]
+    truth = [repaired(np.asarray(targets[i])) for i in some]
+    problem = _ChainProblem(rows, truth, legal)
+    found = minimize(problem, np.zeros(1 + k + k * k), jac=True, method="L-BFGS-B",
+                     options={"maxiter": 60, "ftol": 1e-7})  # fmt: skip
+    return problem.parts(found.x)
+
+
+class _ChainProblem:
+    """The negative log-probability of the true paths, and its gradient."""
+
+    def __init__(
+        self, rows: Sequence[NDArray[np.float64]], truth: Sequence[NDArray[np.int64]], legal: Chain
+    ) -> None:
+        self.rows, self.truth, self.legal = rows, truth, legal
+        k = len(legal.start)
+        self.first, self.pairs = np.zeros(k), np.zeros((k, k))
+        self.said = 0.0  # by the layer, of the true paths
+        for row, path in zip(rows, truth, strict=True):
+            self.first[path[0]] += 1
+            np.add.at(self.pairs, (path[:-1], path[1:]), 1)
+            self.said += float(row[np.arange(len(path)), path].sum())
+
+    def parts(self, x: NDArray[np.float64]) -> tuple[float, Chain]:
+        """Return the temperature and the chain of the unknowns."""
+        k = len(self.legal.start)
+        start, transition = x[1 : 1 + k], x[1 + k :].reshape(k, k)
+        return float(np.exp(-x[0])), Chain(
+            np.where(np.isfinite(self.legal.start), start, -np.inf),
+            np.where(np.isfinite(self.legal.transition), transition, -np.inf),
+        )
+
+    def __call__(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Return the objective and its gradient."""
+        temperature, chain = self.parts(x)
+        scaled = [row / temperature for row in self.rows]
+        passed = forward_backward(scaled, chain)
+        likely = float((path_scores(scaled, self.truth, chain) - passed.log_totals).sum())
+        expected = sum(
+            float((row * marginal).sum())
+            for row, marginal in zip(self.rows, passed.marginals, strict=True)
+        )
+        ascent = np.concatenate(
+            [
+                [(self.said - expected) / temperature],
+                self.first - passed.first,
+                (self.pairs - passed.pairs).ravel(),
+            ]
+        )
+        return float(x @ x / 2 - likely), x - ascent
