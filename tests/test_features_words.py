@@ -4,7 +4,6 @@ import random
 
 import numpy as np
 import pytest
-from tests.toys import toy_text_source
 
 from headstart.data.dataset import Dataset, from_arrays
 from headstart.data.words import sentence, spaced
@@ -14,6 +13,7 @@ from headstart.features.inputs import WordInputs, inputs_for, word_places
 from headstart.sources.catalog import resolve
 from headstart.task import Modality
 from tests.test_data_words import SAMPLES
+from tests.toys import toy_text_source
 
 
 @pytest.fixture(scope="module")

@@ -67,6 +67,7 @@ TORCH_FREE = (
     "headstart.features.cache",
     "headstart.features.extract",
     "headstart.heads.linear",
+    "headstart.heads.tags",
     "headstart.bundle",
     "headstart.transfer.transfer",
     "headstart.cli.app",

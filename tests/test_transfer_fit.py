@@ -183,7 +183,7 @@ def test_an_mlp_is_calibrated(encoder):
 
 
 def test_an_unknown_head_is_told_before_any_work(encoder, monkeypatch):
-    monkeypatch.setattr("headstart.transfer.fitting.extract", None)
+    monkeypatch.setattr("headstart.transfer.fitting.extract_beside", None)
     with pytest.raises(UsageError, match="linear"):
         hs.Transfer(encoder, head="lineer").fit(["a b", "c d"] * 10, ["x", "y"] * 10)
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 from headstart.checks.finding import Finding
 from headstart.checks.shift import Reference
 from headstart.data.dataset import Dataset, Skipped, from_arrays
+from headstart.data.ragged import ragged
+from headstart.data.tags import entities, types_of
+from headstart.data.words import Sentence
 from headstart.errors import DataError, IntegrityError, UnreadableRow, UsageError
-from headstart.features.compile import Graph, compiled
+from headstart.features.compile import Boundaries, Graph, compiled
 from headstart.features.engine import Engine, engine_for, engine_of
 from headstart.features.extract import forward
 from headstart.features.features import Features
@@ -92,11 +95,23 @@ class Bundle:
         """What runs the trunk here."""
         if self.graph is not None and self.graph.is_faithful:
             return engine_of(self.graph, self.source)
-        return engine_for(self.source)
+        boundaries, pooled = self._read_at
+        return engine_for(self.source, boundaries, pooled)
+
+    @property
+    def modality(self) -> Modality:
+        """What a row is; a source of texts reads sentences, too."""
+        return Modality.WORDS if self.task.kind is Kind.TAGS else self.source.modality
+
+    @property
+    def _read_at(self) -> tuple[Boundaries | None, bool]:
+        """Where the trunk is read, and whether it pools what it says there."""
+        return self.head.reads, self.task.kind is not Kind.TAGS
 
     def features(self, rows: Any) -> Features:
         """Return what the trunk says of rows, as they were when the head learned; never cached."""
-        return forward(self.source, self._dataset(rows), engine=self.engine)
+        data = self._dataset(rows)
+        return forward(self.source, data, boundaries=self.head.reads, engine=self.engine)
 
     def logits(self, rows: Any) -> NDArray[np.float32]:
         """Return what the head says of rows before it becomes probabilities; shape (n, k)."""
@@ -115,12 +130,14 @@ class Bundle:
     predict_proba = outputs
 
     def predict(self, rows: Any) -> NDArray[Any]:
-        """Return the class name, the number, or the 0/1 labels of every row."""
+        """Return the class name, the number, the 0/1 labels, or the words' tags of every row."""
         return self.decide(self.outputs(rows))
 
     def decide(self, outputs: NDArray[np.floating]) -> NDArray[Any]:
         """Return what is said for outputs of shape (n, k)."""
         said = decided(self.task.kind, outputs, self.head.thresholds)
+        if self.task.kind is Kind.TAGS:
+            return ragged([np.asarray(self.task.labels)[codes] for codes in said])
         return np.asarray(self.task.labels)[said] if self.task.kind is Kind.MULTICLASS else said
 
     def predictions(self, rows: Dataset, top: int = 3) -> list[dict[str, Any]]:
@@ -143,7 +160,8 @@ class Bundle:
         shift = self.reference.judge(found) if self.reference is not None and len(found) else None
         unlike = np.zeros(len(found), dtype=bool) if shift is None else shift.unlike
         records = {
-            int(i): self._record(values, top) | ({"unlike": True} if is_unlike else {})
+            int(i): self._record(rows.rows[i], values, top)
+            | ({"unlike": True} if is_unlike else {})
             for i, values, is_unlike in zip(found.kept, outputs, unlike, strict=True)
         }
         reasons = {skipped.row: skipped.reason for skipped in found.skipped}
@@ -156,7 +174,9 @@ class Bundle:
         said = () if shift is None else shift.findings(lambda i: names[int(found.kept[i])])
         return Answers(told + left_out, tuple(said))
 
-    def _record(self, values: NDArray[np.floating], top: int) -> dict[str, Any]:
+    def _record(self, row: Any, values: NDArray[np.floating], top: int) -> dict[str, Any]:
+        if self.task.kind is Kind.TAGS:
+            return _tagged(row, values, types_of(self.task))
         said = self.decide(values[None])[0]
         if self.task.kind is Kind.REGRESSION:
             return {"prediction": float(said)}
@@ -180,6 +200,8 @@ class Bundle:
             return self._vectors(rows)
         if isinstance(rows, Dataset):
             return rows
+        if self.modality is Modality.WORDS and not isinstance(rows, (str, bytes, Path)):
+            return from_arrays(list(rows), modality=Modality.WORDS)
         if isinstance(rows, (str, bytes, Path)):
             raise UsageError("Expected a list of rows, got a single one.\nPut it in a list: [row].")
         return Dataset(modality, tuple(rows))
@@ -245,7 +267,8 @@ class Bundle:
         graph = self.graph
         if graph is None:
             with open_store() as store:
-                graph = compiled(self.source, None, store=store)
+                boundaries, pooled = self._read_at
+                graph = compiled(self.source, boundaries, pooled=pooled, store=store)
         if graph.is_faithful:
             copy_file(graph.path, folder / TRUNK)
         return graph
@@ -337,6 +360,27 @@ def _graph(folder: Path, facts: dict[str, Any]) -> Graph | None:
     return None if facts["graph"] is None else Graph.of(facts["graph"], folder / TRUNK)
 
 
+def _tagged(row: Sentence, values: NDArray[np.floating], types: Sequence[str]) -> dict[str, Any]:
+    """Return the record of a sentence: its entities, each with its place in the text.
+
+    The score of an entity is the probability of the tag of its least sure word.
+    """
+    (codes,) = decided(Kind.TAGS, ragged([values]))
+    sure = values[np.arange(len(codes)), codes]
+    found = []
+    for kind, first, last in entities(codes):
+        start, stop = row.place(first, last)
+        found.append({
+            "label": types[kind - 1],
+            "start": start,
+            "end": stop,
+            "text": row.text[start:stop],
+            "score": float(sure[first:last].min()),
+        })  # fmt: skip
+    said = ", ".join(f"{one['label']} {one['text']}" for one in found)
+    return {"prediction": said, "text": row.text, "entities": found}
+
+
 def _all_read(features: Features) -> Features:
     """Return the features if every row could be read."""
     if features.skipped:
@@ -387,6 +431,8 @@ def _predicts(task: Task) -> str:
     if task.kind is Kind.REGRESSION:
         return "a number"
     shown = ", ".join(task.labels[:20]) + (" …" if len(task.labels) > 20 else "")
+    if task.kind is Kind.TAGS:
+        return f"entities in texts, of {len(types_of(task))} types: {', '.join(types_of(task))}"
     count = "one of" if task.kind is Kind.MULTICLASS else "any of"
     return f"{count} {len(task.labels)}: {shown}"
 

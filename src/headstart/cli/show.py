@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import sys
 import time
@@ -182,11 +183,47 @@ def fit(found: dict[str, Any], plan: Any) -> None:
 
 def predictions(found: list[dict[str, Any]]) -> None:
     """Print a line a row."""
+    labels = sorted({one["label"] for row in found for one in row.get("entities", ())})
     for row in found:
+        if "entities" in row:
+            shown = marked(row["text"], row["entities"], labels, is_colored())
+            name = "" if row["name"] == row["text"] else one_line(row["name"]) + "\t"
+            sys.stdout.write(name + shown + "\n")
+            continue
         best = ", ".join(f"{one['label']} {one['score']:.3f}" for one in row.get("top", ()))
         cells = [row["name"], str(row.get("prediction", "")), row.get("error", best)]
         cells += ["unlike any learned from"] if row.get("unlike") else []
         out("\t".join(map(one_line, cells)))
+
+
+#: How entities of the first, second, … type are shown; a terminal has few more that are read well.
+_COLORS = (44, 42, 45, 46, 43, 41)
+
+
+def is_colored() -> bool:
+    """Whether results go to a terminal that shows colors."""
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+
+def marked(
+    text: str, entities: Sequence[dict[str, Any]], labels: Sequence[str], colored: bool
+) -> str:
+    """Return a text with its entities marked: in colors, or between brackets.
+
+    >>> marked("in Rome", [{"label": "LOC", "start": 3, "end": 7, "score": 0.987}], ["LOC"], False)
+    'in [Rome LOC 0.99]'
+    """
+    parts, at = [], 0
+    for one in entities:
+        parts.append(one_line(text[at : one["start"]]))
+        inside = one_line(text[one["start"] : one["end"]])
+        said = f"{one['label']} {one['score']:.2f}"
+        color = _COLORS[labels.index(one["label"]) % len(_COLORS)]
+        parts.append(
+            f"\x1b[30;{color}m{inside} \x1b[1m{said}\x1b[0m" if colored else f"[{inside} {said}]"
+        )
+        at = one["end"]
+    return "".join([*parts, one_line(text[at:])])
 
 
 def write_csv(path: Any, found: list[dict[str, Any]]) -> None:

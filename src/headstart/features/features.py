@@ -157,6 +157,11 @@ class Features:
         key = "+".join(one.key for one in (self, *others))
         return dataclasses.replace(self, more=(*self.more, *others), key=key)
 
+    @property
+    def parts(self) -> tuple["Features", ...]:
+        """What stands side by side in these, one handle each."""
+        return (dataclasses.replace(self, more=()), *self.more)
+
     def flat(self) -> "Features":
         """Return a handle whose rows are the pieces of these ragged rows; nothing is copied."""
         if self.offsets is None:

@@ -280,6 +280,11 @@ class Pieces:
         """How many ids there are in all windows."""
         return sum(map(len, self.windows))
 
+    @property
+    def nbytes(self) -> int:
+        """How many bytes it takes."""
+        return sum(window.nbytes for window in self.windows) + self.first.nbytes
+
 
 class WordInputs(TextInputs):
     """Sentences: each word cut into pieces by itself, and windows where there are too many.

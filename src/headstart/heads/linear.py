@@ -108,7 +108,7 @@ class LinearFit:
     Parameters
     ----------
     head
-        The head.
+        The `LinearHead`, or a head made of one.
     penalty
         The chosen penalty.
     oof_outputs
@@ -124,7 +124,7 @@ class LinearFit:
         What a person should know, a sentence each.
     """
 
-    head: LinearHead
+    head: Any
     penalty: float
     oof_outputs: NDArray[Any] | None = None
     path: tuple[Tried, ...] = ()

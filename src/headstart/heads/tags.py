@@ -17,6 +17,7 @@ from headstart.data.ragged import Ragged, flat, lengths, like, ragged
 from headstart.data.sampling import folds as folds_of
 from headstart.data.tags import repaired
 from headstart.features.compile import Boundaries
+from headstart.features.extract import TOP_OF_WORDS
 from headstart.features.features import Features
 from headstart.heads.choose import Fold
 from headstart.heads.head import Layer, run_layers
@@ -45,7 +46,7 @@ class TagHead:
     temperature
         What logits are divided by before they meet the chain.
     reads
-        The boundaries whose features stand side by side; None: below the pooling.
+        The boundaries whose features stand side by side.
 
     Examples
     --------
@@ -58,7 +59,7 @@ class TagHead:
     bias: NDArray[np.floating]
     chain: Chain
     temperature: float = 1.0
-    reads: Boundaries | None = None
+    reads: Boundaries = TOP_OF_WORDS
 
     name: ClassVar[str] = "tags"
     kind: ClassVar[Kind] = Kind.TAGS
@@ -110,15 +111,15 @@ class TagHead:
             "start": self.chain.start,
             "transition": self.chain.transition,
         }
-        reads = None if self.reads is None else list(self.reads)
-        return arrays, {"head": self.name, "temperature": self.temperature, "reads": reads}
+        facts = {"temperature": self.temperature, "reads": list(self.reads)}
+        return arrays, {"head": self.name} | facts
 
     @classmethod
     def from_state(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> "TagHead":
         """Make it again from its `state`."""
         chain = Chain(arrays["start"], arrays["transition"])
-        reads = None if facts["reads"] is None else tuple(facts["reads"])
-        return cls(arrays["weight"], arrays["bias"], chain, float(facts["temperature"]), reads)
+        temperature, reads = float(facts["temperature"]), tuple(facts["reads"])
+        return cls(arrays["weight"], arrays["bias"], chain, temperature, reads)
 
 
 def fit_tags(
@@ -129,7 +130,7 @@ def fit_tags(
     weight: ArrayLike | None = None,
     folds: int = 5,
     seed: int = 0,
-    reads: Boundaries | None = None,
+    reads: Boundaries = TOP_OF_WORDS,
 ) -> LinearFit:
     """Return the tag head of least penalized loss; its penalty and chain suit held-out sentences.
 
@@ -218,8 +219,9 @@ def fit_chain(logits: Ragged, targets: Ragged) -> tuple[float, Chain]:
 
     k = logits[0].shape[1]
     legal = legal_chain(k)
-    some = np.flatnonzero(lengths(logits))
-    some = some[np.linspace(0, len(some) - 1, min(len(some), CHAIN_SENTENCES)).astype(np.int64)]
+    full = np.flatnonzero(lengths(logits))
+    spread = np.linspace(0, len(full) - 1, min(len(full), CHAIN_SENTENCES)).astype(np.int64)
+    some = full[spread].tolist()
     rows = [np.asarray(logits[i], dtype=np.float64) for i in some]
     truth = [repaired(np.asarray(targets[i])) for i in some]
     problem = _ChainProblem(rows, truth, legal)

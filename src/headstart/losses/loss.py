@@ -14,11 +14,11 @@ class Step:
     Parameters
     ----------
     features
-        Shape (n, d): what the head saw.
+        Shape (n, d): what the head saw; of sentences (n, words, d).
     outputs
-        Shape (n, k): what the head said, before softmax or sigmoid.
+        Shape (n, k): what the head said, before softmax or sigmoid; of sentences (n, words, k).
     targets
-        Shape (n,) or (n, k); rows without a label hold −1.
+        Shape (n,) or (n, k); rows without a label hold −1. Of sentences (n, words).
     domain
         Shape (n,): the number of the domain a row comes from.
     weight
@@ -48,7 +48,8 @@ TERMS: Registry[Term] = Registry("headstart.losses")
 class Supervised:
     """The loss of a task: cross-entropy for classes, a sigmoid a label, squared error for numbers.
 
-    Rows whose target is −1 carry no label and count nothing.
+    Rows whose target is −1 carry no label and count nothing. For tags it is the cross-entropy of
+    each word.
 
     Parameters
     ----------
@@ -64,7 +65,8 @@ class Supervised:
     def __call__(self, step: Step) -> Any:
         """Return the weighted mean over the labelled rows."""
         labelled = _is_labelled(self.kind, step.targets)
-        weight = step.weight * labelled
+        of_row = step.weight[:, None] if self.kind is Kind.TAGS else step.weight
+        weight = of_row * labelled
         return (self._each(step) * weight).sum() / weight.sum().clamp(min=1e-12)
 
     def _each(self, step: Step) -> Any:
@@ -77,6 +79,14 @@ class Supervised:
                 reduction="none",
                 label_smoothing=self.smoothing,
             )  # (n,)
+        if self.kind is Kind.TAGS:
+            each = functional.cross_entropy(
+                step.outputs.flatten(0, 1),
+                step.targets.clamp(min=0).flatten(),
+                reduction="none",
+                label_smoothing=self.smoothing,
+            )
+            return each.view_as(step.targets)  # (n, words)
         if self.kind is Kind.MULTILABEL:
             each = functional.binary_cross_entropy_with_logits(
                 step.outputs, step.targets.clamp(min=0).float(), reduction="none"
@@ -88,6 +98,8 @@ class Supervised:
 def _is_labelled(kind: Kind, targets: Any) -> Any:
     if kind is Kind.REGRESSION:  # a number may well be −1; unlabelled numbers are not finite
         return targets.isfinite().float()
+    if kind is Kind.TAGS:  # a word may be none: padding
+        return (targets >= 0).float()
     first = targets if targets.ndim == 1 else targets[:, 0]
     return (first >= 0).float()
 

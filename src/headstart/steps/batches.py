@@ -11,10 +11,12 @@ from torch import Tensor
 
 from headstart.data.dataset import Dataset
 from headstart.data.pictures import row_hash
+from headstart.data.ragged import is_ragged, padded, ragged
+from headstart.data.tags import repaired
 from headstart.features.features import Features
-from headstart.features.inputs import inputs_for
+from headstart.features.inputs import inputs_for, word_places
 from headstart.sources.preprocess import Preprocess, preprocess_hash
-from headstart.task import Task
+from headstart.task import Modality, Task
 
 #: Decoded rows kept in memory; the rest are decoded again each epoch.
 DECODED_BYTES = 2 * 2**30
@@ -29,6 +31,10 @@ class Rows(Protocol):
 
     def state(self, index: NDArray[np.int64], epoch: int) -> tuple[Tensor, ...]:
         """Return the rows at `index` as the input of the trained part; the batch comes first."""
+        ...
+
+    def sizes(self) -> NDArray[np.int64] | None:
+        """Return how long each row is, shape (n,); None where all are alike."""
         ...
 
     def digest(self, into: Any) -> None:
@@ -62,6 +68,25 @@ class Examples:
         """How many rows there are."""
         return len(self.rows)
 
+    def truth(self, index: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the targets at `index`, to learn from: tags repaired, and −1 beyond the last."""
+        some = np.asarray(self.targets)[index]
+        return padded([repaired(tags) for tags in some], -1) if is_ragged(some) else some
+
+    def unpadded(self, index: NDArray[np.int64], values: NDArray[Any]) -> NDArray[Any]:
+        """Return what was said of the rows at `index`, without what was said of padding."""
+        some = np.asarray(self.targets)[index]
+        if not is_ragged(some):
+            return values
+        return ragged([row[: len(tags)] for row, tags in zip(values, some, strict=True)])
+
+
+def cached_rows(views: Sequence[Features], data: Dataset, preprocess: Preprocess) -> "CachedRows":
+    """Return rows of a dataset at a boundary; `views` are what was cached of them there."""
+    if data.modality is Modality.WORDS:
+        return CachedSentences(views, data, preprocess)
+    return CachedRows(views)
+
 
 class CachedRows:
     """Rows whose input is cached features at the boundary.
@@ -87,6 +112,10 @@ class CachedRows:
             return (_channels_last(torch.from_numpy(features.batch(index))),)
         return _padded(features.pieces(index))
 
+    def sizes(self) -> NDArray[np.int64] | None:
+        """Return how many pieces each row has; None where rows are alike."""
+        return self.views[0].sizes() if self.views[0].is_ragged else None
+
     def digest(self, into: Any) -> None:
         """Add the key and every value of the plain view; the others follow from the same rows."""
         features = self.views[0]
@@ -108,6 +137,31 @@ def _padded(pieces: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(hidden), torch.from_numpy(mask)
 
 
+class CachedSentences(CachedRows):
+    """Sentences whose input is cached activations: of all their windows, one after another.
+
+    Parameters
+    ----------
+    data, preprocess
+        The sentences, and how the network reads them: where windows end and words begin is not
+        cached, it follows from them.
+    """
+
+    def __init__(self, views: Sequence[Features], data: Dataset, preprocess: Preprocess) -> None:
+        super().__init__(views)
+        self.data = data
+        self.inputs = inputs_for(preprocess, data.modality)
+
+    def state(self, index: NDArray[np.int64], epoch: int) -> tuple[Tensor, ...]:
+        """Return (pieces of all windows padded to the longest, mask, places of the words)."""
+        read = [self.inputs.row(self.data.rows[int(i)]) for i in index]
+        windows: list[NDArray[np.float32]] = []
+        for row, pieces in zip(read, self.views[0].pieces(index), strict=True):
+            windows += np.split(pieces, np.cumsum(list(map(len, row.windows)))[:-1])
+        hidden, mask = _padded(windows)
+        return hidden, mask, torch.from_numpy(word_places(read, hidden.shape[1]))
+
+
 class DecodedRows:
     """Rows whose input is the raw row itself, decoded and (in training) augmented.
 
@@ -126,8 +180,8 @@ class DecodedRows:
         self.data = data
         self.preprocess = preprocess
         self.views = views
-        self.inputs = inputs_for(preprocess)
-        self.decoded: dict[tuple[int, int], NDArray[Any]] = {}
+        self.inputs = inputs_for(preprocess, data.modality)
+        self.decoded: dict[tuple[int, int], Any] = {}
         self.n_bytes = 0
 
     def __len__(self) -> int:
@@ -135,12 +189,21 @@ class DecodedRows:
         return len(self.data)
 
     def state(self, index: NDArray[np.int64], epoch: int) -> tuple[Tensor, ...]:
-        """Return (pixels,) normalized, or (input_ids, attention_mask)."""
+        """Return (pixels,) normalized, or (input_ids, attention_mask) and the words' places."""
         view = 1 + epoch % self.views if self.views else 0
-        arrays = self.inputs.batch([self._row(int(i), view) for i in index])
+        rows = [self._row(int(i), view) for i in index]
+        arrays = self.inputs.batch([window for row in rows for window in self.inputs.windows(row)])
         if "pixels" in arrays:
             return (_channels_last(torch.from_numpy(self.inputs.normalize(arrays["pixels"]))),)
+        if self.data.modality is Modality.WORDS:
+            arrays["places"] = word_places(rows, arrays["input_ids"].shape[1])
         return tuple(torch.from_numpy(value) for value in arrays.values())
+
+    def sizes(self) -> NDArray[np.int64] | None:
+        """Return how many ids each text has; None for pictures."""
+        if self.data.modality.read_as is not Modality.TEXT:
+            return None
+        return np.array([len(self._row(i, 0)) for i in range(len(self.data))], dtype=np.int64)
 
     def digest(self, into: Any) -> None:
         """Add the content of every row, how it is read, and how many views it has."""
@@ -148,7 +211,7 @@ class DecodedRows:
         for row in self.data.rows:
             into.update(row_hash(row))
 
-    def _row(self, i: int, view: int) -> NDArray[Any]:
+    def _row(self, i: int, view: int) -> Any:
         if (i, view) not in self.decoded:
             raw = self.data.rows[i]
             row = self.inputs.row(raw, view=view, key=row_hash(raw) if view else b"")

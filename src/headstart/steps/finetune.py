@@ -24,7 +24,7 @@ from headstart.sources.catalog import open_backbone
 from headstart.sources.files import keep_weights
 from headstart.sources.source import Source
 from headstart.steps.attach import Tail, attach, new_head
-from headstart.steps.batches import CachedRows, DecodedRows, Examples, Rows
+from headstart.steps.batches import DecodedRows, Examples, Rows, cached_rows
 from headstart.steps.freeze import boundary_of, check_frozen, fingerprint, freeze, hold_batchnorm
 from headstart.steps.loop import descend, logits_of, seconds_a_step
 from headstart.steps.phase import SCRATCH, Phase, default_phase
@@ -90,14 +90,14 @@ def finetune(
     UsageError
         Where the source can only be used frozen, or the boundary is none of its.
     """
-    phase = phase or default_phase(source.uri, source.modality)
+    phase = phase or default_phase(source.uri, data.modality)
     backbone = open_backbone(source)
     boundary = boundary_of(spec, backbone.names, backbone.blocks)
-    if boundary >= backbone.n_stages:
+    tail = attach(backbone, boundary, head)
+    if not len(tail.stages):
         raise UsageError(f"finetune={spec!r} leaves nothing to train.\nExpected 'last:25%' or so.")
     freeze(backbone, boundary)
     before = fingerprint(backbone, boundary)
-    tail = attach(backbone, boundary, head)
     hold_batchnorm(tail.stages)
     curve, said = _descend(source, tail, data, phase, seed, run)
     check_frozen(backbone, boundary, before)
@@ -160,11 +160,12 @@ def rehearse(source: Source, spec: str, phase: Phase, data: Dataset) -> Rehearsa
     boundary = boundary_of(spec, backbone.names, backbone.blocks)
     freeze(backbone, boundary)
     tail = attach(backbone, boundary, new_head(backbone.n_features, labelled(data), seed=0))
+    rows = _a_few(source, backbone, data, phase.batch)
+    n = len(rows[-1])  # of sentences that have several windows the first tensor has more rows
     with torch.no_grad():
-        state = backbone.run(_a_few(source, backbone, data, phase.batch), 0, boundary)
-    n = len(state[0])
+        state = tail.below(*rows)
     seconds = seconds_a_step(tail, state, phase)
-    trained = backbone.names[boundary:]
+    trained = backbone.names[boundary : tail.top]
     rates = {name: phase.rate * phase.decay**i for i, name in enumerate(reversed(trained))}
     rates["head"] = phase.head_rate or phase.rate
     return Rehearsal(backbone.names, boundary, rates, seconds / n, _bytes(state, n, boundary))
@@ -178,6 +179,8 @@ def _a_few(
     try:
         return DecodedRows(data, source.preprocess).state(at, 0)
     except UnreadableRow:
+        if data.modality is Modality.WORDS:
+            raise
         return backbone.example(batch)
 
 
@@ -216,5 +219,6 @@ def _examples(source: Source, boundary: int, data: Dataset, task: Task, views: i
     every = extract(source, data, boundary=boundary, pooled=False, views=views + 1)
     handles: tuple[Features, ...] = every if isinstance(every, tuple) else (every,)
     kept: NDArray[np.int64] = handles[0].kept
-    weight = None if data.weight is None else data.weight[kept]
-    return Examples(CachedRows(handles), np.asarray(data.targets)[kept], task, weight=weight)
+    kept_rows = data.take(kept)
+    rows = cached_rows(handles, kept_rows, source.preprocess)
+    return Examples(rows, np.asarray(kept_rows.targets), task, weight=kept_rows.weight)

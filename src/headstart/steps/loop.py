@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from headstart.data.ragged import is_ragged, lengths
 from headstart.errors import Diverged
 from headstart.heads.head import outputs_of
 from headstart.losses.loss import Step, Term
@@ -34,6 +35,8 @@ from headstart.stopping import is_asked, safe_points, stop_if_asked
 
 #: Rows a forward pass when nothing is trained.
 EVALUATION_BATCH = 64
+#: Batches whose rows are sorted by length before they are parted.
+POOL = 16
 
 
 @dataclass
@@ -118,6 +121,7 @@ class Descent:
         torch.set_num_threads(n_threads())
         self.tail.to(self.device, memory_format=torch.channels_last)
         self.optimizer = optimizer_for(tail, phase)
+        self.sizes = examples.rows.sizes()
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.at, self.curve = Progress(), Curve()
         self.best: dict[str, Tensor] = weights_of(tail)
@@ -156,15 +160,25 @@ class Descent:
 
     def _pass(self, under_way: Pass) -> float:
         """Return the mean loss of one pass, begun now or before a stop."""
-        order = seeds(self.seed, "order", str(self.at.epoch)).permutation(len(self.examples))
         self.tail.train()
-        for rows in np.array_split(order, self.n_batches)[len(under_way.losses) :]:
+        for rows in self._batches()[len(under_way.losses) :]:
             under_way.losses.append(self.step(rows))
             if is_asked():
                 self.under_way = under_way
                 self._checkpoint()
                 stop_if_asked()
         return float(np.mean(under_way.losses))
+
+    def _batches(self) -> list[NDArray[np.int64]]:
+        """Return the batches of this epoch; rows of like length go together, to be padded less."""
+        rng = seeds(self.seed, "order", str(self.at.epoch))
+        batches = np.array_split(rng.permutation(len(self.examples)), self.n_batches)
+        if self.sizes is None:
+            return batches
+        pools = [np.concatenate(batches[i : i + POOL]) for i in range(0, len(batches), POOL)]
+        alike = [pool[np.argsort(self.sizes[pool], kind="stable")] for pool in pools]
+        cut = np.array_split(np.concatenate(alike), self.n_batches)
+        return [cut[i] for i in rng.permutation(len(cut))]
 
     def step(self, rows: NDArray[np.int64]) -> float:
         """Take one step on a batch; return its loss."""
@@ -229,7 +243,7 @@ class Descent:
         return Step(
             features=features.float(),
             outputs=outputs.float(),
-            targets=torch.from_numpy(np.asarray(examples.targets)[rows]).to(self.device),
+            targets=torch.from_numpy(examples.truth(rows)).to(self.device),
             domain=self._column(examples.domain, rows, 0),
             weight=self._column(examples.weight, rows, 1).float(),
         )
@@ -253,7 +267,8 @@ class Descent:
         for rows in np.array_split(np.arange(n), math.ceil(n / EVALUATION_BATCH)):
             step = self.forward(self.validation, rows)
             losses.append(float(term(step)) * len(rows))
-            said.append(outputs_of(task.kind, step.outputs.cpu().numpy()))
+            outputs = self.validation.unpadded(rows, step.outputs.cpu().numpy())
+            said.append(outputs_of(task.kind, outputs))
         each = row_scores(task, self.validation.targets, np.concatenate(said))
         return sum(losses) / n, float(each.mean())
 
@@ -317,7 +332,7 @@ class Descent:
         for examples in (self.examples, self.validation):
             examples.rows.digest(digest)
             for column in (examples.targets, examples.domain, examples.weight):
-                digest.update(b"" if column is None else np.asarray(column).tobytes())
+                digest.update(b"" if column is None else _content(np.asarray(column)))
         for value in self.best.values():
             digest.update(value.cpu().contiguous().numpy().tobytes())
         return f"descent-{digest.hexdigest()[:16]}"
@@ -341,6 +356,13 @@ class Descent:
         load_weights(self.tail, self.best)
         self.tail.eval().to("cpu")
         return self.curve
+
+
+def _content(column: NDArray[Any]) -> bytes:
+    """Return the values of a column, also where each row has several."""
+    if not is_ragged(column):
+        return column.tobytes()
+    return lengths(column).tobytes() + b"".join(np.asarray(row).tobytes() for row in column)
 
 
 def conditions() -> dict[str, Any]:
@@ -368,7 +390,9 @@ def logits_of(tail: Tail, examples: Examples) -> NDArray[np.float32]:
     """Return what the head says of every row, shape (n, k), in evaluation mode and float32."""
     tail.eval()
     parts = np.array_split(np.arange(len(examples)), math.ceil(len(examples) / EVALUATION_BATCH))
-    return np.concatenate([tail(*examples.rows.state(at, 0))[1].numpy() for at in parts])
+    return np.concatenate(
+        [examples.unpadded(at, tail(*examples.rows.state(at, 0))[1].numpy()) for at in parts]
+    )
 
 
 def optimizer_for(tail: Tail, phase: Phase) -> torch.optim.Optimizer:

@@ -30,11 +30,11 @@ def take(uri: str, data: Dataset, *, seed: int = 0) -> Source:
         return _identity(uri)
     if len(data) == 0:
         raise DataError("There are 0 rows.\nExpected at least two rows of each class.")
-    source = resolve(default(data.modality) if uri == "auto" else uri, seed=seed)
-    if source.modality is not data.modality:
+    source = resolve(default(data.modality.read_as) if uri == "auto" else uri, seed=seed)
+    if source.modality is not data.modality.read_as:
         raise UsageError(
             f"{source.uri} reads {source.modality} rows, the data hold {data.modality} rows.\n"
-            f"Choose a source for {data.modality}: `headstart sources` lists them."
+            f"Choose a source for {data.modality.read_as}: `headstart sources` lists them."
         )
     return source
 

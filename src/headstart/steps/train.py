@@ -9,14 +9,21 @@ from numpy.typing import NDArray
 from headstart.data.dataset import VALIDATION, Dataset
 from headstart.data.sampling import split
 from headstart.errors import DataError, UsageError
+from headstart.features.compile import Boundaries
+from headstart.features.extract import TOP_OF_WORDS
 from headstart.features.features import Features
 from headstart.heads.calibrate import calibrated
 from headstart.heads.head import Head
-from headstart.heads.linear import fit_linear
+from headstart.heads.linear import LinearFit, fit_linear
+from headstart.heads.tags import fit_tags
 from headstart.metrics.curve import Curve
 from headstart.runs import Run
 from headstart.steps.phase import MLP, Phase
 from headstart.task import Kind, Task
+
+#: What a tag head may read: middle layers tell more of words than the last (Tenney et al., BERT
+#: rediscovers the classical NLP pipeline, 2019, https://arxiv.org/abs/1905.05950).
+LAYERS: Boundaries = (0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +43,9 @@ class Trained:
         The penalty, the folds, seconds; for the plan.
     curve
         Of an MLP head.
+    top
+        A converged head on the topmost features alone, for step 5 to start from, where `head`
+        reads others too.
     """
 
     head: Head
@@ -43,6 +53,7 @@ class Trained:
     notes: tuple[str, ...]
     facts: dict[str, Any]
     curve: Curve | None = None
+    top: Head | None = None
 
 
 def train(
@@ -67,6 +78,8 @@ def train(
         How an MLP learns; a linear head needs none.
     """
     task = labelled(data)
+    if task.kind is Kind.TAGS:
+        return _solve_tags(head, features, data, task, seed)
     if head == "linear":
         return _solve(features, data, task, seed)
     if head == "mlp":
@@ -137,6 +150,41 @@ def _solve(features: Features, data: Dataset, task: Task, seed: int) -> Trained:
         "seconds": fitted.seconds,
     }
     return Trained(fitted.head, fitted.oof_outputs, tuple(fitted.warnings), facts)
+
+
+def _solve_tags(head: str, features: Features, data: Dataset, task: Task, seed: int) -> Trained:
+    """Solve a head on all boundaries side by side, and one on the topmost; keep the better one.
+
+    Which is better is told by sentences that were held out, in the loss of their words.
+    """
+    if head != "linear":
+        raise UsageError(f"head={head!r} does not tag words.\nExpected 'linear'.")
+
+    def solve(some: Features, reads: Boundaries) -> LinearFit:
+        return fit_tags(some, targets_of(data), task, weight=data.weight, seed=seed, reads=reads)
+
+    top = solve(features.parts[-1], TOP_OF_WORDS)
+    both = {"top": top}
+    if len(features.parts) > 1:
+        both["mix"] = solve(features, LAYERS)
+    losses = {name: min((tried.loss for tried in fit.path), default=0.0)
+              for name, fit in both.items()}  # fmt: skip
+    fitted = both[min(losses, key=lambda name: losses[name])]
+    facts = {
+        "head": "linear",
+        "reads": list(fitted.head.reads or ()),
+        "penalty": fitted.penalty,
+        "held_out_loss": losses,
+        "converged": fitted.converged,
+        "seconds": sum(fit.seconds for fit in both.values()),
+    }
+    outputs = fitted.oof_outputs
+    return Trained(fitted.head, outputs, tuple(fitted.warnings), facts, top=top.head)
+
+
+def reads_of(task: Task) -> Boundaries | None:
+    """Return the boundaries whose features a head may read; None: the top alone."""
+    return LAYERS if task.kind is Kind.TAGS else None
 
 
 def _descend(

@@ -15,16 +15,16 @@ from headstart.checks.shift import Reference
 from headstart.data.dataset import TEST, VALIDATION, Dataset, Skipped, limit_skipped
 from headstart.data.pictures import row_hash
 from headstart.data.reads import count_read
-from headstart.features.extract import extract
+from headstart.features.extract import extract_beside
 from headstart.features.features import Features
 from headstart.features.reading import Reading
 from headstart.heads.calibrate import calibrated
-from headstart.heads.head import outputs_of
 from headstart.metrics.curve import Curve
 from headstart.metrics.scores import scores
 from headstart.runs import Run
-from headstart.steps.train import Trained, labelled, targets_of, train
+from headstart.steps.train import Trained, labelled, reads_of, targets_of, train
 from headstart.store import open_store
+from headstart.task import Kind
 from headstart.transfer.choose import Candidate, Choice, prefer
 from headstart.transfer.plan import Plan
 
@@ -93,7 +93,8 @@ class Fitting:
 
     def freeze_and_extract(self) -> None:
         """Step 2: run the frozen trunk over every row once."""
-        self.features = extract(self.plan.source, self.data)
+        reads = reads_of(labelled(self.data))
+        self.features = extract_beside(self.plan.source, self.data, reads)
         self._leave_out(self.features.kept, self.features.skipped)
 
     def _leave_out(self, kept: NDArray[np.int64], skipped: Sequence[Skipped]) -> None:
@@ -128,8 +129,10 @@ class Fitting:
     def _finetuned(self, probe: Candidate) -> "tuple[Candidate, Finetuned]":
         from headstart.steps.finetune import finetune
 
+        top = None if self.trained is None else self.trained.top
+        start = probe.head if top is None else top
         made = finetune(
-            self.plan.source, self.plan.boundary, probe.head, self.data,
+            self.plan.source, self.plan.boundary, start, self.data,
             phase=self.plan.phase, seed=self.seed, run=self.run,
         )  # fmt: skip
         return self._candidate("finetuned", made), made
@@ -152,7 +155,7 @@ class Fitting:
         targets = np.asarray(self.data.only(VALIDATION).targets)
         head = calibrated(made.head, made.validation, targets)
         self.curve = made.curve
-        outputs = outputs_of(head.kind, made.validation, head.temperature)
+        outputs = head.outputs_from(made.validation)
         return Candidate(name, self.plan.source, head, outputs)
 
     def _train(self, at: NDArray[np.int64]) -> Trained:
@@ -193,6 +196,8 @@ class Fitting:
 
     def _reference(self, bundle: Bundle, kept: Candidate) -> Reference | None:
         """Return what is remembered, to know unlike rows: of rows the trunk did not learn from."""
+        if bundle.task.kind is Kind.TAGS:
+            return None  # a sentence has a vector a word, not one
         if self._is_probe(kept):
             assert self.features is not None
             return Reference.of(self.features.take(self.trained_on), self.seed)
@@ -204,7 +209,7 @@ class Fitting:
         if kept.validation is not None:
             said[VALIDATION] = self._part(VALIDATION), kept.validation
         if self._is_probe(kept) and self.trained and self.trained.outputs is not None:
-            seen = np.isfinite(self.trained.outputs).all(axis=1)
+            seen = np.array([np.isfinite(said).all() for said in self.trained.outputs])
             said["out_of_fold"] = self.trained_on[seen], self.trained.outputs[seen]
         test = self._part(TEST)
         if len(test):

@@ -29,6 +29,12 @@ SECONDS_TO_FINETUNE = 900.0
 #: What `auto` tries.
 AUTO_BOUNDARY = "last:25%"
 
+#: The same for words, whose tags lie in all layers; what stays frozen are the vectors of pieces.
+AUTO_OF_WORDS = "last:100%"
+
+#: The share of sentences held out: each has many words to judge by.
+HELD_OUT_OF_WORDS = 0.1
+
 #: Before a boundary: the fine-tuned network is kept, whatever validation says.
 ONLY = "only:"
 
@@ -224,7 +230,8 @@ def intend(
     why_not = _why_not(source, data, finetune)
     if why_not:
         return _counted(Plan(source, said, {}, head, finetune=why_not), data, False), data
-    boundary = AUTO_BOUNDARY if finetune == "auto" else finetune.removeprefix(ONLY)
+    automatic = AUTO_OF_WORDS if data.modality is Modality.WORDS else AUTO_BOUNDARY
+    boundary = automatic if finetune == "auto" else finetune.removeprefix(ONLY)
     try:
         parted, holds_out = _holding_out(data, seed)
         keeps = finetune.startswith(ONLY)
@@ -266,7 +273,8 @@ def _why_not(source: Source, data: Dataset, finetune: str) -> str:
 def _holding_out(data: Dataset, seed: int) -> tuple[Dataset, bool]:
     if _count(data, VALIDATION):
         return data, False
-    parted = split(data, seed=seed, validation=HELD_OUT, hashes=_hashes(data))
+    share = HELD_OUT_OF_WORDS if data.modality is Modality.WORDS else HELD_OUT
+    parted = split(data, seed=seed, validation=share, hashes=_hashes(data))
     if not _count(parted, VALIDATION):
         raise UsageError(
             f"none of {len(data)} rows can be held out to choose by\n"
@@ -290,7 +298,7 @@ def _rehearsed(plan: Plan, boundary: str, data: Dataset, phase: Phase | None) ->
     """Fill in what one timed step on a few rows tells: stages, rates, seconds, bytes."""
     from headstart.steps.finetune import rehearse
 
-    phase = (phase or default_phase(plan.source.uri, plan.source.modality)).check()
+    phase = (phase or default_phase(plan.source.uri, data.modality)).check()
     seen = rehearse(plan.source, boundary, phase, data)
     n = len(data) - _count(data, TEST) - _count(data, VALIDATION)
     phase = phase.capped(seen.bytes_a_row * n)
@@ -327,6 +335,8 @@ def _in_words(task: Task) -> str:
     'one of 2 classes'
     """
     n = len(task.labels)
+    if task.kind is Kind.TAGS:
+        return f"entities of {n // 2} types among words"
     if task.kind is Kind.MULTICLASS:
         return f"one of {n} classes"
     return f"any of {n} labels" if task.kind is Kind.MULTILABEL else "a number"

@@ -11,6 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from headstart.data.dataset import Dataset, from_arrays
+from headstart.data.words import Sentence
 from headstart.errors import UsageError
 from headstart.progress import track
 from headstart.runs import Run
@@ -89,7 +90,10 @@ class _Transfer(BaseEstimator):
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the class, the number or the 0/1 labels of every row; shape (n,) or (n, k)."""
+        """Return the class, the number or the 0/1 labels of every row; shape (n,) or (n, k).
+
+        Of sentences the tags of their words, an array a row.
+        """
         outputs = self._outputs(X)
         if self.bundle_.task.kind is Kind.MULTICLASS:
             return np.asarray(self.classes_)[outputs.argmax(axis=1)]
@@ -175,6 +179,8 @@ class Transfer(ClassifierMixin, _Transfer):
     def _raw(self, X: Any, y: Any) -> Dataset:
         """Pictures or texts with one class a row, or (a list or a 0/1 row each) several labels."""
         rows = from_arrays(X)
+        if rows.modality is Modality.WORDS:
+            return self._named(from_arrays(X, y))
         if y is None:
             return self._named(rows)
         if np.ndim(y) > 1 or any(isinstance(each, (list, tuple, set)) for each in y):
@@ -228,4 +234,5 @@ def _is_raw(rows: Any) -> bool:
     except (TypeError, StopIteration):
         return False
     is_picture = hasattr(first, "convert") or getattr(first, "ndim", 0) == 3
-    return is_picture or isinstance(first, (str, bytes, Path))
+    is_words = isinstance(first, (list, tuple)) and all(isinstance(word, str) for word in first)
+    return is_picture or is_words or isinstance(first, (str, bytes, Path, Sentence))

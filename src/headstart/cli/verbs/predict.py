@@ -24,7 +24,7 @@ def predict(
     from headstart.data.readers import read_rows
 
     bundle = load(model)
-    rows = read_rows(inputs, bundle.source.modality, text=text, image=image, columns=bundle.columns)
+    rows = read_rows(inputs, bundle.modality, text=text, image=image, columns=bundle.columns)
     with show.bars(quiet):
         answers = bundle.answers(rows, top=top)
         show.notes(map(str, answers.findings))

@@ -1,0 +1,269 @@
+"""Tags end to end on a toy encoder: learned, fine-tuned, saved, asked about raw text."""
+
+import json
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import headstart as hs
+from headstart.data.ragged import flat, lengths, ragged
+from headstart.data.tags import illegal, repaired
+from headstart.data.words import sentence
+from headstart.errors import UsageError
+from headstart.features.features import Features
+from headstart.heads.head import head_from
+from headstart.heads.tags import TagHead, fit_chain, fit_tags
+from headstart.metrics.chain import Chain, legal_chain
+from headstart.metrics.entities import counts, f1
+from headstart.sources.catalog import open_backbone, resolve
+from headstart.steps.attach import attach
+from headstart.steps.batches import CachedSentences, DecodedRows
+from tests.test_floors import BLOCKED
+from tests.toys import toy_text_source
+
+ANIMALS, COLORS = ("cat", "dog"), ("red", "blue")
+
+
+def corpus(n=60, seed=0):
+    """Sentences whose animals, with the color before them, are entities; films are others."""
+    rng = random.Random(seed)
+    rows, tags = [], []
+    for _ in range(n):
+        words, said = [], []
+        for _ in range(rng.randrange(1, 5)):
+            words += [rng.choice(("the", "good", "bad"))]
+            said += ["O"]
+            if rng.random() < 0.5:
+                words += [rng.choice(COLORS), rng.choice(ANIMALS)]
+                said += ["B-PET", "I-PET"]
+            else:
+                words += [rng.choice(("great", "awful")), "film"]
+                said += ["O", "B-ART"]
+        rows.append(words)
+        tags.append(said)
+    return rows, tags
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return toy_text_source(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture(scope="module")
+def data():
+    return hs.read([{"tokens": words, "tags": tags} for words, tags in zip(*corpus(), strict=True)])
+
+
+@pytest.fixture(scope="module")
+def model(encoder, data):
+    return hs.Transfer(encoder, finetune="no").fit(data)
+
+
+@pytest.fixture(scope="module")
+def tuned(encoder, data):
+    phase = hs.Phase(epochs=4, rate=2e-3, head_rate=1e-2, batch=8)
+    return hs.Transfer(encoder, finetune="only:last:100%", phase=phase).fit(data)
+
+
+def test_entities_are_learned(model):
+    assert model.scores_["out_of_fold"]["entity_f1"] > 0.95
+    said = model.predict([["the", "red", "dog"], ["awful", "film", "the", "blue", "cat"]])
+    assert [tags.tolist() for tags in said] == [
+        ["O", "B-PET", "I-PET"], ["O", "B-ART", "O", "B-PET", "I-PET"],
+    ]  # fmt: skip
+
+
+def test_the_layers_are_chosen_on_held_out_sentences(model):
+    facts = model.plan_.to_json()
+    assert facts["head"] == "linear"
+    assert model.bundle_.head.reads in ((1.0,), (0.5, 0.75, 1.0))
+
+
+def test_a_saved_model_says_the_same_of_raw_text(model, tmp_path):
+    model.save(tmp_path / "model")
+    loaded = hs.load(tmp_path / "model")
+    text = "The red dog, the awful film!"
+    (record,) = loaded.predictions(hs.data.dataset.from_arrays([text], modality="words"))
+    found = [(one["label"], one["text"]) for one in record["entities"]]
+    assert found == [("PET", "red dog"), ("ART", "film")]
+    for one in record["entities"]:
+        assert text[one["start"] : one["end"]] == one["text"]
+        assert 0 < one["score"] <= 1
+    for a, b in zip(loaded.outputs([text]), model.bundle_.outputs([text]), strict=True):
+        assert a == pytest.approx(b, abs=1e-4)
+
+
+def test_a_loaded_model_predicts_without_torch(model, tmp_path):
+    model.save(tmp_path / "model")
+    code = f"""{BLOCKED}
+import headstart as hs
+print(hs.load({str(tmp_path / "model")!r}).predict(["the red dog"])[0].tolist())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "['O', 'B-PET', 'I-PET']" in done.stdout, done.stderr
+
+
+def test_finetuning_goes_through_the_loop(tuned, data):
+    assert tuned.bundle_.facts["arm"] == "finetuned"
+    assert tuned.plan_.boundary == 1  # the vectors of pieces stay as they are
+    assert len(tuned.curve_) <= 4
+    assert tuned.scores_["validation"]["entity_f1"] > 0.8
+
+
+def test_a_finetuned_model_is_saved_and_says_the_same(tuned, tmp_path):
+    tuned.save(tmp_path / "model")
+    text = ["the red dog and the awful film"]
+    for a, b in zip(hs.load(tmp_path / "model").outputs(text), tuned.bundle_.outputs(text),
+                    strict=True):  # fmt: skip
+        assert a == pytest.approx(b, abs=1e-4)
+
+
+@pytest.mark.parametrize("boundary", [0, 1, 3])
+def test_finetuning_starts_from_what_the_head_says(encoder, data, boundary):
+    """LP-FT: step 0 gives the logits of step 4, also where a sentence has several windows."""
+    import torch
+
+    from headstart.features.extract import extract
+
+    long = hs.read([{"tokens": ["the", "red", "dog"] * 60, "tags": ["O", "B-PET", "I-PET"] * 60}])
+    source = resolve(encoder)
+    top = fit_tags(extract(source, data), data.targets, data.task).head
+    tail = attach(open_backbone(source), boundary, top).eval()
+    for rows in (data.take(range(5)), long):
+        wanted = top.logits(extract(source, rows).array())
+        if boundary:
+            cached = extract(source, rows, boundary=boundary, pooled=False)
+            read = CachedSentences([cached], rows, source.preprocess)
+        else:
+            read = DecodedRows(rows, source.preprocess)
+        with torch.no_grad():
+            said = tail(*read.state(np.arange(len(rows)), 0))[1].numpy()
+        for a, b in zip(wanted, said, strict=True):
+            assert b[: len(a)] == pytest.approx(a, abs=float(3e-3 * np.abs(a).max()))  # float16
+
+
+def test_scratch_learns_tags_too(encoder, data):
+    phase = hs.Phase(epochs=6, rate=5e-3, decay=1.0, batch=8)
+    model = hs.Transfer(f"scratch:{encoder}", phase=phase).fit(data)
+    assert model.scores_["validation"]["entity_f1"] > 0.5
+
+
+def test_other_heads_do_not_tag(encoder, data):
+    with pytest.raises(UsageError, match="does not tag"):
+        hs.Transfer(encoder, head="mlp", finetune="no").fit(data)
+
+
+# The head
+
+
+def words_of(truth, seed=0, noise=0.3):
+    """Features that tell the tag of each word, with noise."""
+    rng = np.random.default_rng(seed)
+    return ragged([np.eye(5)[row] + rng.normal(size=(len(row), 5)) * noise for row in truth])
+
+
+def handle(rows):
+    """Ragged features in memory."""
+    at = np.arange(len(rows), dtype=np.int64)
+    where = np.stack([np.zeros_like(at), at], axis=1)
+    offsets = np.cumsum([0, *lengths(rows)])
+    return Features((flat(rows),), where, 0, "memory", at, offsets=(offsets,))
+
+
+def chains(n=80, seed=0):
+    """Legal tags in which type 1 always goes on for one word, and type 2 never does."""
+    rng = np.random.default_rng(seed)
+    parts = ([0], [1, 2], [3], [0, 0])
+    rows = [np.concatenate([parts[i] for i in rng.integers(4, size=rng.integers(1, 6))])
+            for _ in range(n)]  # fmt: skip
+    return ragged([row.astype(np.int64) for row in rows])
+
+
+def test_the_chain_learns_what_follows_what():
+    from headstart.data.tags import tag_task
+
+    truth = chains()
+    features, new = words_of(truth, noise=0.7), chains(seed=1)
+    head = fit_tags(handle(features), truth, tag_task(["A", "B"])).head
+    chain = head.chain
+    assert chain.transition[1, 2] > chain.transition[1, 0]
+    assert chain.transition[3, 0] > chain.transition[3, 4]
+    seen = words_of(new, seed=2, noise=0.7)
+    from headstart.metrics.chain import legal_paths
+
+    with_chain = f1(counts(new, legal_paths(head.outputs(seen))))
+    plain = TagHead(head.weight, head.bias, legal_chain(5), head.temperature)
+    without = f1(counts(new, legal_paths(plain.outputs(seen))))
+    assert with_chain > without + 0.02
+
+
+def test_the_gradient_of_the_chain_is_right():
+    from scipy.optimize import check_grad
+
+    from headstart.heads.tags import _ChainProblem
+
+    truth = chains(8)
+    rows = list(words_of(truth))
+    problem = _ChainProblem(rows, list(truth), legal_chain(5))
+    x = np.random.default_rng(0).normal(size=31) * 0.3
+    legal = np.concatenate([[True], np.isfinite(legal_chain(5).start),
+                            np.isfinite(legal_chain(5).transition).ravel()])  # fmt: skip
+    x = np.where(legal, x, 0)
+    gap = check_grad(lambda y: problem(np.where(legal, y, 0))[0],
+                     lambda y: np.where(legal, problem(y)[1], 0), x)  # fmt: skip
+    assert gap < 1e-3
+
+
+def test_broken_gold_is_repaired_before_it_is_learned():
+    truth = chains()
+    after_o = [np.concatenate([[0], row[:-1]]) == 0 for row in truth]
+    broken = ragged(
+        [np.where((row == 1) & o, 2, row) for row, o in zip(truth, after_o, strict=True)]
+    )
+    assert any(illegal(row).any() for row in broken)
+    _, chain = fit_chain(words_of(truth), broken)
+    assert np.isfinite(chain.transition[1, 2])
+    assert all((repaired(a) == b).all() for a, b in zip(broken, truth, strict=True))
+
+
+def test_a_head_is_saved_and_made_again():
+    chain = Chain(np.array([0.0, 1.0, -np.inf]), legal_chain(3).transition)
+    head = TagHead(np.ones((3, 2)), np.zeros(3), chain, 2.0, (0.5, 1.0))
+    arrays, facts = head.state()
+    again = head_from(arrays, json.loads(json.dumps(facts)))
+    assert again.reads == (0.5, 1.0)
+    rows = [np.ones((2, 2)), np.zeros((0, 2))]
+    for a, b in zip(head.outputs(rows), again.outputs(rows), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_rows_without_words():
+    head = TagHead(np.ones((3, 2)), np.zeros(3), legal_chain(3))
+    assert [row.shape for row in head.outputs([np.zeros((0, 2))])] == [(0, 3)]
+    assert len(sentence("")) == 0
+
+
+def test_the_command_line_shows_and_tells(model, tmp_path):
+    from typer.testing import CliRunner
+
+    from headstart.cli.app import app
+
+    model.save(tmp_path / "run" / "model")
+    text = "The red dog"
+    done = CliRunner().invoke(app, ["predict", str(tmp_path / "run"), text, "--json", "--quiet"])
+    (row,) = json.loads(done.stdout)
+    assert [(one["label"], one["start"], one["end"]) for one in row["entities"]] == [("PET", 4, 11)]
+    plain = CliRunner().invoke(app, ["predict", str(tmp_path / "run"), text, "", "--quiet"])
+    assert plain.stdout.startswith("The [red dog PET 0.")
+    assert "no text" in plain.stdout
+
+
+def test_colors_are_for_terminals():
+    from headstart.cli.show import marked
+
+    said = [{"label": "PET", "start": 4, "end": 11, "score": 0.5}]
+    assert "\x1b[30;44mred dog" in marked("The red dog\x1b[2J", said, ["PET"], True)
+    assert "\x1b[2J" not in marked("The red dog\x1b[2J", said, ["PET"], True)
