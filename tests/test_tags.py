@@ -257,7 +257,7 @@ def test_the_command_line_shows_and_tells(model, tmp_path):
     (row,) = json.loads(done.stdout)
     assert [(one["label"], one["start"], one["end"]) for one in row["entities"]] == [("PET", 4, 11)]
     plain = CliRunner().invoke(app, ["predict", str(tmp_path / "run"), text, "", "--quiet"])
-    assert plain.stdout.startswith("The [red dog PET 0.")
+    assert plain.stdout.startswith("The [red dog PET ")
     assert "no text" in plain.stdout
 
 
