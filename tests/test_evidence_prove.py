@@ -10,9 +10,9 @@ from sklearn.base import BaseEstimator
 
 from headstart.data.dataset import Dataset
 from headstart.errors import DataError, Diverged, UsageError
-from headstart.evidence.allot import Asked, allot
+from headstart.evidence.allot import Asked, Pace, allot
 from headstart.evidence.evidence import Evidence, Outcome
-from headstart.evidence.prove import Pace, prove
+from headstart.evidence.prove import prove
 from headstart.evidence.study import Sealed
 from headstart.features.features import Features
 from headstart.metrics.curve import Curve

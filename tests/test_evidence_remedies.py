@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 
 from headstart.data.dataset import Dataset
-from headstart.errors import UsageError
+from headstart.data.pictures import row_hash
+from headstart.errors import DataError, UsageError
+from headstart.evidence import curation
 from headstart.evidence import remedies as module
 from headstart.evidence.arms import Arm
+from headstart.evidence.curation import Representative, encoded, joined
 from headstart.evidence.evidence import Outcome
 from headstart.evidence.prove import prove
-from headstart.evidence.remedies import Remedy, Representative, attempt, remedies
+from headstart.evidence.remedies import Remedy, attempt, remedies
 from headstart.features.features import Features
 from headstart.steps.phase import Phase
 from headstart.task import Kind, Modality, Task
@@ -32,7 +35,7 @@ def shelf(no_trunk, monkeypatch):  # noqa: F811
     there = [SimpleNamespace(source=one, on_disk=True) for one in OTHERS]
     gone = SimpleNamespace(source=dataclasses.replace(CARD, uri="toy:gone"), on_disk=False)
     monkeypatch.setattr(module, "shelf", lambda: (*there, gone))
-    monkeypatch.setattr(module.Representative, "_curated", lambda _, data: data)
+    monkeypatch.setattr(curation.Representative, "_curated", lambda _, data: data)
 
 
 def test_they_come_in_the_order_of_the_survey():
@@ -135,6 +138,39 @@ def test_one_that_cannot_be_fitted_says_why():
     assert one.outcome == "cannot be tried: No such stage."
 
 
+# More rows -----------------------------------------------------------------------------------
+
+
+def extra(rows, labels, names=("b", "a")):
+    targets = np.array([names.index(label) for label in labels])
+    return Dataset(Modality.TEXT, tuple(rows), Task(Kind.MULTICLASS, names), targets)
+
+
+def test_more_rows_are_encoded_as_the_others_and_none_is_known():
+    data = toy_data()
+    also = encoded(extra(["row0", "new1", "new2"], "aba"), data, [row_hash("row0")])
+    assert also.rows == ("new1", "new2")
+    assert also.targets.tolist() == [1, 0]
+    both = joined(data, also)
+    assert (both.split[-2:] == "train").all() and len(both) == len(data) + 2
+
+
+def test_more_rows_of_other_labels_are_refused():
+    with pytest.raises(DataError, match="no labels"):
+        encoded(dataclasses.replace(extra(["x"], "a"), task=None, targets=None), toy_data(), [])
+    with pytest.raises(DataError, match="'c' among them"):
+        encoded(extra(["x"], "c", ("c",)), toy_data(), [])
+
+
+def test_more_rows_are_the_first_remedy_and_teach_only_it():
+    also = extra(["row1000", "row1001", "row3"], "abb")
+    found = prove(Toy(gain=-0.2), toy_data(), seeds=2, also=also)
+    first = found.remedies[0]
+    assert (first["remedy"], first["what"]) == ("other data", "2 more rows to learn from")
+    assert first["gave"] is not None
+    assert found.n_rows["train"] == 96
+
+
 # Rows that are like others -------------------------------------------------------------------
 
 
@@ -154,9 +190,9 @@ def curated(monkeypatch):
     angle[20] = np.pi / 4
     vectors = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     monkeypatch.setattr(
-        module, "extract", lambda _, data: Features.of(vectors[[int(r[3:]) for r in data.rows]])
+        curation, "extract", lambda _, data: Features.of(vectors[[int(r[3:]) for r in data.rows]])
     )
-    monkeypatch.setattr("headstart.steps.take.take", lambda *_, **__: CARD)
+    monkeypatch.setattr("headstart.evidence.curation.take", lambda *_, **__: CARD)
     rows = tuple(f"row{i}" for i in range(26))
     targets = np.arange(26) % 2
     split = np.array(["train"] * 21 + ["validation"] * 5)

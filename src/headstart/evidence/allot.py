@@ -7,12 +7,29 @@ from typing import Any
 
 import numpy as np
 
+from headstart.evidence.evidence import Outcome
+
 #: Points of a data curve, the whole set among them.
 POINTS = 6
 #: What scratch gives up in turn: points of its data curve, their seeds, seeds; then epochs.
 LADDER = ((6, 9, 9), (4, 3, 9), (3, 1, 9), (3, 1, 3), (2, 1, 3), (2, 1, 2), (1, 1, 2))
 #: Epochs below which scratch would rather have fewer points and seeds.
 ENOUGH_EPOCHS = 25
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a fit from scratch takes: before and after its epochs, and each of them."""
+
+    setup_s: float
+    epoch_s: float
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> "Pace":
+        """Read it off a fit."""
+        taken = outcome.facts.get("plan", {}).get("taken_s", {})
+        learning_s = float(taken.get("scratch", outcome.seconds))
+        return cls(max(0.0, outcome.seconds - learning_s), learning_s / max(1, len(outcome.curve)))
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import numpy as np
 from headstart.data.dataset import Dataset
 from headstart.errors import DataError, UsageError
 from headstart.evidence import judge
-from headstart.evidence.allot import Allotment, Asked, allot, epochs_at
+from headstart.evidence.allot import Allotment, Asked, Pace, allot, epochs_at
 from headstart.evidence.arms import FINETUNED, PROBE, RANDOM, SCRATCH, Arm, roster
+from headstart.evidence.curation import encoded
 from headstart.evidence.evidence import ArmRecord, Evidence, Gain, Outcome, Point
 from headstart.evidence.findings import by_heart, card, in_rows
 from headstart.evidence.judge import Bench, Said
@@ -50,6 +51,7 @@ def prove(  # noqa: PLR0913
     target: float | None = None,
     best_effort: bool = False,
     remedies_s: float = 600.0,
+    also: Dataset | None = None,
 ) -> Evidence:
     """Measure what a transfer gained over not transferring, and say what to ship.
 
@@ -79,6 +81,8 @@ def prove(  # noqa: PLR0913
     remedies_s
         Seconds that the search for a remedy may take, where validation does not clearly prefer
         the transfer; they come on top of the budget. 0: nothing else is tried.
+    also
+        More labelled rows, which only that search learns from.
 
     Returns
     -------
@@ -99,11 +103,13 @@ def prove(  # noqa: PLR0913
             "Expected seeds ≥ 1, worth ≥ 0, a budget above 0 (or None) and remedies_s ≥ 0."
         )
     study = prepare(model, data, seeds, best_effort)
+    if also is not None:
+        also = encoded(also, study.pool, study.every_hash())
     with open_store() as store:
         proof = Proof(study, roster(model, study.pool, arms, study.source), store, seeds, budget_s)
         proof.fit()
         chosen = proof.choose()
-        remedied = proof.remedy(chosen, model, remedies_s)
+        remedied = proof.remedy(chosen, model, remedies_s, also)
         found = proof.open(chosen, worth, target)
     compared = (chosen.shipped.arm, chosen.transfer, chosen.control)
     findings = (*in_rows(study, proof.truth), *by_heart(proof.outcomes, compared))
@@ -162,7 +168,7 @@ class Proof:
         self.spent_s += sum(outcome.seconds for outcome in found)
         return found
 
-    def _piloted(self) -> tuple[float, "Pace"]:
+    def _piloted(self) -> tuple[float, Pace]:
         """Choose scratch's rate on a split of its own; return it, and how fast scratch learns."""
         if SCRATCH not in self.arms:
             return RECIPE.rate, Pace(0.0, 0.0)
@@ -191,14 +197,14 @@ class Proof:
         del self.outcomes[-len(found) :]
         return found
 
-    def _pilot_epochs(self, pace: "Pace") -> int:
+    def _pilot_epochs(self, pace: Pace) -> int:
         if self.budget_s is None:
             return PILOT_EPOCHS
         each_s = self.budget_s * PILOT_SHARE / len(PILOT_RATES)
         fit = int((each_s - pace.setup_s) / max(pace.epoch_s, 1e-9))
         return 0 if fit < 2 else min(fit, PILOT_EPOCHS)
 
-    def _planned(self, first: Sequence[Outcome], pace: "Pace") -> Allotment:
+    def _planned(self, first: Sequence[Outcome], pace: Pace) -> Allotment:
         """Make the list of what is fitted, once; it is kept, so that a rerun has the same."""
         left = None if self.budget_s is None else self.budget_s * SPENT_SHARE - self.spent_s
         asked = Asked(
@@ -269,7 +275,9 @@ class Proof:
             raise DataError(f"Every {role} arm diverged: {' '.join(notes)}\nLook at the rows.")
         return chosen
 
-    def remedy(self, chosen: Chosen, model: Any, budget_s: float) -> tuple[dict[str, Any], ...]:
+    def remedy(
+        self, chosen: Chosen, model: Any, budget_s: float, also: Dataset | None
+    ) -> tuple[dict[str, Any], ...]:
         """Try what else there is, by validation, where the transfer does not clearly win."""
         if not budget_s or wins(chosen.scores, chosen.transfer, chosen.control):
             return ()
@@ -278,7 +286,7 @@ class Proof:
             return self._aside([Job(arm, seed)], f"remedy {arm.name}")[0]
 
         found = attempt(
-            remedies(model, self.study.source), fit, chosen.scores[chosen.transfer],
+            remedies(model, self.study.source, also), fit, chosen.scores[chosen.transfer],
             chosen.scores[chosen.control], budget_s,
         )  # fmt: skip
         return tuple(asdict(one) for one in found)
@@ -430,18 +438,3 @@ def _least_loss(outcome: Outcome) -> float:
         return float("inf")
     curve = outcome.curve
     return curve.loss[curve.best] if curve.loss else -outcome.score
-
-
-@dataclass(frozen=True)
-class Pace:
-    """What a fit from scratch takes: before and after its epochs, and each of them."""
-
-    setup_s: float
-    epoch_s: float
-
-    @classmethod
-    def of(cls, outcome: Outcome) -> "Pace":
-        """Read it off a fit."""
-        taken = outcome.facts.get("plan", {}).get("taken_s", {})
-        learning_s = float(taken.get("scratch", outcome.seconds))
-        return cls(max(0.0, outcome.seconds - learning_s), learning_s / max(1, len(outcome.curve)))

@@ -6,32 +6,28 @@ changes the verdict or what ships: the best of many tries looks better than it i
 worth is for a study of its own to say.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, clone
 
-from headstart.data.dataset import TRAIN, Dataset
+from headstart.data.dataset import Dataset
+from headstart.data.pictures import row_hash
 from headstart.errors import HeadstartError
 from headstart.evidence.arms import BOUNDARY, Arm, like
+from headstart.evidence.curation import DROPPED, More, Representative
 from headstart.evidence.evidence import Outcome
-from headstart.features.extract import extract
-from headstart.metrics.neighbors import nearest_elsewhere, unit
 from headstart.sources.catalog import shelf
 from headstart.sources.source import Source
 from headstart.steps.phase import Phase, default_phase
-from headstart.task import Kind, Modality
+from headstart.task import Modality
 
 #: Seeds that a remedy is tried with, at most: those of the study, so that scores are paired.
 SEEDS = 3
 #: Other sources that are tried of each kind.
 SOURCES = 2
-#: The share of the training rows that is dropped, and what the least likely row counts.
-DROPPED, LEAST_WEIGHT = 0.1, 0.2
-
 #: Boundaries of step 5 that are tried where they are not what was asked for.
 BOUNDARIES = ("last:50%", "last:10%", "all")
 
@@ -83,11 +79,19 @@ class Tried:
     outcome: str = ""
 
 
-def remedies(model: Any, source: Source) -> list[Remedy]:
-    """Return everything there is to try for a model of a source, in the order of the survey."""
+def remedies(model: Any, source: Source, also: Dataset | None = None) -> list[Remedy]:
+    """Return everything there is to try for a model of a source, in the order of the survey.
+
+    Parameters
+    ----------
+    also
+        More labelled rows to learn from, encoded as the study's; none of them is one of its rows.
+    """
+    more = [] if also is None else [_more_rows(model, source, also)]
     if source.modality is Modality.VECTOR:
-        return [Remedy("other data", "rows of numbers have no pretrained network to change")]
+        return [*more, Remedy("other data", "rows of numbers have no pretrained network to change")]
     return [
+        *more,
         *_other_data(model, source),
         *_another_model(model, source),
         *_boundary(model, source),
@@ -95,6 +99,13 @@ def remedies(model: Any, source: Source) -> list[Remedy]:
         *_architecture(model, source),
         *_regularization(model, source),
     ]
+
+
+def _more_rows(model: Any, source: Source, also: Dataset) -> Remedy:
+    what = f"{len(also):,} more rows to learn from"
+    digest = hashlib.sha256(b"".join(map(row_hash, also.rows)) + np.asarray(also.targets).tobytes())
+    learner = More(like(model, source.uri, "no"), also, digest.hexdigest()[:24], source.uri)
+    return Remedy("other data", what, Arm("rows:also", learner, "transfer", what))
 
 
 def _other_data(model: Any, source: Source) -> Iterator[Remedy]:
@@ -286,79 +297,3 @@ def _fits(
 def _mean_gap(outcomes: Sequence[Outcome], other: Mapping[int, float]) -> float | None:
     gaps = [one.score - other[one.seed] for one in outcomes if one.seed in other]
     return float(np.mean(gaps)) if gaps else None
-
-
-class Representative(BaseEstimator):
-    """Fits a model on training rows that are like others: the rest is dropped, or counts less.
-
-    Parameters
-    ----------
-    model
-        The unfitted estimator that learns.
-    rule
-        "drop" the tenth least like others, or "weigh": every row by its place among all.
-    source
-        Whose features say how alike rows are.
-    seed
-        Of the model.
-
-    Notes
-    -----
-    A row is like others if another training row of its label (of any, for numbers and several
-    labels) lies in a like direction from the center of all features.
-    """
-
-    def __init__(self, model: Any, rule: str = "drop", source: str = "", seed: int = 0) -> None:
-        self.model = model
-        self.rule = rule
-        self.source = source
-        self.seed = seed
-
-    def fit(self, data: Dataset) -> Self:
-        """Choose or weigh the training rows, and fit the model on them."""
-        fitted = clone(self.model).set_params(seed=self.seed).fit(self._curated(data))
-        self.model_ = fitted
-        for name in ("bundle_", "source_", "plan_", "curve_", "classes_"):
-            setattr(self, name, getattr(fitted, name, None))
-        return self
-
-    def predict_proba(self, X: Any) -> NDArray[np.float32]:
-        """Return what the fitted model says; shape (n, k)."""
-        return np.asarray(self.model_.predict_proba(X))
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Return what the fitted model says; shape (n,)."""
-        return np.asarray(self.model_.predict(X))
-
-    def _curated(self, data: Dataset) -> Dataset:
-        assert data.split is not None and data.targets is not None
-        learned = np.flatnonzero(data.split == TRAIN)
-        alike = _alike(data.take(learned), self.model.source)
-        place = np.argsort(np.argsort(alike, kind="stable"), kind="stable") / max(1, len(alike) - 1)
-        if self.rule == "drop":
-            gone = learned[place < DROPPED]
-            return data.take(np.setdiff1d(np.arange(len(data)), gone))
-        weight = np.ones(len(data)) if data.weight is None else np.array(data.weight)
-        weight[learned] *= LEAST_WEIGHT + (1 - LEAST_WEIGHT) * place
-        return replace(data, weight=weight)
-
-
-def _alike(data: Dataset, source: str) -> NDArray[np.float32]:
-    """Return how like another row of its label each row is; shape (n,)."""
-    from headstart.steps.take import take
-
-    assert data.task is not None and data.targets is not None
-    vectors = extract(take(source, data, seed=0), data).array()
-    rows = unit(vectors, center=vectors.mean(axis=0))
-    is_class = data.task.kind is Kind.MULTICLASS
-    labels = np.asarray(data.targets) if is_class else np.zeros(len(data), dtype=np.int64)
-    found = np.full(len(rows), -np.inf, dtype=np.float32)
-    for label in np.unique(labels):
-        at = np.flatnonzero(labels == label)
-        if len(at) == 1:  # the only row of its label stands for it
-            found[at] = np.inf
-            continue
-        own = np.arange(len(at))
-        (nearest,) = nearest_elsewhere(rows[at], [(slice(0, len(at)), rows[at])], [(own, own)])
-        found[at] = nearest.similarity
-    return found

@@ -133,6 +133,10 @@ class Study:
         at = train[sample(data.targets[train], self.task, min(n_rows, len(train)), seed)]
         return data.take(np.sort(np.concatenate([at, np.flatnonzero(data.split == VALIDATION)])))
 
+    def every_hash(self) -> list[bytes]:
+        """Return what tells rows apart, of pool and test rows."""
+        return [*self.hashes, *map(row_hash, self.test.rows)]
+
     def n_train(self) -> int:
         """Return how many rows an arm learns from."""
         return len(self.rows(0).training())

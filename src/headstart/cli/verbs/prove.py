@@ -1,7 +1,7 @@
 """Prove: what the transfer gains."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,6 +36,9 @@ def prove(
         str,
         typer.Option(help="Time to try what else there is, where transfer does not win; 0s: none."),
     ] = "10m",
+    also: Annotated[
+        str | None, typer.Option(help="More labelled rows, for a remedy to learn from.")
+    ] = None,
     require_transfer: Annotated[
         bool, typer.Option("--require-transfer", help="Exit 6 where a control is to be shipped.")
     ] = False,
@@ -56,13 +59,15 @@ def prove(
     from headstart.data.readers import read
     from headstart.transfer.transfer import Transfer
 
-    rows = read(data, text=text, image=image, label=label, separator=separator)
+    columns: dict[str, Any] = {"text": text, "image": image, "label": label, "separator": separator}
+    rows = read(data, **columns)
+    more = None if also is None else read(also, **columns)
     with show.bars(quiet, plans=False):
         show.notes(rows.notes)
         found, page = proof.proved(
             Transfer(source, finetune=finetune), rows, out or default_folder(data), seeds=seeds,
             budget_s=seconds(budget), worth=worth, target=target, best_effort=best_effort,
-            remedies_s=unlimited(remedies),
+            remedies_s=unlimited(remedies), also=more,
         )  # fmt: skip
     show.as_json(found.to_json()) if json else show.evidence(found, page)
     if require_transfer:
