@@ -151,6 +151,13 @@ def test_texts_with_a_label_column(tmp_path):
         (("predict", "{pets}", "x.png"), 2, "holds no model"),
         (("predict", "{run}", "x.png"), 3, "x.png"),
         (("fit", "{pets}", "--nonsense"), 2, "--nonsense"),
+        (("fit", "{pets}", "--seed", "-1"), 2, "--seed"),
+        (("fit", "{pets}", "--max-skipped", "2"), 2, "--max-skipped"),
+        (("fit", "{pets}", "--kind", "regresion"), 2, "'regression'"),
+        (("fit", "{pets}", "--source", "{source}", "--finetune", "last:25"), 2, "last:100%"),
+        (("fit", "{pets}", "--source", "{source}", "-o", "/proc/run"), 1, "/proc/run"),
+        (("predict", "{run}", "x.png", "--top", "0"), 2, "--top"),
+        (("predict", "{run}", "x.png", "--csv", "{pets}"), 2, "is a directory"),
         (("paint",), 2, "paint"),
     ],
 )
@@ -219,6 +226,25 @@ def test_doctor_finds_unreadable_data_and_says_the_fix(tmp_path):
     done = headstart("doctor", tmp_path / "nowhere", "--json")
     assert done.returncode == 1
     assert any(row["is_bad"] and "nowhere" in row["what"] for row in json.loads(done.stdout))
+
+
+def test_doctor_decodes_every_picture_and_names_what_fit_would_not_read(pets, tmp_path):
+    from shutil import copytree
+
+    copytree(pets, tmp_path / "pets")
+    whole = (pets / "train" / "red" / "0.png").read_bytes()
+    (tmp_path / "pets" / "train" / "red" / "half.png").write_bytes(whole[: len(whole) // 2])
+    done = headstart("doctor", tmp_path / "pets")
+    assert done.returncode == 1
+    assert "half.png: image file is truncated" in done.stdout
+
+
+def test_whole_numbers_are_a_quantity_if_told(tmp_path):
+    table = tmp_path / "reviews.csv"
+    lines = [f"{'good fine' if i % 2 else 'bad poor'} {i},{i % 5}" for i in range(30)]
+    table.write_text("body,stars\n" + "\n".join(lines) + "\n")
+    words = ("doctor", table, "--kind", "regression", "--json")
+    assert any("30 rows, 0 classes" in row["what"] for row in json.loads(headstart(*words).stdout))
 
 
 def test_a_bundle_of_columns_reads_them_by_name(tmp_path):

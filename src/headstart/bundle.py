@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from headstart.checks.finding import Finding
 from headstart.checks.shift import Reference
-from headstart.data.dataset import Dataset, Skipped, from_arrays
+from headstart.data.dataset import Dataset, Skipped
 from headstart.data.ragged import ragged
+from headstart.data.readers import rows_of
 from headstart.data.tags import entities, types_of
 from headstart.data.words import Sentence
 from headstart.errors import DataError, IntegrityError, UnreadableRow, UsageError
@@ -115,7 +116,7 @@ class Bundle:
 
     def logits(self, rows: Any) -> NDArray[np.float32]:
         """Return what the head says of rows before it becomes probabilities; shape (n, k)."""
-        return self.head.logits(_all_read(self.features(rows)).array())
+        return self.head.logits(self._read(rows))
 
     def outputs(self, rows: Any) -> NDArray[np.float32]:
         """Return probabilities (or numbers) of shape (n, k).
@@ -125,7 +126,16 @@ class Bundle:
         UnreadableRow
             Where a row cannot be read; `predictions` reports such rows instead.
         """
-        return self.head.outputs(_all_read(self.features(rows)).array())
+        return self.head.outputs(self._read(rows))
+
+    def _read(self, rows: Any) -> NDArray[Any]:
+        """Return the features of rows that can all be read, shape (n, d); n may be 0."""
+        found = _all_read(self.features(rows))
+        return found.array() if len(found) else np.zeros((0, self._n_features))
+
+    @property
+    def _n_features(self) -> int:
+        return int(self.head.layers[0][0].shape[1])
 
     predict_proba = outputs
 
@@ -195,16 +205,9 @@ class Bundle:
         return tuple(self.facts.get("columns", ()))
 
     def _dataset(self, rows: Any) -> Dataset:
-        modality = self.source.modality
-        if modality is Modality.VECTOR:
+        if self.source.modality is Modality.VECTOR:
             return self._vectors(rows)
-        if isinstance(rows, Dataset):
-            return rows
-        if self.modality is Modality.WORDS and not isinstance(rows, (str, bytes, Path)):
-            return from_arrays(list(rows), modality=Modality.WORDS)
-        if isinstance(rows, (str, bytes, Path)):
-            raise UsageError("Expected a list of rows, got a single one.\nPut it in a list: [row].")
-        return Dataset(modality, tuple(rows))
+        return rows_of(rows, self.modality, self.columns)
 
     def _vectors(self, rows: Any) -> Dataset:
         """Return rows of finite numbers, as many in each as the head learned from.
@@ -215,12 +218,13 @@ class Bundle:
             Where they are others.
         """
         data = rows if isinstance(rows, Dataset) else None
-        vectors = from_arrays(rows if data is None else data.rows, modality=Modality.VECTOR)
+        given = rows if data is None else data.rows
+        vectors = rows_of(given, Modality.VECTOR, self.columns)
         array = np.asarray(vectors.rows)
-        n_expected = self.head.layers[0][0].shape[1]
-        if array.shape[1] != n_expected:
+        if array.shape[1] != self._n_features:
             raise DataError(
-                f"Rows of {array.shape[1]} numbers came, the model learned from {n_expected}.\n"
+                f"Rows of {array.shape[1]} numbers came, the model learned from "
+                f"{self._n_features}.\n"
                 "Give the same columns, in the same order, as in training."
             )
         return vectors if data is None else dataclasses.replace(data, rows=vectors.rows)

@@ -5,6 +5,7 @@ Results go to stdout, progress and notes to stderr; `--json` prints one JSON doc
 75 busy, 130 and 143 stopped by the user.
 """
 
+import errno
 import os
 import sys
 from typing import Annotated
@@ -20,7 +21,7 @@ from headstart.cli.verbs.prove import prove
 from headstart.cli.verbs.rank import rank
 from headstart.cli.verbs.report import report
 from headstart.cli.verbs.sources import sources
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, ResourceError
 from headstart.stopping import Terminated, listen
 
 #: What a shell gives a process that a signal ended.
@@ -96,6 +97,9 @@ def _failed(error: Exception) -> int:
     if hasattr(error, "show") and hasattr(error, "exit_code"):  # usage, in the words of typer
         error.show()
         return int(error.exit_code)
+    if isinstance(error, OSError) and error.filename is not None:
+        return _say(f"error: {error.filename}: {error.strerror}.\nIs the path right, and may you "
+                    "read or write it?", _os_code(error))  # fmt: skip
     if isinstance(error, MemoryError):
         return _say("error: out of memory.\nGive a smaller source, or fewer rows at a time.", 5)
     return _say(
@@ -103,6 +107,11 @@ def _failed(error: Exception) -> int:
         "`headstart --debug …` shows where; please report it.",
         1,
     )
+
+
+def _os_code(error: OSError) -> int:
+    """Return 5 where a disk is full, else 1."""
+    return ResourceError.exit_code if error.errno in (errno.ENOSPC, errno.EDQUOT) else 1
 
 
 def _say(text: str, code: int) -> int:

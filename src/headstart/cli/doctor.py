@@ -3,11 +3,17 @@
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
-from headstart.errors import HeadstartError
+from headstart.data.dataset import Dataset, Row, Skipped, limit_skipped, listed
+from headstart.data.pictures import decode
+from headstart.errors import HeadstartError, UnreadableRow
 from headstart.machine import device, free_space_bytes, has_bfloat16, home, n_threads
+from headstart.progress import track
+from headstart.task import Modality
 
 #: What Headstart cannot do without, by the name it is imported under.
 NEEDED = (
@@ -20,6 +26,9 @@ OPTIONAL = {"pandas": "parquet", "pyarrow": "parquet", "datasets": "datasets"}
 
 #: Below this, features of a middling data set may not fit.
 SPACE_BYTES = 2 * 10**9
+
+#: The share of rows that `fit` leaves out without being told to.
+MAX_SKIPPED = 0.01
 
 
 @dataclass(frozen=True)
@@ -46,10 +55,9 @@ class Complaint:
         return "bad " if self.is_bad else ("note" if self.fix else "ok  ")
 
 
-def examine(data: str | None = None) -> list[Complaint]:
-    """Look at everything; nothing raises."""
-    found = [*_python(), *_modules(), *_torchvision(), *_space(), *_store(), *_shelf()]
-    return found + ([] if data is None else list(_data(data)))
+def examine() -> list[Complaint]:
+    """Look at the installation; nothing raises."""
+    return [*_python(), *_modules(), *_torchvision(), *_space(), *_store(), *_shelf()]
 
 
 def _python() -> Iterator[Complaint]:
@@ -139,16 +147,58 @@ def _shelf() -> Iterator[Complaint]:
             yield Complaint(f"{entry.source.uri}: its SHA-256 is right")
 
 
-def _data(path: str) -> Iterator[Complaint]:
+def examine_data(path: str, **options: Any) -> Iterator[Complaint]:
+    """Read labelled data and decode every picture of them; nothing raises.
+
+    Parameters
+    ----------
+    path
+        As for `fit`.
+    options
+        As of `headstart.read`: the columns, the separator, the kind of labels.
+    """
     from headstart.data.readers import read
 
     try:
-        data = read(path)
+        data = read(path, max_skipped=1.0, **options)
     except HeadstartError as error:
         yield Complaint(f"{path} cannot be used", str(error), is_bad=True)
         return
+    bad = (*data.skipped, *_undecodable(data))
     n_classes = 0 if data.task is None else len(data.task.labels)
-    yield Complaint(f"{path}: {len(data)} rows, {n_classes} classes or labels")
+    yield Complaint(f"{path}: {len(data):,} rows, {n_classes} classes or labels")
     yield from (Complaint(note) for note in data.notes)
-    for skipped in data.skipped:
-        yield Complaint(f"{skipped.row}: {skipped.reason}", "Mend or remove it.")
+    if bad:
+        yield _unreadable(path, bad, len(data) + len(data.skipped))
+
+
+def _unreadable(path: str, bad: Sequence[Skipped], n_rows: int) -> Complaint:
+    """Say which rows cannot be used, and whether `fit` would go on without them."""
+    try:
+        limit_skipped(bad, n_rows, MAX_SKIPPED)
+    except HeadstartError as error:
+        return Complaint(f"{path}: too many rows cannot be used", str(error), is_bad=True)
+    named = listed(bad, at_most=len(bad)).strip("\n")
+    return Complaint(f"{path}: {len(bad):,} rows cannot be used", f"Mend or remove:\n{named}")
+
+
+def _undecodable(data: Dataset) -> list[Skipped]:
+    """Return the pictures that no reader can decode."""
+    if data.modality is not Modality.IMAGE:
+        return []
+    with track("decoding", len(data)) as bar, ThreadPoolExecutor(n_threads()) as pool:
+        found = []
+        for i, reason in enumerate(pool.map(_reason, data.rows)):
+            bar.advance()
+            if reason:
+                found.append(Skipped(data.name(i), reason))
+    return found
+
+
+def _reason(row: Row) -> str:
+    """Return why a picture cannot be decoded; empty where it can."""
+    try:
+        decode(row, at_least=(32, 32))
+    except UnreadableRow as error:
+        return error.reason
+    return ""

@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from headstart.errors import UsageError
+from headstart.task import Kind
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
-Seed = Annotated[int, typer.Option(help="Of splits, folds, views and random weights.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of splits, folds, views and random weights.")]
 TextColumn = Annotated[str | None, typer.Option("--text", help="The column that holds the text.")]
 ImageColumn = Annotated[
     str | None, typer.Option("--image", help="The column that holds the picture's path.")
@@ -21,13 +22,16 @@ LabelColumn = Annotated[
 Separator = Annotated[
     str | None, typer.Option("--separator", help="What separates several labels in one cell.")
 ]
-Seeds = Annotated[int, typer.Option(help="How many times a proof fits every arm.")]
+Seeds = Annotated[int, typer.Option(min=1, help="How many times a proof fits every arm.")]
 Budget = Annotated[str, typer.Option(help="Time for the fits of a proof: 15m, 90s or none.")]
+KindOfLabels = Annotated[
+    Kind | None, typer.Option("--kind", help="What the labels are, where the guess is wrong.")
+]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Refuse broken tags and spans instead of mending them.")
 ]
 MaxSkipped = Annotated[
-    float, typer.Option(help="The share of rows that may be unreadable and left out.")
+    float, typer.Option(min=0, max=1, help="The share of rows that may be unreadable and left out.")
 ]
 
 

@@ -324,8 +324,8 @@ def findings(found: list[Any]) -> None:
     """Print what the doctor found."""
     for finding in found:
         out(f"{finding.mark}  {finding.what}")
-        if finding.fix:
-            out(f"    {finding.fix}")
+        for line in finding.fix.splitlines():
+            out(f"      {line}")
 
 
 def ranking(found: Any) -> None:

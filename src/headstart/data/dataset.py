@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from headstart.data.pictures import PICTURE_SUFFIXES
 from headstart.data.ragged import flat, is_ragged
 from headstart.data.tags import read_tags
-from headstart.data.targets import encode
+from headstart.data.targets import Targets, encode, encode_columns
 from headstart.data.words import Sentence, sentence, spaced
 from headstart.errors import DataError
 from headstart.task import Kind, Modality, Task
@@ -272,7 +272,7 @@ def from_arrays(
         made = Dataset(kind_of_rows, ready, tagged.task, tagged.values)
         made._check_lengths()
         return made
-    encoded = encode(_unwrapped(targets), kind=kind)
+    encoded = _encoded(targets, kind)
     if len(encoded.missing):
         raise DataError(
             f"Input y contains NaN: {len(encoded.missing)} of {len(ready)} labels are missing, "
@@ -281,6 +281,14 @@ def from_arrays(
     made = Dataset(kind_of_rows, ready, encoded.task, encoded.values, notes=encoded.notes)
     made._check_lengths()
     return made
+
+
+def _encoded(targets: Any, kind: Kind | str | None) -> Targets:
+    """Return targets as numbers; several columns of a DataFrame are labels by their names."""
+    columns = getattr(targets, "columns", ())
+    if len(columns) > 1:
+        return encode_columns({str(c): targets[c].tolist() for c in columns})
+    return encode(_unwrapped(targets), kind=kind)
 
 
 def listed(skipped: Sequence[Skipped], at_most: int = 5) -> str:

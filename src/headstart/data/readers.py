@@ -39,7 +39,7 @@ from headstart.data.tables import TABLE_SUFFIXES, Table, decoded, lines_of, read
 from headstart.data.tagged import encode_tags, named, words_row
 from headstart.data.targets import Targets, encode, encode_columns, is_missing
 from headstart.data.words import sentence
-from headstart.errors import DataError, UsageError
+from headstart.errors import DataError, UnreadableRow, UsageError
 from headstart.task import Kind, Modality
 
 
@@ -103,6 +103,8 @@ def read(  # noqa: PLR0913  (as many options as there are kinds of files)
     """
     if not 0 <= max_skipped <= 1:
         raise UsageError(f"max_skipped={max_skipped}: expected a share from 0 to 1.")
+    if kind is not None and kind not in tuple(Kind):
+        raise UsageError(f"kind={kind!r}: expected one of {', '.join(Kind)}, or None to guess.")
     options = _Options(text, image, label, separator, kind, max_skipped, strict=strict)
     if isinstance(source, Dataset):
         return source.check()
@@ -154,6 +156,45 @@ def read_rows(
         shown = ", ".join(map(str, inputs)) or "no input"
         raise DataError(f"Nothing to predict in {shown}.{listed(data.skipped)}")
     return data
+
+
+def rows_of(source: Any, modality: Modality | str, columns: Sequence[str] = ()) -> Dataset:
+    """Return rows that are in memory, without labels, in their order and all of them.
+
+    Parameters
+    ----------
+    source
+        A list, an array, a column, a DataFrame, a Hugging Face dataset, a list of records, or a
+        `Dataset`, which is returned as it is.
+    modality
+        What the model reads.
+    columns
+        The columns the model learned from; they are taken from a table by their names.
+
+    Raises
+    ------
+    UnreadableRow
+        Where a cell holds no row.
+    DataError
+        Where a column is not there, or the rows are of another kind.
+
+    Examples
+    --------
+    >>> rows_of([{"body": "an ant", "n": 1}], "text").rows
+    ('an ant',)
+    """
+    if isinstance(source, Dataset):
+        return source
+    if isinstance(source, str | bytes | Path):
+        raise UsageError("Expected a list of rows, got a single one.\nPut it in a list: [row].")
+    wanted = Modality(modality)
+    table = table_of(source)
+    if table is None or (wanted is Modality.VECTOR and not columns):
+        return from_arrays(source, modality=wanted)
+    part = _from_unlabelled(table, wanted, _Options(columns=tuple(columns)))
+    if part[2]:
+        raise UnreadableRow(part[2][0].row, part[2][0].reason)
+    return _joined_rows(wanted, [part])
 
 
 def _read_path(path: Path, options: _Options) -> Dataset:
@@ -248,7 +289,7 @@ def _from_folder(found: Found, options: _Options) -> Dataset:
         rows = [text for text, _ in read_files]
         notes += tuple(note for _, more in read_files for note in more)
     limit_skipped(found.skipped, len(rows) + len(found.skipped), options.max_skipped)
-    encoded = encode(found.labels, kind=Kind.MULTICLASS, name="folder")
+    encoded = encode(found.labels, kind=options.kind or Kind.MULTICLASS, name="folder")
     split = np.array(found.splits, dtype="<U10")
     return Dataset(
         found.modality,

@@ -55,8 +55,8 @@ def encode(
     Parameters
     ----------
     cells
-        Labels, numbers, texts that hold them, lists of labels; or an array of 0 and 1 of shape
-        (n, labels).
+        Labels, numbers, texts that hold them, lists of labels; or 0 and 1 of shape (n, labels), as
+        an array or as lists of equal length.
     kind
         Guessed if None. Lists, or texts joined by a consistent separator, are several labels;
         numbers with a fraction, or whole numbers of many different values, are quantities; the
@@ -77,6 +77,8 @@ def encode(
     if isinstance(cells, np.ndarray) and cells.ndim == 2 and cells.shape[1] > 1:
         return _indicators(cells, tuple(map(str, range(cells.shape[1]))), name)
     values = list(np.ravel(cells)) if isinstance(cells, np.ndarray) else list(cells)
+    if _are_indicators(values):
+        return _indicators(np.array(values), tuple(map(str, range(len(values[0])))), name)
     guess = _guess(values, separator) if wanted is None else _Guess(wanted, separator)
     if guess.kind is Kind.MULTILABEL:
         return _several(values, guess, name)
@@ -137,6 +139,22 @@ def _guess(cells: list[Any], separator: str | None) -> _Guess:
 
 def _is_several(cell: Any) -> bool:
     return isinstance(cell, list | tuple | set | frozenset | np.ndarray)
+
+
+def _are_indicators(cells: list[Any]) -> bool:
+    """Tell whether the cells are rows of 0 and 1, a place a label, and no lists of labels.
+
+    >>> _are_indicators([[0, 1], [1, 1]]), _are_indicators([[0, 1], [1]]), _are_indicators([["a"]])
+    (True, False, False)
+    """
+    if not cells or not all(_is_several(cell) and len(cell) > 1 for cell in cells):
+        return False
+    is_even = len({len(cell) for cell in cells}) == 1
+    return is_even and all(_is_bit(value) for cell in cells for value in cell)
+
+
+def _is_bit(value: Any) -> bool:
+    return isinstance(value, int | float | np.number | np.bool_) and value in (0, 1)
 
 
 def _as_numbers(cells: Sequence[Any]) -> NDArray[np.float64] | None:
@@ -201,8 +219,11 @@ def _parts(cell: str, separator: str) -> list[str]:
 
 
 def _said(guess: _Guess, name: str) -> tuple[str, ...]:
-    column = f"The column '{name}'" if name else "The labels' column"
-    return (f"{column} {guess.note} (say otherwise with kind=).",) if guess.note else ()
+    return (f"{_column(name)} {guess.note} (--kind says otherwise).",) if guess.note else ()
+
+
+def _column(name: str) -> str:
+    return f"The column '{name}'" if name else "The labels' column"
 
 
 def _classes(cells: Sequence[Any]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
@@ -237,11 +258,11 @@ def _numbers(cells: Sequence[Any], name: str) -> NDArray[np.float64]:
     numbers = _as_numbers(cells)
     if numbers is None:
         wrong = next(cell for cell in cells if _as_numbers([cell]) is None)
-        raise DataError(f"'{name}' holds {wrong!r:.60}, expected numbers to predict.")
+        raise DataError(f"{_column(name)} holds {wrong!r:.60}, expected numbers to predict.")
     infinite = np.flatnonzero(~np.isfinite(numbers))
     if len(infinite):
         raise DataError(
-            f"Input y contains infinity: {len(infinite)} values of '{name}', "
+            f"Input y contains infinity: {len(infinite)} values of {_column(name).lower()}, "
             f"the first is value {infinite[0]}. Expected finite numbers."
         )
     return numbers

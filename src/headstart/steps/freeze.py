@@ -70,7 +70,12 @@ def _last(value: str, blocks: range) -> int:
             "Expected 'head', 'all', or 'stage:NAME' (`headstart sources URI` lists its stages)."
         )
     n = math.ceil(count * float(value[:-1]) / 100) if value.endswith("%") else int(float(value))
-    return 0 if n > count else blocks.stop - n
+    if n > count:
+        raise UsageError(
+            f"'last:{value}' asks for {n} blocks; this source has {count}.\n"
+            f"Expected at most 'last:{count}' or 'last:100%'; 'all' lets the whole network move."
+        )
+    return blocks.stop - n
 
 
 def freeze(backbone: Any, boundary: int) -> None:

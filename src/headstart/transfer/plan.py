@@ -135,9 +135,10 @@ class Plan:
         """Return what came of it; nothing before it was done."""
         if not self.taken_s:
             return []
-        steps = ", ".join(f"{step} {_duration(s)}" for step, s in self.taken_s.items() if s >= 0.05)
+        steps = [f"{step} {_duration(s)}" for step, s in self.taken_s.items() if s >= 0.05]
+        total = _duration(sum(self.taken_s.values()))
         return [
-            f"taken      {_duration(sum(self.taken_s.values()))}: {steps}",
+            f"taken      {': '.join(filter(None, (total, ', '.join(steps))))}",
             f"kept       {self.outcome}",
         ]
 
@@ -147,7 +148,8 @@ class Plan:
 
     def _frozen(self) -> str:
         n = self.source.n_parameters
-        return f"the whole trunk, {n / 1e6:.1f} M parameters, in evaluation mode"
+        size = f", {n / 1e6:.1f} M parameters" if n else ""
+        return f"the whole trunk{size}, in evaluation mode"
 
     def _finetuned(self) -> str:
         if self.phase is None:

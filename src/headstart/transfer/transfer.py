@@ -11,7 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from headstart.data.dataset import Dataset, from_arrays
-from headstart.data.words import Sentence
+from headstart.data.readers import read
 from headstart.errors import UsageError
 from headstart.progress import track
 from headstart.runs import Run
@@ -21,10 +21,14 @@ from headstart.task import Kind, Modality, Task
 from headstart.transfer.auto import start
 from headstart.transfer.fitting import Fitting
 from headstart.transfer.plan import intend
+from headstart.transfer.rows import are_several, holds_labels, is_raw, numbers, raw_rows, whole
 
 
 class _Transfer(BaseEstimator):
     """The five steps; `Transfer` and `TransferRegressor` are its two public faces."""
+
+    #: What labels are read as where the rows bring them; None: what they look like.
+    _kind: Kind | None = None
 
     def __init__(
         self,
@@ -51,9 +55,11 @@ class _Transfer(BaseEstimator):
         Parameters
         ----------
         X
-            A `Dataset`; or rows: paths, pictures, texts, or an array of shape (n, d).
+            Rows: paths, pictures, texts, a column of them, or numbers of shape (n, d); without y,
+            labelled data: a `Dataset`, or anything that `headstart.read` reads.
         y
-            The labels of the rows, shape (n,); nothing where X is a `Dataset`.
+            The labels of the rows: shape (n,), or several a row as lists or as 0 and 1 of shape
+            (n, labels).
 
         Returns
         -------
@@ -68,6 +74,9 @@ class _Transfer(BaseEstimator):
         UnknownSource
             Where the source names none.
         """
+        self._check_options()
+        if y is None and holds_labels(X):
+            X = read(X, kind=self._kind, max_skipped=self.max_skipped)
         data = self._data(X, y)
         labelled(data)
         if self.run is None:
@@ -101,10 +110,32 @@ class _Transfer(BaseEstimator):
 
     def _outputs(self, X: Any) -> NDArray[np.float32]:
         check_is_fitted(self, "bundle_")
-        if self.bundle_.source.modality is Modality.VECTOR:
+        if self.bundle_.source.modality is Modality.VECTOR and hasattr(self, "n_features_in_"):
             rows = X.rows if isinstance(X, Dataset) else X
             X = validate_data(self, rows, reset=False, dtype=[np.float64, np.float32])
         return self.bundle_.outputs(X)
+
+    def _check_options(self) -> None:
+        """Refuse what cannot be right before any work is done.
+
+        Raises
+        ------
+        UsageError
+            It names the option, what came and what was expected.
+        """
+        is_whole = isinstance(self.seed, int | np.integer) and not isinstance(self.seed, bool)
+        is_number = isinstance(self.max_skipped, int | float | np.number)
+        wanted = {
+            "source": (isinstance(self.source, str), "a URI, or 'auto'"),
+            "head": (isinstance(self.head, str), "'linear' or 'mlp'"),
+            "finetune": (isinstance(self.finetune, str), "'auto', 'no', 'last:25%' or so"),
+            "phase": (isinstance(self.phase, Phase | None), "a headstart.Phase, or None"),
+            "seed": (is_whole and self.seed >= 0, "a whole number from 0 up"),
+            "max_skipped": (is_number and 0 <= self.max_skipped <= 1, "a share from 0 to 1"),
+        }
+        for name, (is_right, expected) in wanted.items():
+            if not is_right:
+                raise UsageError(f"{name}={getattr(self, name)!r}: expected {expected}.")
 
     def save(self, path: str | Path) -> Path:
         """Save what ships as a folder: `headstart.load(path)` reads it back."""
@@ -113,6 +144,10 @@ class _Transfer(BaseEstimator):
 
     def _data(self, X: Any, y: Any) -> Dataset:
         raise NotImplementedError
+
+    def _names(self) -> tuple[str, ...]:
+        """Return the columns of numbers by their names; empty where they came without."""
+        return tuple(getattr(self, "feature_names_in_", ()))
 
 
 class Transfer(ClassifierMixin, _Transfer):
@@ -168,25 +203,29 @@ class Transfer(ClassifierMixin, _Transfer):
     def _data(self, X: Any, y: Any) -> Dataset:
         if isinstance(X, Dataset):
             return self._named(X)
-        if _is_raw(X):
+        if is_raw(X):
             return self._raw(X, y)
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=False)
         check_classification_targets(y)
         self.classes_, encoded = np.unique(y, return_inverse=True)
         task = Task(Kind.MULTICLASS, tuple(str(name) for name in self.classes_))
-        return Dataset(Modality.VECTOR, X, task, encoded.astype(np.int64))
+        targets = encoded.astype(np.int64)
+        return Dataset(Modality.VECTOR, X, task, targets, columns=self._names())
 
     def _raw(self, X: Any, y: Any) -> Dataset:
         """Pictures or texts with one class a row, or (a list or a 0/1 row each) several labels."""
-        rows = from_arrays(X)
+        rows = raw_rows(X)
         if rows.modality is Modality.WORDS:
-            return self._named(from_arrays(X, y))
+            return self._named(from_arrays(rows.rows, y))
         if y is None:
             return self._named(rows)
-        if np.ndim(y) > 1 or any(isinstance(each, (list, tuple, set)) for each in y):
-            return self._named(from_arrays(X, y, kind=Kind.MULTILABEL))
         check_consistent_length(rows.rows, y)
-        self.classes_, encoded = np.unique(np.asarray(y), return_inverse=True)
+        if are_several(y):
+            several = from_arrays(rows.rows, y, rows.modality, kind=Kind.MULTILABEL)
+            return self._named(replace(several, columns=rows.columns))
+        labels = whole(y)
+        check_classification_targets(labels)
+        self.classes_, encoded = np.unique(labels, return_inverse=True)
         task = Task(Kind.MULTICLASS, tuple(str(name) for name in self.classes_))
         return replace(rows, task=task, targets=encoded.astype(np.int64))
 
@@ -198,41 +237,15 @@ class Transfer(ClassifierMixin, _Transfer):
 class TransferRegressor(RegressorMixin, _Transfer):
     """Transfer a pretrained source to predict a number; see `Transfer` for the parameters."""
 
+    _kind = Kind.REGRESSION
+
     def _data(self, X: Any, y: Any) -> Dataset:
         if isinstance(X, Dataset):
-            return _numbers(X)
-        if _is_raw(X):
-            return from_arrays(X, y, kind=Kind.REGRESSION)
+            return numbers(X)
+        if is_raw(X):
+            rows = raw_rows(X)
+            made = from_arrays(rows.rows, y, rows.modality, kind=Kind.REGRESSION)
+            return replace(made, columns=rows.columns)
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=True)
-        return Dataset(Modality.VECTOR, X, Task(Kind.REGRESSION), np.asarray(y, dtype=np.float64))
-
-
-def _numbers(data: Dataset) -> Dataset:
-    """Return data whose targets are numbers.
-
-    Raises
-    ------
-    UsageError
-        Where they are classes.
-    """
-    if labelled(data).kind is not Kind.REGRESSION:
-        raise UsageError(
-            f"TransferRegressor predicts numbers; the data hold {labelled(data).kind} labels.\n"
-            "Use Transfer, which takes any Dataset, or read the data with kind='regression'."
-        )
-    return data
-
-
-def _is_raw(rows: Any) -> bool:
-    """Say whether rows are pictures, paths or texts, not numbers: scikit-learn checks the rest."""
-    if (hasattr(rows, "ndim") and rows.ndim in (2, 3)) or hasattr(rows, "columns"):
-        return False
-    if hasattr(rows, "ndim") and rows.ndim == 4:
-        return True
-    try:
-        first = next(iter(rows))
-    except (TypeError, StopIteration):
-        return False
-    is_picture = hasattr(first, "convert") or getattr(first, "ndim", 0) == 3
-    is_words = isinstance(first, (list, tuple)) and all(isinstance(word, str) for word in first)
-    return is_picture or is_words or isinstance(first, (str, bytes, Path, Sentence))
+        targets, task = np.asarray(y, dtype=np.float64), Task(Kind.REGRESSION)
+        return Dataset(Modality.VECTOR, X, task, targets, columns=self._names())

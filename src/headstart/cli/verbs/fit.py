@@ -11,6 +11,7 @@ from headstart.cli.options import (
     Budget,
     ImageColumn,
     Json,
+    KindOfLabels,
     LabelColumn,
     MaxSkipped,
     Quiet,
@@ -30,6 +31,7 @@ def fit(
     image: ImageColumn = None,
     label: LabelColumn = None,
     separator: Separator = None,
+    kind: KindOfLabels = None,
     finetune: Annotated[
         str, typer.Option(help="auto, no, last:25%, stage:NAME or all: what may move in step 5.")
     ] = "auto",
@@ -67,8 +69,8 @@ def fit(
         _check_provable(source, budget)
     folder = out or default_folder(data)
     rows = read(
-        data, text=text, image=image, label=label, separator=separator, max_skipped=max_skipped,
-        strict=strict,
+        data, text=text, image=image, label=label, separator=separator, kind=kind,
+        max_skipped=max_skipped, strict=strict,
     )  # fmt: skip
     asked = {"epochs": epochs, "rate": rate, "optimizer": optimizer, "cache_gb": cache_max}
     model = Transfer(

@@ -13,8 +13,10 @@ def predict(
     inputs: Annotated[list[str], typer.Argument(help="Pictures, folders, tables, or texts.")],
     text: TextColumn = None,
     image: ImageColumn = None,
-    top: Annotated[int, typer.Option(help="How many classes to show a row.")] = 3,
-    csv: Annotated[Path | None, typer.Option(help="Write the predictions here too.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to show a row.")] = 3,
+    csv: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write the predictions here too.")
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -10,6 +10,7 @@ from headstart.cli.options import (
     Budget,
     ImageColumn,
     Json,
+    KindOfLabels,
     LabelColumn,
     Quiet,
     Seeds,
@@ -46,6 +47,7 @@ def prove(
     image: ImageColumn = None,
     label: LabelColumn = None,
     separator: Separator = None,
+    kind: KindOfLabels = None,
     finetune: Annotated[str, typer.Option(help="What may move in step 5, as for `fit`.")] = "auto",
     out: Annotated[
         Path | None,
@@ -59,7 +61,9 @@ def prove(
     from headstart.data.readers import read
     from headstart.transfer.transfer import Transfer
 
-    columns: dict[str, Any] = {"text": text, "image": image, "label": label, "separator": separator}
+    columns: dict[str, Any] = {
+        "text": text, "image": image, "label": label, "separator": separator, "kind": kind,
+    }  # fmt: skip
     rows = read(data, **columns)
     more = None if also is None else read(also, **columns)
     with show.bars(quiet, plans=False):

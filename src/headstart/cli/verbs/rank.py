@@ -7,6 +7,7 @@ import typer
 from headstart.cli.options import (
     ImageColumn,
     Json,
+    KindOfLabels,
     LabelColumn,
     Quiet,
     Seed,
@@ -33,6 +34,7 @@ def rank(
     image: ImageColumn = None,
     label: LabelColumn = None,
     separator: Separator = None,
+    kind: KindOfLabels = None,
     seed: Seed = 0,
     json: Json = False,
     quiet: Quiet = False,
@@ -42,7 +44,7 @@ def rank(
     from headstart.data.readers import read
     from headstart.ranking.rank import rank as ranked
 
-    rows = read(data, text=text, image=image, label=label, separator=separator)
+    rows = read(data, text=text, image=image, label=label, separator=separator, kind=kind)
     with show.bars(quiet):
         show.notes(rows.notes)
         found = ranked(

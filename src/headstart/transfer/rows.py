@@ -1,0 +1,101 @@
+"""Rows as a person hands them to the estimator: told apart, and refused where they mean nothing."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.data.dataset import Dataset, from_arrays
+from headstart.data.targets import is_missing
+from headstart.data.words import Sentence
+from headstart.errors import DataError, UsageError
+from headstart.steps.train import labelled
+from headstart.task import Kind
+
+
+def numbers(data: Dataset) -> Dataset:
+    """Return data whose targets are numbers.
+
+    Raises
+    ------
+    UsageError
+        Where they are classes.
+    """
+    if labelled(data).kind is not Kind.REGRESSION:
+        raise UsageError(
+            f"TransferRegressor predicts numbers; the data hold {labelled(data).kind} labels.\n"
+            "Use Transfer, which takes any Dataset, or read the data with kind='regression'."
+        )
+    return data
+
+
+def holds_labels(rows: Any) -> bool:
+    """Say whether this is labelled data by itself: a path, a table, named splits of tables."""
+    if isinstance(rows, str | Path | Mapping):
+        return True
+    is_records = isinstance(rows, list) and bool(rows) and isinstance(rows[0], Mapping)
+    return is_records or hasattr(rows, "columns") or hasattr(rows, "column_names")
+
+
+def is_raw(rows: Any) -> bool:
+    """Say whether rows are pictures, paths or texts, not numbers: scikit-learn checks the rest."""
+    if hasattr(rows, "dtypes") and hasattr(rows, "columns"):
+        return any(getattr(dtype, "kind", "O") not in "biuf" for dtype in rows.dtypes)
+    n_axes = getattr(rows, "ndim", 1)
+    if n_axes == 2 and rows.shape[1:] == (1,) and len(rows):
+        return isinstance(rows[0, 0], str)
+    if n_axes in (2, 3):
+        return False
+    if n_axes == 4:
+        return True
+    try:
+        first = next(iter(rows))
+    except (TypeError, StopIteration):
+        return False
+    is_picture = hasattr(first, "convert") or getattr(first, "ndim", 0) == 3
+    is_words = isinstance(first, (list, tuple)) and all(isinstance(word, str) for word in first)
+    return is_picture or is_words or isinstance(first, (str, bytes, Path, Sentence))
+
+
+def raw_rows(rows: Any) -> Dataset:
+    """Return pictures or texts as a dataset without labels.
+
+    Raises
+    ------
+    UsageError
+        Where a table has several columns: which one is read?
+    """
+    columns = tuple(map(str, getattr(rows, "columns", ())))
+    if len(columns) > 1:
+        raise UsageError(
+            f"X has the columns {', '.join(map(repr, columns))}, and not all hold numbers.\n"
+            f"Expected one column of texts or pictures: give X[{columns[0]!r}] or another, or the "
+            "whole labelled table, without y."
+        )
+    return replace(from_arrays(rows), columns=columns)
+
+
+def are_several(y: Any) -> bool:
+    """Say whether rows have several labels each: lists of them, or a 0/1 row."""
+    lists = (list, tuple, set, frozenset, np.ndarray)
+    return getattr(y, "ndim", 1) > 1 or any(isinstance(each, lists) for each in y)
+
+
+def whole(y: Any) -> NDArray[Any]:
+    """Return one label a row as an array of shape (n,).
+
+    Raises
+    ------
+    DataError
+        Where a row has none.
+    """
+    missing = [i for i, each in enumerate(y) if not isinstance(each, str) and is_missing(each)]
+    if missing:
+        raise DataError(
+            f"Input y contains NaN: {len(missing)} labels are missing, the first at row "
+            f"{missing[0]}.\nExpected a label for every row."
+        )
+    return np.asarray(y)

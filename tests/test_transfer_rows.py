@@ -1,0 +1,146 @@
+"""Rows as people hand them over: every way is read alike, and nothing is guessed in silence."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import headstart as hs
+from headstart.errors import DataError, UnreadableRow, UsageError
+from headstart.transfer.rows import is_raw
+from headstart.transfer.transfer import Transfer, TransferRegressor
+from tests.toys import toy_text_source
+
+TEXTS = [f"{'great good' if i % 2 else 'awful bad'} film {i}" for i in range(24)]
+LABELS = ["up" if i % 2 else "down" for i in range(24)]
+NEW = ["great good film", "awful bad film"]
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return toy_text_source(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture(scope="module")
+def model(encoder: str) -> Transfer:
+    return Transfer(encoder, finetune="no").fit(TEXTS, LABELS)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        tuple,
+        np.array,
+        pd.Series,
+        lambda rows: pd.Series(rows, index=range(7, 7 + len(rows))),
+        lambda rows: np.array(rows)[:, None],
+        lambda rows: pd.DataFrame({"body": rows}),
+        lambda rows: [{"body": row} for row in rows],
+    ],
+)
+def test_every_container_of_texts_says_the_same(model: Transfer, wrap: Callable[..., Any]) -> None:
+    expected = model.predict_proba(NEW)
+    assert np.array_equal(model.predict_proba(wrap(NEW)), expected)
+    assert np.array_equal(model.bundle_.predict_proba(wrap(NEW)), expected)
+
+
+def test_a_data_frame_is_not_its_column_names(encoder: str, model: Transfer) -> None:
+    said = Transfer(encoder, finetune="no").fit(pd.DataFrame({"body": TEXTS}), pd.Series(LABELS))
+    assert np.array_equal(said.predict_proba(NEW), model.predict_proba(NEW))
+    assert len(said.predict(pd.DataFrame({"body": NEW}))) == 2
+    with pytest.raises(DataError, match="learned from column 'body'"):
+        said.predict(pd.DataFrame({"headline": NEW}))
+
+
+def test_numbers_of_a_data_frame_are_read_by_name_once_loaded(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": np.arange(20.0), "b": np.arange(20.0) % 3})
+    model = Transfer().fit(frame, ["low"] * 10 + ["high"] * 10)
+    loaded = hs.load(model.save(tmp_path / "model"))
+    assert list(loaded.predict(frame[["b", "a"]])) == list(model.predict(frame))
+
+
+@pytest.mark.parametrize("labelled", [pd.DataFrame, lambda columns: columns])
+def test_labelled_data_need_no_y(encoder: str, labelled: Callable[..., Any]) -> None:
+    made = Transfer(encoder, finetune="no").fit(labelled({"body": TEXTS, "label": LABELS}))
+    assert list(made.classes_) == ["down", "up"]
+
+
+def test_a_path_is_read(encoder: str, tmp_path: Path) -> None:
+    pd.DataFrame({"body": TEXTS, "stars": np.arange(24)}).to_csv(tmp_path / "a.csv", index=False)
+    made = TransferRegressor(encoder, finetune="no").fit(tmp_path / "a.csv")
+    assert made.predict(NEW).shape == (2,)
+
+
+def test_several_labels_as_lists_as_bits_and_by_name(encoder: str) -> None:
+    bits = [[i % 2, int(i % 3 == 0)] for i in range(24)]
+    lists = [[name for name, bit in zip("ab", row, strict=True) if bit] for row in bits]
+    for y, names in (
+        (bits, ["0", "1"]),
+        (np.array(bits), ["0", "1"]),
+        (lists, ["a", "b"]),
+        ([set(row) for row in lists], ["a", "b"]),
+        (pd.DataFrame(bits, columns=["a", "b"]), ["a", "b"]),
+    ):
+        made = Transfer(encoder, finetune="no").fit(TEXTS, y)
+        assert list(made.classes_) == names
+        assert made.predict(NEW).shape == (2, 2)
+
+
+def test_no_rows_say_nothing(model: Transfer) -> None:
+    assert model.predict([]).shape == (0,)
+    assert model.predict_proba([]).shape == (0, 2)
+    assert model.bundle_.predict([]).shape == (0,)
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan"), pd.NA])
+def test_a_missing_label_is_no_class(encoder: str, nothing: object) -> None:
+    with pytest.raises(DataError, match="first at row 23"):
+        Transfer(encoder, finetune="no").fit(TEXTS, [*LABELS[:-1], nothing])
+
+
+def test_quantities_are_no_classes(encoder: str) -> None:
+    with pytest.raises(ValueError, match="continuous"):
+        Transfer(encoder, finetune="no").fit(TEXTS, np.linspace(0, 1, 24))
+    with pytest.raises(DataError, match="'down', expected numbers"):
+        TransferRegressor(encoder, finetune="no").fit(TEXTS, LABELS)
+
+
+def test_rows_that_mean_nothing_are_refused(model: Transfer, encoder: str) -> None:
+    with pytest.raises(UsageError, match="list of rows"):
+        model.predict("great good film")
+    with pytest.raises(DataError, match="expected a text"):
+        model.predict(["great", None])
+    with pytest.raises(UnreadableRow, match="no text"):
+        model.predict(pd.DataFrame({"body": ["great", None]}))
+    with pytest.raises(UsageError, match=r"X\['body'\]"):
+        Transfer(encoder).fit(pd.DataFrame({"body": TEXTS, "n": range(24)}), LABELS)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"seed": -1},
+        {"seed": "a"},
+        {"seed": True},
+        {"finetune": None},
+        {"finetune": False},
+        {"source": None},
+        {"head": 3},
+        {"phase": 20},
+        {"max_skipped": -1},
+        {"max_skipped": "1 %"},
+    ],
+)
+def test_options_that_cannot_be_right_are_told_before_any_work(option: dict[str, Any]) -> None:
+    ((name, value),) = option.items()
+    with pytest.raises(UsageError, match=f"{name}={value!r}: expected"):
+        Transfer(**option).fit(["a", "b"], ["x", "y"])
+
+
+def test_numbers_are_left_to_scikit_learn() -> None:
+    assert not is_raw(np.ones((2, 1)))
+    assert not is_raw(pd.DataFrame({"a": [1.0]}))
+    assert is_raw(np.zeros((1, 4, 4, 3), np.uint8))
