@@ -27,6 +27,13 @@ Budget = Annotated[str, typer.Option(help="Time for the fits of a proof: 15m, 90
 KindOfLabels = Annotated[
     Kind | None, typer.Option("--kind", help="What the labels are, where the guess is wrong.")
 ]
+Also = Annotated[
+    str | None,
+    typer.Option(
+        "--also", help="Labelled rows of another domain or language, to learn from beside DATA."
+    ),
+]
+Tests = Annotated[str | None, typer.Option("--test", help="Labelled rows to test on.")]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Refuse broken tags and spans instead of mending them.")
 ]

@@ -128,7 +128,7 @@ def fit_tags(
     task: Task,
     *,
     weight: ArrayLike | None = None,
-    folds: int = 5,
+    folds: int | Sequence[Fold] = 5,
     seed: int = 0,
     reads: Boundaries = TOP_OF_WORDS,
 ) -> LinearFit:
@@ -143,7 +143,8 @@ def fit_tags(
     weight
         How much each sentence counts, shape (n,); 1 if None.
     folds
-        How many; sentences are never cut. Above 20,000 words there is one split.
+        How many, or the folds of sentences themselves; sentences are never cut. Above 20,000
+        words a number means one split.
     reads
         What the features were read at, for the head to remember.
     """
@@ -177,13 +178,18 @@ def _logits(outputs: NDArray[Any], head: LinearHead) -> NDArray[np.float64]:
     return np.asarray(np.log(np.maximum(outputs, least).astype(np.float64)) * head.temperature)
 
 
-def _word_folds(sizes: NDArray[np.int64], task: Task, folds: int, seed: int) -> Sequence[Fold]:
+def _word_folds(
+    sizes: NDArray[np.int64], task: Task, folds: int | Sequence[Fold], seed: int
+) -> Sequence[Fold]:
     """Return folds of words in which sentences stay whole; none where there are too few."""
     n = len(sizes)
-    if min(folds, n) < 2:
-        return ()
-    found = folds_of(np.zeros(n), task, min(folds, n), seed)
-    found = found[:1] if sizes.sum() > SPLIT_ABOVE else found
+    if isinstance(folds, int):
+        if min(folds, n) < 2:
+            return ()
+        found: Sequence[Fold] = folds_of(np.zeros(n), task, min(folds, n), seed)
+        found = found[:1] if sizes.sum() > SPLIT_ABOVE else found
+    else:
+        found = folds
     return [(_words(sizes, fit), _words(sizes, out)) for fit, out in found]
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from headstart.bundle import Bundle
 from headstart.checks.shift import Reference
+from headstart.data.also import is_also
 from headstart.data.dataset import TEST, VALIDATION, Dataset, Skipped, limit_skipped
 from headstart.data.pictures import row_hash
 from headstart.data.reads import count_read
@@ -23,6 +24,7 @@ from headstart.metrics.curve import Curve
 from headstart.metrics.scores import scores
 from headstart.runs import Run
 from headstart.steps.train import Trained, labelled, reads_of, targets_of, train
+from headstart.steps.weigh import weigh, weighted
 from headstart.store import open_store
 from headstart.task import Kind
 from headstart.transfer.choose import Candidate, Choice, prefer
@@ -105,11 +107,23 @@ class Fitting:
 
     def attach_and_train(self) -> Candidate:
         """Put a new head on, and train it to convergence: steps 3 and 4."""
+        if is_also(self.data).any():
+            self._weigh_others()
         self.trained = self._train(self._part(VALIDATION, TEST, inverse=True))
         held_out = self._part(VALIDATION)
         outputs = self.trained.head.outputs(self._features(held_out)) if len(held_out) else None
         self.curve = self.trained.curve
         return Candidate("probe", self.plan.source, self.trained.head, outputs)
+
+    def _weigh_others(self) -> None:
+        """Let the rows of another domain count as much as helps those the model is for."""
+        assert self.features is not None
+        found = weigh(self.features, self.data, self.seed)
+        self.plan = replace(self.plan, notes=(*self.plan.notes, str(found)))
+        weighed = weighted(self.data, found)
+        if len(weighed) < len(self.data):
+            self.features = self.features.take(~is_also(self.data))
+        self.data = weighed
 
     def finetune_if_it_pays(self, probe: Candidate) -> Choice:
         """Step 5: let the upper stages move; keep that only if validation prefers it."""

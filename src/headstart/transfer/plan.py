@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from headstart.data.dataset import TEST, VALIDATION, Dataset
+from headstart.data.also import is_also, without_also
+from headstart.data.dataset import TEST, TRAIN, VALIDATION, Dataset
 from headstart.data.pictures import row_hash
 from headstart.data.sampling import split
 from headstart.errors import UnreadableRow, UsageError
@@ -276,7 +277,11 @@ def _holding_out(data: Dataset, seed: int) -> tuple[Dataset, bool]:
     if _count(data, VALIDATION):
         return data, False
     share = HELD_OUT_OF_WORDS if data.modality is Modality.WORDS else HELD_OUT
-    parted = split(data, seed=seed, validation=share, hashes=_hashes(data))
+    others = is_also(data)  # they teach; it is the rows the model is for that choose
+    own = split(without_also(data), seed=seed, validation=share, hashes=_hashes(without_also(data)))
+    parts = np.full(len(data), TRAIN, dtype="<U10")
+    parts[~others] = own.split
+    parted = data.with_split(parts)
     if not _count(parted, VALIDATION):
         raise UsageError(
             f"none of {len(data)} rows can be held out to choose by\n"

@@ -1,5 +1,6 @@
 """Transfer: the estimator whose `fit` is the five steps."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -10,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
+from headstart.data.also import is_also, only_also, without_also
 from headstart.data.dataset import Dataset, from_arrays
 from headstart.data.readers import read
 from headstart.errors import UsageError
@@ -23,6 +25,14 @@ from headstart.transfer.fitting import Fitting
 from headstart.transfer.plan import intend
 from headstart.transfer.rows import are_several, holds_labels, is_raw, numbers, raw_rows, whole
 
+#: What may be made of rows of another domain.
+ALSO_WORDS: dict[str, Callable[[Dataset], Dataset]] = {
+    "weighed": lambda data: data,
+    "no": without_also,
+    "only": only_also,
+    "all": lambda data: replace(data, domain=None),
+}
+
 
 class _Transfer(BaseEstimator):
     """The five steps; `Transfer` and `TransferRegressor` are its two public faces."""
@@ -30,7 +40,7 @@ class _Transfer(BaseEstimator):
     #: What labels are read as where the rows bring them; None: what they look like.
     _kind: Kind | None = None
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (an estimator's options are its constructor's)
         self,
         source: str = "auto",
         *,
@@ -40,6 +50,7 @@ class _Transfer(BaseEstimator):
         seed: int = 0,
         max_skipped: float = 0.01,
         run: str | Path | None = None,
+        also: str = "weighed",
     ) -> None:
         self.source = source
         self.head = head
@@ -48,6 +59,7 @@ class _Transfer(BaseEstimator):
         self.seed = seed
         self.max_skipped = max_skipped
         self.run = run
+        self.also = also
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Transfer the source to the labelled rows, in five steps.
@@ -77,7 +89,7 @@ class _Transfer(BaseEstimator):
         self._check_options()
         if y is None and holds_labels(X):
             X = read(X, kind=self._kind, max_skipped=self.max_skipped)
-        data = self._data(X, y)
+        data = self._taught_by(self._data(X, y))
         labelled(data)
         if self.run is None:
             return self._fit(data, None)
@@ -97,6 +109,14 @@ class _Transfer(BaseEstimator):
         self.plan_, self.scores_, self.bundle_ = fitted.plan, fitted.scores, fitted.bundle
         self.curve_ = fitted.curve
         return self
+
+    def _taught_by(self, data: Dataset) -> Dataset:
+        """Return the rows that may teach, of those of two domains."""
+        if self.also not in ALSO_WORDS:
+            raise UsageError(f"also={self.also!r} is unknown; expected {', '.join(ALSO_WORDS)}.")
+        if not is_also(data).any():
+            return data
+        return ALSO_WORDS[self.also](data)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the class, the number or the 0/1 labels of every row; shape (n,) or (n, k).
@@ -174,6 +194,10 @@ class Transfer(ClassifierMixin, _Transfer):
         The share of rows that may be unreadable.
     run
         A folder to keep checkpoints in; a killed `fit` with the same folder goes on from there.
+    also
+        What rows of another domain (`Dataset.domain` says "also") are for. "weighed": they teach
+        too, and count as much as helps those of the data, by cross-validation on frozen features.
+        "no": they are left out. "only": they teach alone (zero-shot), "all": all count the same.
 
     Attributes
     ----------

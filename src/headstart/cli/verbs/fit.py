@@ -8,6 +8,7 @@ import typer
 
 from headstart.cli.folders import default_folder, record
 from headstart.cli.options import (
+    Also,
     Budget,
     ImageColumn,
     Json,
@@ -19,6 +20,7 @@ from headstart.cli.options import (
     Seeds,
     Separator,
     Strict,
+    Tests,
     TextColumn,
     seconds,
 )
@@ -49,6 +51,8 @@ def fit(
         ),
     ] = None,
     seed: Seed = 0,
+    also: Also = None,
+    test: Tests = None,
     max_skipped: MaxSkipped = 0.01,
     strict: Strict = False,
     prove: Annotated[
@@ -68,10 +72,11 @@ def fit(
     if prove:
         _check_provable(source, budget)
     folder = out or default_folder(data)
-    rows = read(
-        data, text=text, image=image, label=label, separator=separator, kind=kind,
-        max_skipped=max_skipped, strict=strict,
-    )  # fmt: skip
+    columns: dict[str, Any] = {"text": text, "image": image, "label": label, "separator": separator}
+    columns |= {"kind": kind, "max_skipped": max_skipped, "strict": strict}
+    rows = _together(read(data, **columns), *(
+        None if path is None else read(path, **columns) for path in (also, test)
+    ))  # fmt: skip
     asked = {"epochs": epochs, "rate": rate, "optimizer": optimizer, "cache_gb": cache_max}
     model = Transfer(
         source,
@@ -103,6 +108,15 @@ def fit(
             show.evidence(evidence, page)
     if json:
         show.as_json(found)
+
+
+def _together(rows: Any, also: Any, tests: Any) -> Any:
+    """Return the rows with those to learn from beside them, and those to test on."""
+    from headstart.data.also import beside, with_tests
+
+    if tests is not None:
+        rows = with_tests(rows, tests)
+    return (rows if also is None else beside(rows, also)).check()
 
 
 def _check_provable(source: str, budget: str) -> None:

@@ -1,0 +1,111 @@
+"""Rows of another domain beside those a model is for: joined, weighed, left out, alone."""
+
+import numpy as np
+import pytest
+
+import headstart as hs
+from headstart.data.also import beside, is_also, only_also, with_tests, without_also
+from headstart.data.dataset import Dataset, from_arrays
+from headstart.errors import DataError, UsageError
+from headstart.features.features import Features
+from headstart.steps.weigh import WEIGHTS, weigh, weighted
+from tests.test_tags import corpus
+from tests.toys import toy_text_source
+
+
+def vectors(n, shift, seed, wrong=False):
+    """Two classes told apart by the first number; `wrong`: the other way round."""
+    rng = np.random.default_rng(seed)
+    targets = np.arange(n) % 2
+    rows = rng.normal(size=(n, 4)) + shift
+    rows[:, 0] += 2.5 * (1 - 2 * targets if wrong else 2 * targets - 1)
+    return from_arrays(rows, np.array(["a", "b"])[targets])
+
+
+def features(data: Dataset) -> Features:
+    return Features.of(np.asarray(data.rows), key="identity")
+
+
+def test_rows_that_help_count_and_rows_that_mislead_do_not():
+    few = vectors(30, 0.0, 0)
+    helpful, misleading = vectors(300, 0.0, 1), vectors(300, 0.0, 2, wrong=True)
+    both = beside(few, helpful)
+    assert weigh(features(both), both).weight >= 0.1
+    both = beside(few, misleading)
+    found = weigh(features(both), both)
+    assert found.weight == 0
+    assert list(found.losses) == list(WEIGHTS)
+    assert len(weighted(both, found)) == 30
+
+
+def test_only_rows_of_the_target_are_held_out():
+    both = beside(vectors(40, 0.0, 0), vectors(60, 0.0, 1))
+    model = hs.Transfer().fit(both)
+    assert model.bundle_.facts["arm"] == "probe"
+    assert any("count" in note for note in model.plan_.notes)
+
+
+def test_too_few_rows_to_choose_by_count_as_the_others():
+    both = beside(vectors(4, 0.0, 0), vectors(60, 0.0, 1))
+    assert weigh(features(both), both).weight == 1.0
+
+
+def test_labels_of_both_sides_are_joined():
+    a = from_arrays(["un", "deux", "trois"], ["x", "y", "y"])
+    b = from_arrays(["one", "two"], ["z", "y"])
+    both = beside(a, b)
+    assert both.task.labels == ("x", "y", "z")
+    assert [both.task.labels[i] for i in both.targets] == ["x", "y", "y", "z", "y"]
+    assert "'x', 'z'" in both.notes[-1]
+    assert without_also(both).rows == a.rows and only_also(both).rows == b.rows
+    assert is_also(both).tolist() == [False] * 3 + [True] * 2
+
+
+def test_tags_of_both_sides_are_joined():
+    a = from_arrays([["a", "b"]], [["B-PER", "O"]])
+    b = from_arrays([["c", "d"]], [["B-LOC", "I-LOC"]])
+    both = beside(a, b)
+    assert both.task.labels == ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
+    assert [codes.tolist() for codes in both.targets] == [[3, 0], [1, 2]]
+
+
+def test_other_kinds_of_rows_are_refused():
+    with pytest.raises(DataError, match="same kind"):
+        beside(from_arrays(["un"], ["a"]), from_arrays([["un"]], [["B-X"]]))
+    with pytest.raises(DataError, match="without labels"):
+        beside(from_arrays(["un"], ["a"]), from_arrays(["one"]))
+
+
+def test_rows_to_test_on_take_the_place_of_those_of_the_data():
+    own = from_arrays(["un", "deux"], ["a", "b"]).with_split(["train", "test"])
+    both = with_tests(own, from_arrays(["one"], ["a"]))
+    assert (both.rows, both.split.tolist()) == (("un", "one"), ["train", "test"])
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return toy_text_source(tmp_path_factory.mktemp("encoder"))
+
+
+def tagged(n, seed):
+    rows, tags = corpus(n, seed)
+    return from_arrays(rows, tags)
+
+
+def test_tags_beside_tags(encoder):
+    both = with_tests(beside(tagged(24, 1), tagged(60, 2)), tagged(40, 3))
+    scores = {
+        also: hs.Transfer(encoder, finetune="no", also=also).fit(both).scores_["test"]["entity_f1"]
+        for also in ("weighed", "no", "only")
+    }
+    assert min(scores.values()) > 0.8
+    with pytest.raises(UsageError, match="also="):
+        hs.Transfer(encoder, also="some").fit(both)
+
+
+def test_finetuning_holds_out_rows_of_the_target(encoder):
+    both = beside(tagged(40, 1), tagged(60, 2))
+    phase = hs.Phase(epochs=2, rate=1e-3, head_rate=1e-2, batch=8)
+    model = hs.Transfer(encoder, finetune="only:last:100%", phase=phase).fit(both)
+    assert model.plan_.n_rows["to validate on"] == 4
+    assert model.scores_["validation"]["entity_f1"] > 0.5
