@@ -106,3 +106,9 @@ def test_a_child_does_not_begin_at_the_peak_of_its_parent():
 def test_bfloat16_is_what_the_processor_says():
     flags = Path("/proc/cpuinfo").read_text().split()
     assert machine.has_bfloat16() == ("avx512_bf16" in flags or "amx_bf16" in flags)
+
+
+def test_resident_memory_grows_with_what_is_held():
+    before = machine.resident_bytes()
+    held = np.ones(8_000_000)
+    assert machine.resident_bytes() - before > 0.9 * held.nbytes

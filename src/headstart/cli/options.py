@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from headstart.errors import UsageError
+from headstart.cli.units import SECONDS, amount
 from headstart.task import Kind
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -46,11 +46,7 @@ def seconds(budget: str) -> float | None:
     """Return seconds for "90s", "15m", "2h"; None for "none"."""
     if budget == "none":
         return None
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-    number, unit = budget[:-1], budget[-1:]
-    if unit in units and number.replace(".", "", 1).isdigit():
-        return float(number) * units[unit]
-    raise UsageError(f"budget={budget!r} is no time.\nExpected such as 90s, 15m, 2h, or none.")
+    return amount(budget, "time", SECONDS, "90s, 15m, 2h or none")
 
 
 def unlimited(budget: str) -> float:

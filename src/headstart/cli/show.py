@@ -328,30 +328,6 @@ def findings(found: list[Any]) -> None:
             out(f"      {line}")
 
 
-def ranking(found: Any) -> None:
-    """Print the sources, the one to start from first."""
-    table(
-        ("source", found.measure, "difference", "", "latency", "parameters", "license"),
-        [
-            (
-                row.source.uri,
-                f"{row.score:.3f}",
-                "best" if place == 0 else str(row.difference),
-                "within noise" if place and row.is_tied else "",
-                f"{row.latency_ms:.0f} ms",
-                f"{row.source.n_parameters / 1e6:.1f} M",
-                row.source.license.partition(" (")[0],
-            )
-            for place, row in enumerate(found.rows)
-        ],
-    )
-    for one in found.left_out:
-        out(f"left out   {one.uri}: {one.reason}")
-    for note in found.notes:
-        out(f"note       {note}")
-    out(f"next       headstart fit DATA --source {found.best.uri}")
-
-
 def evidence(found: Any, page: Any) -> None:
     """Print the verdict, the arms, the gains, and where the report is."""
     out(f"verdict    {found.verdict}")

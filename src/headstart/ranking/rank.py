@@ -29,7 +29,7 @@ from headstart.task import Kind, Modality
 VERSION = 1
 
 
-def rank(
+def rank(  # noqa: PLR0913
     data: Dataset,
     *,
     sources: Sequence[str] | None = None,
@@ -37,6 +37,7 @@ def rank(
     license: str | None = None,
     max_params: float | None = None,
     max_latency_ms: float | None = None,
+    finetune: bool = False,
     seed: int = 0,
 ) -> Ranking:
     """Return the sources that suit labelled rows, best first; only training rows are read.
@@ -58,6 +59,8 @@ def rank(
         "permissive", or names separated by commas; None: any.
     max_params, max_latency_ms
         Larger or slower sources are left out.
+    finetune
+        Whether the last two are also fine-tuned for a short while (upper quarter, few passes).
     seed
         Of the sample and the folds.
 
@@ -69,7 +72,10 @@ def rank(
         Where no source is left; it lists the reasons.
     """
     return _answer(
-        data, sources, Limits(license, max_params, max_latency_ms), Asked(budget_s, seed)
+        data,
+        sources,
+        Limits(license, max_params, max_latency_ms),
+        Asked(budget_s, seed, finetune=finetune),
     )
 
 
@@ -97,7 +103,7 @@ def rank_whole(
 
 @dataclass(frozen=True)
 class Asked:
-    """How a ranking is to be made: its budget, its seed, whether sources are cut.
+    """How a ranking is to be made: budget, seed, whether sources are cut or fine-tuned.
 
     >>> Asked(budget_s=0)
     Traceback (most recent call last):
@@ -107,6 +113,7 @@ class Asked:
     budget_s: float | None = None
     seed: int = 0
     is_whole: bool = False
+    finetune: bool = False
 
     def __post_init__(self) -> None:
         if self.budget_s is not None and not self.budget_s > 0:
@@ -120,7 +127,8 @@ def _answer(data: Dataset, sources: Sequence[str] | None, limits: Limits, asked:
     jobs = _decided(sample, found, asked)
     left += jobs.left_out
     measured = _quick_enough([one for one in found if one.uri in jobs.facts], jobs, limits, left)
-    search = Search(sample, jobs.facts, asked.seed)
+    tuned = f"rank-{jobs.key}" if asked.finetune else None
+    search = Search(sample, jobs.facts, asked.seed, tuned)
     rows = search.go(measured, jobs.rounds)
     left += search.left_out
     return _ranking(rows, left, jobs, search, (began, asked.seed))
@@ -145,6 +153,7 @@ def _ranking(
         time.perf_counter() - began,
         seed,
         tuple(search.notes),
+        len(search.task.labels),
     )
 
 
@@ -173,16 +182,18 @@ def _sample(data: Dataset, seed: int) -> Dataset:
 
 @dataclass(frozen=True)
 class Jobs:
-    """What is to be done, as it was decided the first time."""
+    """What is to be done, as it was decided the first time, and what names the question."""
 
     rounds: tuple[Round, ...]
     facts: dict[str, Facts] = field(hash=False)
     left_out: tuple[LeftOut, ...] = ()
+    key: str = ""
 
 
 def _decided(sample: Dataset, sources: Sequence[Source], asked: Asked) -> Jobs:
     """Return the jobs that were decided for these rows and sources, or decide them now."""
-    path = home() / "rankings" / f"{_key(sample, sources, asked)}.json"
+    key = _key(sample, sources, asked)
+    path = home() / "rankings" / f"{key}.json"
     known = _recorded(path)
     facts, left = dict(known.facts) if known else {}, []
     with track("looking at sources", len(sources), "sources") as bar:
@@ -199,7 +210,7 @@ def _decided(sample: Dataset, sources: Sequence[Source], asked: Asked) -> Jobs:
     rounds = known.rounds if known else _rounds(sample, list(facts.values()), asked.budget_s)
     if known is None or len(facts) > len(known.facts):
         _record(path, rounds, facts)
-    return Jobs(rounds, facts, tuple(left))
+    return Jobs(rounds, facts, tuple(left), key)
 
 
 def _rounds(sample: Dataset, facts: Sequence[Facts], budget_s: float | None) -> tuple[Round, ...]:

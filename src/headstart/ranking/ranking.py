@@ -101,6 +101,8 @@ class Ranking:
         Of the sample and the folds.
     notes
         What a person should know, a sentence each.
+    n_classes
+        Of the data; 0 for numbers.
     """
 
     rows: tuple[Ranked, ...]
@@ -111,6 +113,7 @@ class Ranking:
     seconds: float = 0.0
     seed: int = 0
     notes: tuple[str, ...] = ()
+    n_classes: int = 0
 
     @property
     def best(self) -> Source:
@@ -147,4 +150,5 @@ class Ranking:
             "seconds": self.seconds,
             "seed": self.seed,
             "notes": list(self.notes),
+            "n_classes": self.n_classes,
         }

@@ -15,6 +15,7 @@ from headstart.features.features import Features
 from headstart.metrics.interval import Interval, one_standard_error
 from headstart.progress import track
 from headstart.ranking.candidates import first_line, n_parameters
+from headstart.ranking.finetuned import finetuned
 from headstart.ranking.measure import Facts
 from headstart.ranking.probe import Probed, distinct, logistic, ridge
 from headstart.ranking.ranking import LeftOut, Ranked
@@ -43,6 +44,8 @@ class Standing:
         At the best boundary and at the top, one of each group of equal rows.
     final
         The logistic probe; None for all but the last two.
+    tuned
+        What a short fine-tuning gave, where it was asked for and tried.
     """
 
     source: Source
@@ -52,6 +55,7 @@ class Standing:
     features: Features
     top: Features
     final: Probed | None = None
+    tuned: Probed | None = None
 
     @property
     def ridge(self) -> Probed:
@@ -60,8 +64,16 @@ class Standing:
 
     @property
     def score(self) -> float:
-        """By the best probe there is."""
-        return (self.final or self.ridge).mean
+        """By the best probe there is, and what fine-tuning adds where it surely does."""
+        return (self.final or self.ridge).mean + self.lift
+
+    @property
+    def lift(self) -> float:
+        """What fine-tuning adds on the rows held out from it; 0 within one standard error."""
+        if self.tuned is None or self.final is None:
+            return 0.0
+        gains = _gains(self.tuned, self.final)
+        return float(gains.mean()) if gains.mean() > one_standard_error(gains) else 0.0
 
     @property
     def merit(self) -> tuple[bool, int, float, float]:
@@ -70,9 +82,16 @@ class Standing:
 
     def minus(self, other: "Standing") -> Interval:
         """Return the difference in score, by the same probe on the same rows."""
-        if self.final is not None and other.final is not None:
-            return self.final.minus(other.final)
-        return self.ridge.minus(other.ridge)
+        if self.final is None or other.final is None:
+            return self.ridge.minus(other.ridge)
+        if self.lift or other.lift:
+            return self.tuned_or_final.minus(other.tuned_or_final)
+        return self.final.minus(other.final)
+
+    @property
+    def tuned_or_final(self) -> Probed:
+        """What fine-tuning gave where it surely adds, else the probe."""
+        return self.tuned if self.tuned is not None and self.lift else self.final or self.ridge
 
 
 class Search:
@@ -86,10 +105,14 @@ class Search:
         What is known of each source, by its URI.
     seed
         Of the folds.
+    finetune
+        Under which name a short fine-tuning of the last two is kept; None: none is tried.
     """
 
-    def __init__(self, sample: Dataset, facts: dict[str, Facts], seed: int) -> None:
-        self.sample, self.facts, self.seed = sample, facts, seed
+    def __init__(
+        self, sample: Dataset, facts: dict[str, Facts], seed: int, finetune: str | None = None
+    ) -> None:
+        self.sample, self.facts, self.seed, self.finetune = sample, facts, seed, finetune
         self.task, self.targets = labelled(sample), targets_of(sample)
         self.n_computed = 0
         self.left_out: list[LeftOut] = []
@@ -147,7 +170,19 @@ class Search:
         """Give the last two the probe that step 4 trains."""
         for one in self._sorted()[:N_FINALISTS]:
             final = logistic(one.features, self._targets(one.features), self.task, self.seed)
-            self.standings[one.source.uri] = dataclasses.replace(one, final=final)
+            self.standings[one.source.uri] = dataclasses.replace(
+                one, final=final, tuned=self._tuned(one)
+            )
+
+    def _tuned(self, one: Standing) -> Probed | None:
+        """Let the upper stages move for a while; a source that breaks then keeps its probe."""
+        if self.finetune is None:
+            return None
+        try:
+            return finetuned(one.source, self.sample, one.top, self.seed, self.finetune)
+        except (HeadstartError, OSError, RuntimeError, MemoryError) as error:
+            self.notes.append(f"{one.source.uri} could not be fine-tuned: {first_line(error)}")
+            return None
 
     def _sorted(self) -> list[Standing]:
         return sorted(self.standings.values(), key=lambda one: one.merit, reverse=True)
@@ -190,6 +225,7 @@ class Search:
             distance=None,
             latency_ms=facts.latency_ms,
             memory_bytes=facts.memory_bytes,
+            finetuned=None if one.tuned is None else one.tuned.interval(),
         )
 
 
@@ -206,9 +242,14 @@ def preferred(ridges: Sequence[Probed]) -> int:
     """
     top = len(ridges) - 1
     best = max(range(len(ridges)), key=lambda i: (ridges[i].mean, i))
-    _, here, there = np.intersect1d(ridges[best].rows, ridges[top].rows, return_indices=True)
-    gains = ridges[best].scores[here] - ridges[top].scores[there]
+    gains = _gains(ridges[best], ridges[top])
     return best if gains.mean() > one_standard_error(gains) else top
+
+
+def _gains(a: Probed, b: Probed) -> NDArray[np.float64]:
+    """Return how much more each row gave to `a`, of the rows that both have."""
+    _, here, there = np.intersect1d(a.rows, b.rows, return_indices=True)
+    return a.scores[here] - b.scores[there]
 
 
 def _is_worth(one: Standing, gap: Interval) -> bool:

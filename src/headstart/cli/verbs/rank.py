@@ -15,6 +15,7 @@ from headstart.cli.options import (
     TextColumn,
     seconds,
 )
+from headstart.cli.units import count, milliseconds
 
 
 def rank(
@@ -26,10 +27,14 @@ def rank(
         str, typer.Option(help="Time for forward passes: 10m, 90s or none.")
     ] = "none",
     license: Annotated[
-        str | None, typer.Option(help="permissive, or names separated by commas.")
+        str | None,
+        typer.Option("--license", "--licence", help="permissive, or names separated by commas."),
     ] = None,
-    max_params: Annotated[float | None, typer.Option(help="Millions of parameters.")] = None,
-    max_latency: Annotated[float | None, typer.Option(help="Milliseconds a row.")] = None,
+    max_params: Annotated[str | None, typer.Option(help="Parameters at most: 10M.")] = None,
+    max_latency: Annotated[str | None, typer.Option(help="Time a row at most: 20ms.")] = None,
+    finetune: Annotated[
+        bool, typer.Option("--finetune", help="Fine-tune the last two for a short while too.")
+    ] = False,
     text: TextColumn = None,
     image: ImageColumn = None,
     label: LabelColumn = None,
@@ -40,20 +45,21 @@ def rank(
     quiet: Quiet = False,
 ) -> None:
     """Rank the sources by how well they suit DATA, measured on a sample of it."""
-    from headstart.cli import show
+    from headstart.cli import ranked, show
     from headstart.data.readers import read
-    from headstart.ranking.rank import rank as ranked
+    from headstart.ranking.rank import rank as measure
 
     rows = read(data, text=text, image=image, label=label, separator=separator, kind=kind)
     with show.bars(quiet):
         show.notes(rows.notes)
-        found = ranked(
+        found = measure(
             rows,
             sources=None if sources is None else sources.split(","),
             budget_s=seconds(budget),
             license=license,
-            max_params=None if max_params is None else max_params * 1e6,
-            max_latency_ms=max_latency,
+            max_params=None if max_params is None else count(max_params),
+            max_latency_ms=None if max_latency is None else milliseconds(max_latency),
+            finetune=finetune,
             seed=seed,
         )
-    show.as_json(found.to_json()) if json else show.ranking(found)
+    show.as_json(found.to_json()) if json else ranked.ranking(found, data)

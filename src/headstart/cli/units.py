@@ -4,18 +4,9 @@ import re
 
 from headstart.errors import UsageError
 
-SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 MILLISECONDS = {"": 1.0, "ms": 1.0, "s": 1000.0}
 COUNTS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9}
-
-
-def seconds(text: str) -> float:
-    """Read a duration.
-
-    >>> seconds("10m"), seconds("90"), seconds("1.5 h")
-    (600.0, 90.0, 5400.0)
-    """
-    return _amount(text, SECONDS, "10m")
 
 
 def milliseconds(text: str) -> float:
@@ -24,7 +15,7 @@ def milliseconds(text: str) -> float:
     >>> milliseconds("20ms"), milliseconds("0.5s")
     (20.0, 500.0)
     """
-    return _amount(text, MILLISECONDS, "20ms")
+    return amount(text, "time", MILLISECONDS, "20ms")
 
 
 def count(text: str) -> float:
@@ -35,16 +26,21 @@ def count(text: str) -> float:
     >>> count("ten")
     Traceback (most recent call last):
     headstart.errors.UsageError: 'ten' is no amount.
-    Expected a number above 0 with one of k, K, M, B, G, for example 10M.
+    Expected a number with one of k, K, M, B, G, for example 10M.
     """
-    return _amount(text, COUNTS, "10M")
+    return amount(text, "amount", COUNTS, "10M")
 
 
-def _amount(text: str, units: dict[str, float], example: str) -> float:
+def amount(text: str, what: str, units: dict[str, float], example: str) -> float:
+    """Read a number with one of the units.
+
+    >>> amount("1.5 h", "time", SECONDS, "10m")
+    5400.0
+    """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
-    if found is None or found[2] not in units or not float(found[1]):
+    if found is None or found[2] not in units:
         raise UsageError(
-            f"{text!r} is no amount.\nExpected a number above 0 with one of "
+            f"{text!r} is no {what}.\nExpected a number with one of "
             f"{', '.join(unit for unit in units if unit)}, for example {example}."
         )
     return float(found[1]) * units[found[2]]
