@@ -8,8 +8,12 @@ import pytest
 
 from headstart.data.dataset import TEST, TRAIN, Dataset
 from headstart.errors import DataError, SourceUnavailable, UsageError
+from headstart.features.engine import OnnxEngine
 from headstart.features.extract import extract
+from headstart.ranking import candidates
 from headstart.ranking import search as searching
+from headstart.ranking.measure import N_TIMED
+from headstart.ranking.memory import memory_bytes
 from headstart.ranking.probe import Probed
 from headstart.ranking.rank import rank, rank_whole
 from headstart.ranking.schedule import Round
@@ -146,6 +150,123 @@ def test_the_jobs_are_decided_once(toys, fresh_home, monkeypatch):
     first = rank(data, sources=toys[:2], budget_s=100)
     monkeypatch.setattr("headstart.ranking.rank.schedule", lambda *_: pytest.fail("decided anew"))
     assert rank(data, sources=toys[:2], budget_s=100).rounds == first.rounds
+
+
+def test_the_last_two_are_fine_tuned_where_asked_for_and_once(toys, fresh_home, monkeypatch):
+    data = _texts(60, seed=9)
+    first = rank(data, sources=toys[:2], finetune=True)
+    assert all(0 <= row.finetuned.mid <= 1 for row in first.rows)
+    monkeypatch.setattr("headstart.steps.finetune.finetune", lambda *_, **__: pytest.fail("again"))
+    again = rank(data, sources=toys[:2], finetune=True)
+    assert again.rows == first.rows and again.n_computed == 0
+    assert all(row.finetuned is None for row in rank(data, sources=toys[:2]).rows)
+
+
+def test_a_source_that_cannot_be_fine_tuned_keeps_its_probe(toys, fresh_home, monkeypatch):
+    def breaking(*_, **__):
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr("headstart.steps.finetune.finetune", breaking)
+    found = rank(_texts(60, seed=9), sources=toys[:2], finetune=True)
+    assert [row.finetuned for row in found.rows] == [None, None]
+    assert sum("out of luck" in note for note in found.notes) == 2
+
+
+def test_memory_is_that_of_a_process_of_its_own(toys, fresh_home):
+    from headstart.features.engine import engine_for
+
+    graph = engine_for(catalog.resolve(toys[0])).graph
+    found = memory_bytes(graph)
+    assert graph.path.stat().st_size <= found < 500e6
+    assert memory_bytes(dataclasses.replace(graph, path=graph.path / "gone")) == found  # kept
+    assert memory_bytes(dataclasses.replace(graph, key="other", path=graph.path)) > 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ("unreadable", "not the file its card speaks of"),
+        ("modality", "it reads image rows"),
+        ("license", "its license is GPL-3.0; asked for: unknown"),
+        ("memory", "its weights take"),
+    ],
+)
+def test_a_wrong_source_leaves_the_others_ranked(
+    toys, fresh_home, tmp_path, monkeypatch, wrong, reason
+):
+    uri = toys[2] if wrong == "modality" else toy_text_source(tmp_path / "other", seed=5)
+    changed = {"license": {"license": "GPL-3.0"}, "memory": {"n_parameters": 10**15},
+               "unreadable": {"weights_sha256": "0" * 64}}.get(wrong, {})  # fmt: skip
+    resolve = candidates.resolve
+
+    def told(asked, **given):
+        return dataclasses.replace(resolve(asked, **given), **(changed if asked == uri else {}))
+
+    monkeypatch.setattr(candidates, "resolve", told)
+    license = "unknown" if wrong == "license" else None
+    found = rank(_texts(30, seed=15), sources=[toys[0], uri], license=license)
+    assert [row.source.uri for row in found.rows] == [toys[0]]
+    assert [(one.uri, reason in one.reason) for one in found.left_out] == [(uri, True)]
+
+
+# Cost, and what a killed ranking leaves ---------------------------------------------------------
+
+
+class _Counted:
+    """Counts rows that go through any trunk."""
+
+    def __init__(self, monkeypatch):
+        self.n = 0
+        whole = OnnxEngine.run
+
+        def run(engine, inputs):
+            self.n += len(next(iter(inputs.values())))
+            return whole(engine, inputs)
+
+        monkeypatch.setattr(OnnxEngine, "run", run)
+
+
+def test_every_row_goes_through_every_trunk_once(toys, fresh_home, monkeypatch):
+    """Three boundaries and two rounds cost one forward pass a row and source."""
+    monkeypatch.setattr(
+        "headstart.ranking.rank.schedule", lambda *_: (Round(20, 2), Round(40, 2), Round(80, 2))
+    )
+    monkeypatch.setattr(searching, "N_FINALISTS", 2)
+    monkeypatch.setattr(searching.Standing, "minus", lambda *_: searching.Interval(0, 0, 0))
+    counted = _Counted(monkeypatch)
+    data = _texts(80, seed=16)
+    found = rank(data, sources=toys[:2])
+    timed = 2 * (N_TIMED + 1)  # rows that latency is measured on
+    assert all(len(row.by_boundary) > 1 for row in found.rows)
+    assert counted.n == 2 * 80 + timed and found.n_computed == 2 * 80
+    rank(data, sources=toys[:2])
+    assert counted.n == 2 * 80 + timed  # the second call computes nothing
+
+
+def test_a_killed_ranking_goes_on_and_ends_the_same(toys, tmp_path, monkeypatch):
+    data = _texts(80, seed=17)
+    monkeypatch.setattr("headstart.ranking.rank._rounds", lambda *_: (Round(40, 2), Round(80, 2)))
+    monkeypatch.setenv("HEADSTART_HOME", str(tmp_path / "whole"))
+    whole = rank(data, sources=toys[:2], budget_s=60)
+
+    monkeypatch.setenv("HEADSTART_HOME", str(tmp_path / "killed"))
+    probed, asked = searching.Search._probed, []
+
+    def killing(self, i, source, rows):
+        asked.append(i)
+        if asked.count(1) == 2:
+            raise KeyboardInterrupt
+        return probed(self, i, source, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(searching.Search, "_probed", killing)
+        with pytest.raises(KeyboardInterrupt):
+            rank(data, sources=toys[:2], budget_s=60)
+    monkeypatch.setattr("headstart.ranking.rank._rounds", lambda *_: pytest.fail("decided anew"))
+    resumed = rank(data, sources=toys[:2], budget_s=60)
+    assert resumed.n_computed == 40  # the second source's rows of the second round
+    for a, b in zip(whole.rows, resumed.rows, strict=True):
+        assert (a.source.uri, a.score, a.trainless) == (b.source.uri, b.score, b.trainless)
 
 
 # The search itself, on probes made by hand ------------------------------------------------------

@@ -15,8 +15,9 @@ from headstart.features.engine import Engine, OnnxEngine, engine_for
 from headstart.features.inputs import inputs_for
 from headstart.features.reading import Reading
 from headstart.io import read_sealed_json, write_sealed_json
-from headstart.machine import home, resident_bytes
+from headstart.machine import home
 from headstart.ranking.candidates import n_parameters
+from headstart.ranking.memory import memory_bytes
 from headstart.sources.source import Source
 
 #: Forward passes of one row; their median is the latency.
@@ -38,7 +39,7 @@ class Facts:
     latency_ms
         To read one row and run the whole trunk, on one thread.
     memory_bytes
-        What the process grew by when the trunk was opened and run on one row; at least its file.
+        What a process grows by when it opens the trunk and runs it on one row.
     """
 
     boundaries: tuple[int, ...] | None
@@ -69,7 +70,7 @@ def facts_of(source: Source, data: Dataset, *, is_whole: bool = False) -> Facts:
     at = None if is_whole else boundaries_of(source)
     with Reading(source, data) as reading:
         engine = engine_for(source, at, data_sample=reading.sample)
-    return Facts(at, *_cost(source, data, engine))
+    return Facts(at, _latency_ms(source, data, engine), _memory_bytes(source, engine))
 
 
 def boundaries_of(source: Source) -> tuple[int, ...] | None:
@@ -115,8 +116,7 @@ def lower(blocks: Sequence[int], n_stages: int) -> tuple[int, ...]:
     return (*sorted(at for at in found if 1 <= at < n_stages), n_stages)
 
 
-def _cost(source: Source, data: Dataset, engine: Engine) -> tuple[float, int]:
-    """Return the milliseconds of a row, and the bytes that the open trunk takes."""
+def _latency_ms(source: Source, data: Dataset, engine: Engine) -> float:
     inputs = inputs_for(source.preprocess)
     row = _readable(inputs, data)
 
@@ -125,11 +125,8 @@ def _cost(source: Source, data: Dataset, engine: Engine) -> tuple[float, int]:
         engine.run(inputs.batch([inputs.row(row)]))
         return 1000 * (time.perf_counter() - began)
 
-    before = resident_bytes()
     once()  # opens the session
-    grown = resident_bytes() - before
-    # Memory that was free already hides growth, so the weights alone are the least it can be.
-    return float(np.median([once() for _ in range(N_TIMED)])), max(grown, _least(source, engine))
+    return float(np.median([once() for _ in range(N_TIMED)]))
 
 
 def _readable(inputs: Any, data: Dataset) -> Any:
@@ -142,7 +139,7 @@ def _readable(inputs: Any, data: Dataset) -> Any:
     raise DataError(f"None of the first {N_TRIED} rows can be read: see `headstart doctor DATA`.")
 
 
-def _least(source: Source, engine: Engine) -> int:
+def _memory_bytes(source: Source, engine: Engine) -> int:
     if isinstance(engine, OnnxEngine):
-        return engine.graph.path.stat().st_size
+        return memory_bytes(engine.graph)
     return 4 * n_parameters(source)

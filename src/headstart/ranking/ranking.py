@@ -39,7 +39,7 @@ class Ranked:
     latency_ms
         To read one row and run the whole trunk, on one thread of this machine.
     memory_bytes
-        What the process grew by when the trunk was opened and run on a row.
+        What a process grows by when it opens the trunk and runs it on one row.
     finetuned
         The score after a short fine-tuning, where one was asked for and tried.
     """
