@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.errors import HeadstartError, SourceUnavailable, UnknownSource, UsageError
-from headstart.sources import packages, weights
+from headstart.sources import added, packages, weights
+from headstart.sources.added import Added
 from headstart.sources.card import outline, read_card
 from headstart.sources.files import from_file, from_run
 from headstart.sources.hubs import from_hf, from_timm
-from headstart.sources.preprocess import TextPreprocess, VectorPreprocess
+from headstart.sources.preprocess import PicturePreprocess, TextPreprocess, VectorPreprocess
 from headstart.sources.source import Source
 from headstart.task import Modality
 
@@ -80,7 +81,34 @@ def resolve(uri: str, *, seed: int = 0) -> Source:
         return Source(IDENTITY, Modality.VECTOR, VectorPreprocess(), "", "none", is_trainable=False)
     if not colon or not name or scheme not in SCHEMES:
         raise _unknown(uri)
-    return SCHEMES[scheme](name, uri)
+    return added.as_added(SCHEMES[scheme](name, uri))
+
+
+def add(uri: str) -> tuple[Source, Path]:
+    """Put a source on the shelf: its weights are verified, opened, and pinned by their hash.
+
+    Returns
+    -------
+    source, path
+        The source, and the card that was written.
+
+    Raises
+    ------
+    UsageError
+        Of a URI that names no pretrained weights.
+    """
+    scheme, _, name = uri.partition(":")
+    if scheme in ("scratch", "identity"):
+        raise UsageError(f"{uri!r} has no pretrained weights.\nExpected timm:, hf:, file: or run:.")
+    if scheme in ("file", "run"):
+        uri = f"{scheme}:{Path(name).expanduser().resolve()}"
+    if scheme not in SCHEMES or not name:
+        raise _unknown(uri)
+    source = SCHEMES[scheme](name if scheme not in ("file", "run") else uri.partition(":")[2], uri)
+    verify(source)
+    if source.is_trainable:
+        open_backbone(source)  # a network that cannot be made is told now
+    return source, added.keep(source)
 
 
 def _from_package(name: str, uri: str) -> Source:
@@ -155,6 +183,8 @@ def _smallest_trainable(modality: Modality) -> Source:
 def shelf() -> tuple[Shelved, ...]:
     """Return every source of the shelf, by modality, the best first guess first."""
     found = [_shelved(name, path) for name, path in packages.cards().items()]
+    uris = {one.source.uri for one in found}
+    found += [_as_shelved(one) for one in added.added() if one.uri not in uris]
     return tuple(sorted(found, key=lambda s: (s.source.modality, -s.source.prior, s.source.uri)))
 
 
@@ -165,6 +195,17 @@ def _shelved(name: str, path: Path) -> Shelved:
     except SourceUnavailable as error:
         return Shelved(source, on_disk=False, why=str(error))
     return Shelved(source, on_disk=True)
+
+
+def _as_shelved(one: Added) -> Shelved:
+    """Return an added source as the shelf shows it; only names in a local cache are looked up."""
+    try:
+        return Shelved(resolve(one.uri), on_disk=True)
+    except (HeadstartError, OSError) as error:
+        is_text = one.modality is Modality.TEXT
+        preprocess = TextPreprocess("", "") if is_text else PicturePreprocess()
+        source = Source(preprocess=preprocess, format="hub", **vars(one))
+        return Shelved(source, on_disk=False, why=str(error))
 
 
 def default(modality: Modality | str) -> str:

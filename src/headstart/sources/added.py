@@ -1,0 +1,104 @@
+"""Added: sources that a person put on the shelf, a small card each in Headstart's home.
+
+The card names a URI and pins the SHA-256 of its weights; everything else is read where the URI
+leads. A URI whose weights have changed since is refused until it is added again.
+"""
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from headstart.errors import IntegrityError
+from headstart.io import write_text
+from headstart.machine import home
+from headstart.sources.source import Source
+from headstart.task import Modality
+
+#: What a card of this kind says, in this order.
+FIELDS = ("uri", "modality", "weights_sha256", "title", "trained_on", "license", "n_parameters",
+          "size_bytes", "is_trainable", "prior")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Added:
+    """What a person's card says of a source, without looking for its weights."""
+
+    uri: str
+    modality: Modality
+    weights_sha256: str
+    title: str = ""
+    trained_on: str = "unknown"
+    license: str = "unknown"
+    n_parameters: int = 0
+    size_bytes: int = 0
+    is_trainable: bool = True
+    prior: float = 0.0
+
+
+def keep(source: Source) -> Path:
+    """Put a source on the shelf; return its card.
+
+    Every value is written as JSON writes it, which TOML reads alike.
+    """
+    path = card_path(source.uri)
+    values = {name: getattr(source, name) for name in FIELDS}
+    lines = [f"{name} = {json.dumps(value, ensure_ascii=True)}\n" for name, value in values.items()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, "".join(lines))
+    return path
+
+
+def drop(uri: str) -> bool:
+    """Take a source off the shelf; return whether it was there."""
+    path = card_path(uri)
+    is_there = path.exists()
+    path.unlink(missing_ok=True)
+    return is_there
+
+
+def card_path(uri: str) -> Path:
+    """Return where the card of a URI lies, or would lie."""
+    name = hashlib.sha256(uri.encode()).hexdigest()[:16]
+    return home() / "sources" / "added" / f"{name}.toml"
+
+
+def added() -> tuple[Added, ...]:
+    """Return what was added, by URI."""
+    paths = sorted((home() / "sources" / "added").glob("*.toml"))
+    return tuple(sorted((_read(path) for path in paths), key=lambda one: one.uri))
+
+
+def _read(path: Path) -> Added:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return Added(**values | {"modality": Modality(values["modality"])})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(
+            f"{path} is no card of an added source: {error}.\n"
+            "Remove that file, and add the source again: headstart sources add URI"
+        ) from None
+
+
+def as_added(source: Source) -> Source:
+    """Return a source with what its added card says of it; as it is where none was added.
+
+    Raises
+    ------
+    IntegrityError
+        Where its weights are not those that were added.
+    """
+    path = card_path(source.uri)
+    if not path.exists():
+        return source
+    card = _read(path)
+    if card.weights_sha256 != source.weights_sha256:
+        raise IntegrityError(
+            f"{source.uri} has other weights than when it was added.\n"
+            f"Expected SHA-256 {card.weights_sha256}, found {source.weights_sha256}.\n"
+            f"If they are the ones you want: headstart sources add {source.uri}"
+        )
+    said = {name: getattr(card, name) for name in ("title", "trained_on", "license", "prior")}
+    return dataclasses.replace(source, **said)

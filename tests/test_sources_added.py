@@ -1,0 +1,137 @@
+"""A person's own shelf: added by URI, pinned by hash, found by `rank`, searched."""
+
+import json
+
+import pytest
+
+from headstart.cli.shelf import search as print_hits
+from headstart.errors import IntegrityError, SourceUnavailable, UnknownSource, UsageError
+from headstart.ranking.candidates import Limits, candidates
+from headstart.sources import packages
+from headstart.sources import search as searching
+from headstart.sources.added import added, card_path, drop
+from headstart.sources.catalog import add, resolve, shelf
+from headstart.sources.search import search
+from headstart.task import Modality
+from tests.toys import toy_picture_source, toy_text_source
+
+
+@pytest.fixture
+def toy(tmp_path, fresh_home):
+    return toy_text_source(tmp_path / "bert")
+
+
+def test_an_added_source_is_on_the_shelf_and_is_ranked(toy):
+    source, path = add(toy)
+    assert path == card_path(toy) and source.weights_sha256 in path.read_text()
+    (entry,) = [one for one in shelf() if one.source.uri == toy]
+    assert entry.on_disk and entry.source.modality is Modality.TEXT
+    found, _ = candidates(Modality.TEXT, None, Limits(), seed=0)
+    assert toy in [one.uri for one in found]
+    assert drop(toy) and not drop(toy)
+    assert toy not in [one.source.uri for one in shelf()]
+
+
+def test_changed_weights_are_refused_until_added_again(toy, tmp_path):
+    add(toy)
+    weights = tmp_path / "bert" / "model.safetensors"
+    toy_text_source(tmp_path / "bert", seed=9)
+    with pytest.raises(IntegrityError, match="other weights than when it was added"):
+        resolve(toy)
+    (entry,) = [one for one in shelf() if one.source.uri == toy]
+    assert not entry.on_disk and "headstart sources add" in entry.why
+    _, left = candidates(Modality.TEXT, [toy], Limits(), seed=0)
+    assert "other weights" in left[0].reason
+    add(toy)
+    assert resolve(toy).uri == toy and weights.exists()
+
+
+def test_what_the_card_says_stands(toy):
+    _, path = add(toy)
+    path.write_text(path.read_text().replace('"unknown"', '"MIT"'))
+    assert resolve(toy).license == "MIT"
+    found, _ = candidates(Modality.TEXT, [toy], Limits(license="permissive"), seed=0)
+    assert [one.uri for one in found] == [toy]
+
+
+def test_a_card_with_other_fields_is_refused(toy):
+    _, path = add(toy)
+    path.write_text(path.read_text() + "color = 3\n")
+    with pytest.raises(IntegrityError, match="no card of an added source"):
+        added()
+
+
+def test_damaged_weights_are_not_added(tmp_path, fresh_home):
+    uri = toy_picture_source(tmp_path / "toy")
+    (tmp_path / "toy" / "toy.safetensors").write_bytes(b"nothing")
+    with pytest.raises(IntegrityError, match="not the file its card speaks of"):
+        add(uri)
+    assert added() == ()
+
+
+@pytest.mark.parametrize("uri", ["scratch:pkg:efficientnet-lite0", "identity:"])
+def test_what_has_no_weights_is_not_added(uri, fresh_home):
+    with pytest.raises(UsageError, match="no pretrained weights"):
+        add(uri)
+
+
+def test_names_that_lead_nowhere_are_not_added(tmp_path, fresh_home, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    for uri, error in (
+        ("nothing", UnknownSource), ("timm:no.such", SourceUnavailable),
+        (f"file:{tmp_path}/gone.toml", Exception),
+    ):  # fmt: skip
+        with pytest.raises(error):
+            add(uri)
+    assert added() == ()
+
+
+def test_search_finds_the_shelf_and_timm_and_says_that_the_hub_is_not_there(
+    fresh_home, monkeypatch, capsys
+):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    hits, notes = search("efficientnet_lite0")
+    assert {("pkg:efficientnet-lite0", "shelf"), ("timm:tf_efficientnet_lite0.in1k", "timm")} <= {
+        (hit.uri, hit.where) for hit in hits
+    }
+    assert notes == ("the hub could not be asked: HF_HUB_OFFLINE is set",)
+    print_hits("efficientnet_lite0", json=True)
+    assert json.loads(capsys.readouterr().out)["notes"] == list(notes)
+
+
+def test_search_asks_the_hub_where_it_is_reachable(fresh_home, monkeypatch):
+    asked = []
+
+    class Model:
+        id, pipeline_tag = "someone/bert-toy", "fill-mask"
+
+    class Api:
+        def list_models(self, **given):
+            asked.append(given)
+            return [Model]
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr("huggingface_hub.HfApi", Api)
+    monkeypatch.setattr(searching, "_timm", lambda *_: [])
+    hits, notes = search("bert-toy", most=3)
+    assert asked == [{"search": "bert-toy", "limit": 3}] and notes == ()
+    assert [hit.uri for hit in hits] == ["hf:someone/bert-toy"]
+
+
+def test_a_package_adds_cards_through_its_entry_point(tmp_path, fresh_home, monkeypatch):
+    uri = toy_picture_source(tmp_path)
+
+    class Entry:
+        name = "zoo"
+
+        def load(self):
+            return str(tmp_path)
+
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [Entry()])
+    packages._foreign_folders.cache_clear()
+    try:
+        assert "pkg:toy" in [one.source.uri for one in shelf() if one.on_disk]
+        assert resolve("pkg:toy").weights_sha256 == resolve(uri).weights_sha256
+    finally:
+        packages._foreign_folders.cache_clear()
