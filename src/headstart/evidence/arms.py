@@ -262,9 +262,13 @@ class Classical(BaseEstimator):
 
     def fit(self, X: Any, y: ArrayLike) -> Self:
         """Learn from raw rows and their encoded targets."""
+        from threadpoolctl import threadpool_limits
+
         targets = np.asarray(y)
         self.model_ = _searched(self._pipeline(), targets, self.kind)
-        with _quiet():
+        # Threads of linear algebra that wait for each other, and for other programs, made these
+        # small fits a hundred times slower on a busy machine.
+        with _quiet(), threadpool_limits(1):
             self.model_.fit(self._read(X), targets)
         self.classes_ = getattr(self.model_, "classes_", None)
         return self
