@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from headstart.errors import IntegrityError, SourceUnavailable, UsageError
+from headstart.errors import IntegrityError, SourceUnavailable, UnknownSource, UsageError
 from headstart.extras import import_timm
 from headstart.sources.catalog import open_backbone, resolve, verify, weights_path
 from headstart.sources.hubs import read_folder
@@ -101,7 +101,7 @@ def test_what_is_not_there_is_said_without_the_network(cache):
         resolve("hf:nobody/nothing")
     with pytest.raises(SourceUnavailable, match="HF_HUB_OFFLINE is set"):
         resolve("timm:resnet18.a1_in1k")
-    with pytest.raises(SourceUnavailable, match="no model 'resnet1800'"):
+    with pytest.raises(UnknownSource, match="no model 'resnet1800'"):
         resolve("timm:resnet1800")
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.errors import UsageError
+from headstart.errors import HeadstartError, IntegrityError, UsageError
 from headstart.features.graphs import cut, pool, read_pixels, session
 from headstart.features.inputs import inputs_for
 from headstart.io import sha256_bytes, sha256_file, write_bytes
@@ -386,7 +386,7 @@ def relative_error(values: Sequence[NDArray[Any]], expected: Sequence[NDArray[An
 
 def _adopt(source: Source, boundaries: Boundaries | None, pooled: bool) -> _Made:
     """Return a graph that came as ONNX, cut at the output its card names."""
-    from headstart.sources.catalog import verify, weights_path
+    from headstart.sources.catalog import verify
 
     if boundaries not in (None, (1,)) or not pooled:
         raise UsageError(
@@ -394,6 +394,21 @@ def _adopt(source: Source, boundaries: Boundaries | None, pooled: bool) -> _Made
             "Leave the boundary at the head (`--finetune no`), or choose a source that trains."
         )
     verify(source)
+    try:
+        return _adopted(source)
+    except (HeadstartError, MemoryError):
+        raise
+    except Exception as error:  # a foreign graph, or a card of another one, may fail anywhere
+        raise IntegrityError(
+            f"{source.uri}: its ONNX graph does not run on what the card declares: "
+            f"{type(error).__name__}: {' '.join(str(error).split())[:300]}\n"
+            "Expected a whole file, and the sizes, channels and layout it was made for."
+        ) from error
+
+
+def _adopted(source: Source) -> _Made:
+    from headstart.sources.catalog import weights_path
+
     model = cut(weights_path(source), source.architecture["output"], *_names((1,)))
     model = read_pixels(model, source.preprocess)
     noise = _noise(source.preprocess)

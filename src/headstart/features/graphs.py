@@ -22,7 +22,7 @@ def session(model: bytes) -> "ort.InferenceSession":
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.use_deterministic_compute = True
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 

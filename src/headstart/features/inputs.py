@@ -249,7 +249,13 @@ def _tokenizer(path: str, sha256: str, max_length: int) -> "Tokenizer":
             f"{path} is not the tokenizer this source was declared with.\n"
             f"Expected SHA-256 {sha256}; put the original file back, or install the source again."
         )
-    tokenizer: Tokenizer = Tokenizer.from_buffer(content)
+    try:
+        tokenizer: Tokenizer = Tokenizer.from_buffer(content)
+    except Exception as error:  # what its library raises is a bare Exception or a ValueError
+        raise IntegrityError(
+            f"{path} is no tokenizer: {error}.\n"
+            "Expected a tokenizer.json of the tokenizers library: copy or download it again."
+        ) from error
     tokenizer.enable_truncation(max_length) if max_length else tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer

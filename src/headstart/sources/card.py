@@ -3,35 +3,19 @@
 A source of a known format and library is added by writing a card; no code names a model.
 """
 
-import dataclasses
-import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 from headstart.errors import SourceUnavailable, UsageError
 from headstart.io import sha256_file, write_text
 from headstart.machine import home
+from headstart.sources.fields import check_card
 from headstart.sources.location import known_sha256, locate
 from headstart.sources.preprocess import PicturePreprocess, Preprocess, TextPreprocess
 from headstart.sources.source import Source
-from headstart.sources.weights import READERS, TOKENIZERS
+from headstart.sources.weights import TOKENIZERS
 from headstart.task import Modality
-
-FORMATS = tuple(READERS)
-LIBRARIES = ("timm", "transformers", "onnx")
-ARCHITECTURE = {
-    "library",
-    "name",
-    "options",
-    "config",
-    "pooling",
-    "output",
-    "input",
-    "match",
-    "old_labels",
-}
-REQUIRED = ("modality", "format", "location", "architecture")
 
 
 def read_card(path: Path, uri: str) -> Source:
@@ -62,52 +46,26 @@ def _parsed(path: Path) -> dict[str, Any]:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path} is no card: {error}.\nExpected a TOML file.") from None
-    known = {field.name for field in dataclasses.fields(Source)} - {"uri"}
-    _only(path, "", values, known)
-    for name in REQUIRED:
-        if name not in values:
-            raise UsageError(f"{path} has no {name!r}; a card needs {', '.join(REQUIRED)}.")
-    _only(path, "architecture.", values["architecture"], ARCHITECTURE)
-    _only(path, "location.", values["location"], {"package", "version", "file", "path"})
+    check_card(path, values)
     location = values["location"]
     if "path" in location:  # it is told from where the card lies
         location["path"] = str((path.parent / location["path"]).resolve())
-    _one_of(path, "modality", values["modality"], ("image", "text"))
-    _one_of(path, "format", values["format"], FORMATS)
-    _one_of(path, "architecture.library", values["architecture"].get("library"), LIBRARIES)
+    if values["format"] == "onnx":
+        values["is_trainable"] = False
     return values
 
 
-def _only(path: Path, where: str, values: dict[str, Any], known: set[str]) -> None:
-    for name in values:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {where}{near[0]}?" if near else ""
-            raise UsageError(f"{path}: {where}{name} is not a field of a card.{hint}")
-
-
-def _one_of(path: Path, name: str, value: object, choices: tuple[object, ...]) -> None:
-    if value not in choices:
-        listed = ", ".join(map(repr, choices))
-        raise UsageError(f"{path}: {name} = {value!r}; expected one of {listed}.")
-
-
 def _preprocess(path: Path, values: dict[str, Any], tokenizer: Path | None) -> Preprocess:
-    given = dict(values.get("preprocess", {}))
-    record = TextPreprocess if values["modality"] == "text" else PicturePreprocess
-    hints = get_type_hints(record)
-    _only(path, "preprocess.", given, set(hints))
-    for name, value in given.items():
-        if get_origin(hints[name]) is Literal:
-            _one_of(path, f"preprocess.{name}", value, get_args(hints[name]))
     fields: dict[str, Any] = {
-        name: tuple(v) if isinstance(v, list) else v for name, v in given.items()
+        name: tuple(v) if isinstance(v, list) else v
+        for name, v in values.get("preprocess", {}).items()
     }
-    if record is TextPreprocess:
-        fields["tokenizer"] = "" if tokenizer is None else str(tokenizer)
-        if not fields.get("tokenizer_sha256"):
-            fields["tokenizer_sha256"] = "" if tokenizer is None else sha256_file(tokenizer)
-    return record(**fields)
+    if values["modality"] == "image":
+        return PicturePreprocess(**fields).check(str(path))
+    fields["tokenizer"] = "" if tokenizer is None else str(tokenizer)
+    if not fields.get("tokenizer_sha256"):
+        fields["tokenizer_sha256"] = "" if tokenizer is None else sha256_file(tokenizer)
+    return TextPreprocess(**fields).check(str(path))
 
 
 def _tokenizer(values: dict[str, Any], weights: Path) -> Path | None:

@@ -50,9 +50,11 @@ def from_file(path: Path, uri: str) -> Source:
         return read_folder(path, uri)
     if path.is_file():
         return _beside_card(path, uri)
+    cards = sorted(path.glob("*.toml")) if path.is_dir() else []
     raise UnknownSource(
         f"{uri!r}: {path} is no card (a .toml file), no weights beside one, and no folder with a "
-        "config.json.\nExpected one of them: correct the path, or restore the file."
+        "config.json.\n"
+        + (f"Did you mean file:{cards[0]}?" if cards else "Correct the path, or restore the file.")
     )
 
 

@@ -5,12 +5,13 @@ the hub's cache (`HF_HOME`, `HF_HUB_CACHE`) and downloaded only if they are not 
 `HF_HUB_OFFLINE` is not set.
 """
 
+import difflib
 import math
 import os
 from pathlib import Path
 from typing import Any
 
-from headstart.errors import SourceUnavailable, UsageError
+from headstart.errors import HeadstartError, SourceUnavailable, UnknownSource, UsageError
 from headstart.io import read_json, sha256_bytes, sha256_file
 from headstart.sources.formats.hub import INDEX, shards
 from headstart.sources.location import known_sha256
@@ -28,6 +29,11 @@ MOST_TOKENS = 512
 def from_hf(name: str, uri: str) -> Source:
     """Return the source of "owner/name", "owner/name@revision" or a local folder."""
     folder = Path(name).expanduser()
+    if not folder.is_dir() and (name[:1] in "./~" or name.count("/") > 1):
+        raise UnknownSource(
+            f"{uri!r}: there is no folder {name}.\nExpected one with a config.json, or the "
+            "OWNER/NAME of a model of the hub."
+        )
     return read_folder(folder if folder.is_dir() else _snapshot(name, uri), uri)
 
 
@@ -36,22 +42,32 @@ def from_timm(name: str, uri: str) -> Source:
 
     A name without its tag means timm's default weights, which only timm itself can tell.
     """
-    if "/" not in name:
-        name = f"timm/{name}" if "." in name else _default_weights(name, uri)
+    if "/" not in name and "." not in name:
+        name = _default_weights(name, uri)
+    elif "/" not in name:
+        if _cached(f"timm/{name}", "main") is None:
+            _check_architecture(name.partition(".")[0], uri)
+        name = f"timm/{name}"
     return from_hf(name, uri)
 
 
-def _default_weights(name: str, uri: str) -> str:
+def _check_architecture(name: str, uri: str) -> Any:
+    """Return timm, if it has an architecture of that name; else say the nearest names."""
     from headstart.extras import import_timm
 
     timm = import_timm()
     if not timm.is_model(name):
-        near = timm.list_models(f"*{name}*")[:5]
-        raise SourceUnavailable(
+        known = timm.list_models()
+        near = difflib.get_close_matches(name, known, n=3) or timm.list_models(f"*{name}*")[:3]
+        raise UnknownSource(
             f"{uri!r}: timm has no model {name!r}.\nExpected one of timm.list_models()"
-            + (f", for example {', '.join(near)}." if near else ".")
+            + (f", for example {', '.join(f'timm:{one}' for one in near)}." if near else ".")
         )
-    config = timm.models.get_pretrained_cfg(name)
+    return timm
+
+
+def _default_weights(name: str, uri: str) -> str:
+    config = _check_architecture(name, uri).models.get_pretrained_cfg(name)
     if config is None or not config.hf_hub_id:
         raise SourceUnavailable(
             f"{uri!r}: timm has no weights on the hub for {name!r}.\n"
@@ -64,15 +80,16 @@ def read_folder(folder: Path, uri: str) -> Source:
     """Return the source of a folder with a `config.json` of timm or of transformers."""
     config = read_json(folder / "config.json")
     weights = _weights(folder, uri)
-    if "model_type" in config:
-        facts = _transformers(folder, config, uri)
-    elif "architecture" in config:
-        facts = _timm(config)
-    else:
+    try:
+        facts = _facts(folder, config, uri)
+        facts["preprocess"].check(str(folder))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, HeadstartError):
+            raise
         raise UsageError(
-            f"{folder / 'config.json'} has neither 'model_type' nor 'architecture'.\n"
-            "Expected the configuration of a transformers or of a timm model."
-        )
+            f"{folder}: its configuration cannot be understood: {type(error).__name__}: {error}.\n"
+            "Expected config.json and the files beside it as timm or transformers save them."
+        ) from error
     return Source(
         uri=uri,
         weights_sha256=identity(weights),
@@ -80,6 +97,17 @@ def read_folder(folder: Path, uri: str) -> Source:
         size_bytes=sum(path.stat().st_size for path in _parts(weights)),
         n_parameters=_n_parameters(weights),
         **facts,
+    )
+
+
+def _facts(folder: Path, config: dict[str, Any], uri: str) -> dict[str, Any]:
+    if "model_type" in config:
+        return _transformers(folder, config, uri)
+    if "architecture" in config:
+        return _timm(config)
+    raise UsageError(
+        f"{folder / 'config.json'} has neither 'model_type' nor 'architecture'.\n"
+        "Expected the configuration of a transformers or of a timm model."
     )
 
 
@@ -97,7 +125,16 @@ def _weights(folder: Path, uri: str) -> Path:
 
 
 def _parts(weights: Path) -> list[Path]:
-    return shards(weights) if weights.name.endswith(INDEX) else [weights]
+    if not weights.name.endswith(INDEX):
+        return [weights]
+    found = shards(weights)
+    missing = [path.name for path in found if not path.is_file()]
+    if missing or not found:
+        raise SourceUnavailable(
+            f"{weights} names {', '.join(missing[:3]) or 'no file'}, which is not beside it.\n"
+            "Expected every shard in the same folder: download or copy the model again."
+        )
+    return found
 
 
 def identity(weights: Path) -> str:

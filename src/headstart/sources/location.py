@@ -20,9 +20,9 @@ def locate(location: dict[str, str], file: str = "") -> Path:
     path = Path(location["path"])
     if file:
         path = path.parent / file
-    if not path.exists():
+    if not path.is_file():
         raise SourceUnavailable(
-            f"{path} does not exist.\n"
+            f"{path} is no file.\n"
             "Expected the weights a card or a bundle speaks of; restore the file, or correct the "
             "path in the card."
         )

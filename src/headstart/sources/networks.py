@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from headstart.errors import IntegrityError, UsageError
+from headstart.errors import HeadstartError, IntegrityError, UsageError
 from headstart.extras import import_timm, import_transformers
 from headstart.sources.source import Source
 from headstart.sources.weights import read_weights, weights_path
@@ -32,10 +32,20 @@ def network_of(source: Source) -> nn.Module:
             f"{source.uri} is frozen only: it is an ONNX graph, which PyTorch cannot train.\n"
             "Expected a trainable source. Use it with --finetune no, or choose another source."
         )
-    if source.format == "none":
-        return _random(source).eval()
-    is_timm = source.architecture["library"] == "timm"
-    return (_timm(source) if is_timm else _transformers(source)).eval()
+    library = source.architecture["library"]
+    try:
+        if source.format == "none":
+            return _random(source).eval()
+        return (_timm(source) if library == "timm" else _transformers(source)).eval()
+    except (HeadstartError, MemoryError):
+        raise
+    except Exception as error:  # foreign code on a foreign declaration may raise anything
+        raise IntegrityError(
+            f"{source.uri}: {library} makes no network of what is declared and of these weights: "
+            f"{type(error).__name__}: {' '.join(str(error).split())[:300]}\n"
+            "Expected an architecture that the weights belong to, and options it knows: correct "
+            "the card or config.json, or take other weights."
+        ) from error
 
 
 def _random(source: Source) -> nn.Module:

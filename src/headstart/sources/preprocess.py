@@ -3,9 +3,21 @@
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from headstart.errors import UsageError
+
+#: What a network may ask for: more is a slip of the pen, and would fill the memory.
+MOST_PIXELS = 8192
+MOST_TOKENS = 1_000_000
+
+_PICTURES = (
+    f"height and width whole numbers from 1 to {MOST_PIXELS:,}, crop_pct and scale > 0, as many "
+    "numbers in mean and std as channels, std > 0"
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,31 @@ class PicturePreprocess:
     channels: Literal["RGB", "BGR", "L"] = "RGB"
     layout: Literal["NCHW", "NHWC"] = "NCHW"
 
+    def check(self, where: str) -> "PicturePreprocess":
+        """Return the declaration itself.
+
+        Parameters
+        ----------
+        where
+            Who declares it, for the message: a card, a URI.
+
+        Raises
+        ------
+        UsageError
+            Where a value cannot be right; it names the values and the ranges.
+        """
+        n = 1 if self.channels == "L" else 3
+        wanted = {
+            "height": _is_whole(self.height, MOST_PIXELS),
+            "width": _is_whole(self.width, MOST_PIXELS),
+            "crop_pct": _is_positive(self.crop_pct),
+            "scale": _is_positive(self.scale),
+            "mean": len(self.mean) == n and all(map(_is_finite, self.mean)),
+            "std": len(self.std) == n and all(map(_is_positive, self.std)),
+        }
+        _refuse_wrong(self, wanted, where, _PICTURES)
+        return self
+
 
 @dataclass(frozen=True)
 class TextPreprocess:
@@ -67,12 +104,37 @@ class TextPreprocess:
     max_length: int = 256
     prefix: str = ""
 
+    def check(self, where: str) -> "TextPreprocess":
+        """Return the declaration itself; refuse it as that of pictures is."""
+        wanted = {"max_length": _is_whole(self.max_length, MOST_TOKENS)}
+        _refuse_wrong(self, wanted, where, f"max_length a whole number from 1 to {MOST_TOKENS:,}")
+        return self
+
 
 @dataclass(frozen=True)
 class VectorPreprocess:
     """Rows are vectors already; nothing is done."""
 
     n_features: int = 0
+
+
+def _is_whole(value: Any, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _is_positive(value: Any) -> bool:
+    return _is_finite(value) and value > 0
+
+
+def _refuse_wrong(record: Any, wanted: dict[str, bool], where: str, expected: str) -> None:
+    wrong = [name for name, is_right in wanted.items() if not is_right]
+    if wrong:
+        given = ", ".join(f"{name} = {getattr(record, name)!r}" for name in wrong)
+        raise UsageError(f"{where}: the preprocessing has {given}.\nExpected {expected}.")
 
 
 Preprocess = PicturePreprocess | TextPreprocess | VectorPreprocess

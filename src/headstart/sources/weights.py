@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.errors import IntegrityError
+from headstart.errors import HeadstartError, IntegrityError
 from headstart.io import sha256_bytes, sha256_file
 from headstart.sources.formats import h5, hub, onnx, pth, q4, safetensors
 from headstart.sources.location import locate
@@ -32,7 +32,16 @@ TOKENIZERS: dict[str, Callable[[Path], str]] = {"q4": q4.tokenizer}
 def read_weights(source: Source) -> State:
     """Return the arrays of a source's weights file, its SHA-256 checked first."""
     verify(source)
-    return READERS[source.format](weights_path(source), source.weights_sha256)
+    path = weights_path(source)
+    try:
+        return READERS[source.format](path, source.weights_sha256)
+    except (HeadstartError, MemoryError):
+        raise
+    except Exception as error:  # each format has its own kinds of failing
+        raise IntegrityError(
+            f"{path} cannot be read as {source.format}: {type(error).__name__}: {error}.\n"
+            "Expected a whole file of that format: copy or download it again, or correct the card."
+        ) from error
 
 
 def weights_path(source: Source) -> Path:
