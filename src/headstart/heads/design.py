@@ -241,10 +241,10 @@ class Streamed:
         return self.inward(weight)
 
 
-def design(features: Features, scaler: Scaler) -> Rows:
+def design(features: Features, scaler: Scaler, held_bytes: int = HELD_BYTES) -> Rows:
     """Return the rows as a convex problem sees them: held where they are few, else streamed."""
     n, d = len(features), features.shape[0]
-    if n * d * 4 <= HELD_BYTES:
+    if n * d * 4 <= held_bytes:
         values = _values(features, scaler, np.float64 if n * d <= EXACT_VALUES else np.float32)
         axes, variance = _axes(values)
         turned = values if axes is None else values @ axes.astype(values.dtype)

@@ -176,14 +176,14 @@ def fit_linear(
     is the same to the last bit whatever the number of threads.
     """
     began = time.perf_counter()
-    with _one_thread():
+    with one_thread():
         counts = np.ones(len(features)) if weight is None else np.asarray(weight, dtype=np.float64)
         scaler = scaler_of(features, counts)
         level = _level(task, targets, counts)
         job = Job(design(features, scaler), np.asarray(targets) - level, counts, task)
         choice = choose(job, penalties, holdouts(job, folds, seed))
         found = job.whole().solve(choice.penalty, choice.start, FINE)
-    head, outputs = _calibrated(_head(job, scaler, found), choice.logits, job.targets)
+    head, outputs = _calibrated(unscaled(job, scaler, found), choice.logits, job.targets)
     if task.kind is Kind.REGRESSION:
         head = dataclasses.replace(head, bias=head.bias + level)
         outputs = None if outputs is None else outputs + level
@@ -205,7 +205,8 @@ def _level(task: Task, targets: ArrayLike, weight: NDArray[np.float64]) -> Any:
     return weight @ np.asarray(targets, dtype=np.float64) / weight.sum()
 
 
-def _one_thread() -> AbstractContextManager[Any]:
+def one_thread() -> AbstractContextManager[Any]:
+    """Let libraries of linear algebra use one thread a call."""
     # BLAS threads wait for each other inside every small product, and for other processes too:
     # on two busy cores that made the products of a fit 15 to 180 times slower.
     # Only libraries that are loaded can be limited, and SciPy brings a BLAS of its own.
@@ -216,7 +217,8 @@ def _one_thread() -> AbstractContextManager[Any]:
     return threadpool_limits(1)
 
 
-def _head(job: Job, scaler: Scaler, found: Solution) -> LinearHead:
+def unscaled(job: Job, scaler: Scaler, found: Solution) -> LinearHead:
+    """Return a solution as a head on raw features."""
     weight, bias = scaler.fold(job.rows.standard(found.weight), found.bias)
     return LinearHead(weight, bias, job.task.kind)
 

@@ -6,6 +6,8 @@ the chain would trust it too much. What BIO forbids stays forbidden.
 """
 
 import dataclasses
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -19,16 +21,29 @@ from headstart.data.tags import repaired
 from headstart.features.compile import Boundaries
 from headstart.features.extract import TOP_OF_WORDS
 from headstart.features.features import Features
-from headstart.heads.choose import Fold
+from headstart.heads.choose import Choice, Fold, Job, choose
+from headstart.heads.design import Scaler, design, scaler_of
 from headstart.heads.head import Layer, run_layers
-from headstart.heads.linear import LinearFit, LinearHead, fit_linear
+from headstart.heads.linear import LinearFit, LinearHead, one_thread, unscaled
+from headstart.heads.solve import Tolerance
+from headstart.machine import seeds
 from headstart.metrics.chain import Chain, forward_backward, legal_chain, path_scores
 from headstart.task import Kind, Task
 
 #: Sentences that the chain is learned on, at most: it has some dozens of unknowns.
 CHAIN_SENTENCES = 2_000
-#: Above so many words one split takes the place of the folds.
+#: Above so many words one split takes the place of the folds, and the penalty is chosen on some.
 SPLIT_ABOVE = 20_000
+#: Words that the penalty is chosen on there, and the share of them that is held out.
+CHOICE_WORDS, CHOICE_SHARE = 20_000, 0.25
+#: The share of all sentences that is then held out for the chain.
+HELD_SHARE = 0.1
+#: Up to this many bytes in float32 the words are held and turned; above, read at every pass.
+HELD_BYTES = 2**30
+#: When the solver stops: more digits change no tag.
+ENOUGH = Tolerance(gain=1e-6, slope=1e-5, iterations=300)
+#: Of folds of sentences: nothing is to be kept in its share.
+ANY = Task(Kind.REGRESSION)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,21 +138,24 @@ class TagHead:
 
 
 def fit_tags(
-    features: Features,
+    candidates: Features | Mapping[Boundaries, Features],
     targets: ArrayLike,
     task: Task,
     *,
     weight: ArrayLike | None = None,
     folds: int | Sequence[Fold] = 5,
     seed: int = 0,
-    reads: Boundaries = TOP_OF_WORDS,
 ) -> LinearFit:
-    """Return the tag head of least penalized loss; its penalty and chain suit held-out sentences.
+    """Return the tag head of least penalized loss; layers, penalty and chain suit held-out rows.
+
+    Where there are many words the layers and the penalty are chosen on some of the sentences: by
+    the same prior on the weights, the penalty a word is so much smaller as there are more words.
 
     Parameters
     ----------
-    features
-        Ragged, a vector a word.
+    candidates
+        Ragged, a vector a word; or several such features by what they were read at, of which the
+        ones are taken whose held-out words cost least.
     targets
         Codes as in a dataset; they are repaired here.
     weight
@@ -145,52 +163,128 @@ def fit_tags(
     folds
         How many, or the folds of sentences themselves; sentences are never cut. Above 20,000
         words a number means one split.
-    reads
-        What the features were read at, for the head to remember.
     """
+    began = time.perf_counter()
     codes = ragged([repaired(row) for row in np.asarray(targets)])
-    sizes = lengths(codes)
     counts = np.ones(len(codes)) if weight is None else np.asarray(weight, dtype=np.float64)
-    fitted = fit_linear(
-        features.flat(),
-        flat(codes),
-        dataclasses.replace(task, kind=Kind.MULTICLASS),
-        weight=np.repeat(counts, sizes),
-        folds=_word_folds(sizes, task, folds, seed),
-    )
-    linear = fitted.head
-    head = TagHead(linear.weight, linear.bias, legal_chain(task.n_outputs), linear.temperature,
-                   reads)  # fmt: skip
-    if fitted.oof_outputs is None:
-        return dataclasses.replace(fitted, head=head)
-    held = like(fitted.oof_outputs, codes)
-    seen = [i for i, row in enumerate(held) if len(row) and np.isfinite(row).all()]
-    logits = ragged([_logits(held[i], linear) for i in seen])
-    head = head.calibrated(logits, codes[seen])
-    outputs = ragged([np.full((n, task.n_outputs), np.nan, dtype=np.float32) for n in sizes])
-    outputs[seen] = head.outputs_from(logits)
-    return dataclasses.replace(fitted, head=head, oof_outputs=outputs)
+    by_word = dataclasses.replace(task, kind=Kind.MULTICLASS)
+    of = {TOP_OF_WORDS: candidates} if isinstance(candidates, Features) else candidates
+    rows = {reads: _Sentences(one, codes, counts, by_word) for reads, one in of.items()}
+    with one_thread():
+        solved = _solved(rows, folds, seed)
+    linear, choice = solved.head, solved.choice
+    head = TagHead(linear.weight, linear.bias, legal_chain(task.n_outputs), reads=solved.reads)
+    head, outputs = _chained(head, choice, codes)
+    seconds = time.perf_counter() - began
+    return LinearFit(head, choice.penalty, outputs, choice.path, solved.converged, seconds,
+                     choice.warnings)  # fmt: skip
 
 
-def _logits(outputs: NDArray[Any], head: LinearHead) -> NDArray[np.float64]:
-    # Up to a number a word, which no probability depends on.
-    least = np.finfo(np.float32).tiny
-    return np.asarray(np.log(np.maximum(outputs, least).astype(np.float64)) * head.temperature)
+@dataclass(frozen=True, eq=False)
+class _Sentences:
+    """Sentences, their repaired tags, how much each counts, and the task of a word."""
+
+    features: Features
+    codes: NDArray[Any]
+    weight: NDArray[np.float64]
+    task: Task
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """How many words each has."""
+        return lengths(self.codes)
+
+    def take(self, at: NDArray[np.int64]) -> "_Sentences":
+        """Return some of them."""
+        return _Sentences(self.features.take(at), self.codes[at], self.weight[at], self.task)
+
+    def job(self) -> tuple[Job, Scaler]:
+        """Return the words as rows of a convex problem, and what standardized them."""
+        words = self.features.flat()
+        weight = np.repeat(self.weight, self.sizes)
+        scaler = scaler_of(words, weight)
+        return Job(design(words, scaler, HELD_BYTES), flat(self.codes), weight, self.task), scaler
 
 
-def _word_folds(
-    sizes: NDArray[np.int64], task: Task, folds: int | Sequence[Fold], seed: int
-) -> Sequence[Fold]:
-    """Return folds of words in which sentences stay whole; none where there are too few."""
-    n = len(sizes)
-    if isinstance(folds, int):
-        if min(folds, n) < 2:
-            return ()
-        found: Sequence[Fold] = folds_of(np.zeros(n), task, min(folds, n), seed)
-        found = found[:1] if sizes.sum() > SPLIT_ABOVE else found
+@dataclass(frozen=True, eq=False)
+class _Solved:
+    """A solved layer, how its penalty was chosen, and what it reads."""
+
+    head: LinearHead
+    choice: Choice
+    converged: bool
+    reads: Boundaries
+
+
+def _solved(
+    candidates: Mapping[Boundaries, _Sentences], folds: int | Sequence[Fold], seed: int
+) -> _Solved:
+    rows = next(iter(candidates.values()))
+    if isinstance(folds, int) and rows.sizes.sum() > SPLIT_ABOVE:
+        some = _some(rows.sizes, seed)
+        few = {reads: one.take(some) for reads, one in candidates.items()}
+        reads, tried, _ = _best(few, None, _split(len(some), CHOICE_SHARE, seed))
+        share = float(rows.weight[some] @ rows.sizes[some]) / float(rows.weight @ rows.sizes)
+        held = _split(len(rows.sizes), HELD_SHARE, seed)
+        of = {reads: candidates[reads]}
+        _, choice, (job, scaler) = _best(of, [tried.penalty * share], held)
+        choice = dataclasses.replace(choice, path=tried.path)
     else:
-        found = folds
-    return [(_words(sizes, fit), _words(sizes, out)) for fit, out in found]
+        held = _split(len(rows.sizes), folds, seed) if isinstance(folds, int) else list(folds)
+        reads, choice, (job, scaler) = _best(candidates, None, held)
+    found = job.whole().solve(choice.penalty, choice.start, ENOUGH)
+    return _Solved(unscaled(job, scaler, found), choice, found.converged, reads)
+
+
+def _best(
+    candidates: Mapping[Boundaries, _Sentences],
+    penalties: Sequence[float] | None,
+    folds: Sequence[Fold],
+) -> tuple[Boundaries, Choice, tuple[Job, Scaler]]:
+    """Return the candidate whose held-out words cost least, its penalty, and its problem."""
+    found = []
+    for reads, rows in candidates.items():
+        job, scaler = rows.job()
+        choice = choose(job, penalties, _word_folds(rows.sizes, folds))
+        loss = min((tried.loss for tried in choice.path), default=math.inf)
+        found.append((loss, reads, choice, (job, scaler)))
+    return min(found, key=lambda one: one[0])[1:]
+
+
+def _some(sizes: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Return sentences of some `CHOICE_WORDS` words in all, in their order."""
+    order = seeds(seed, "sentences").permutation(len(sizes))
+    n = max(2, int(np.searchsorted(np.cumsum(sizes[order]), CHOICE_WORDS)))
+    return np.sort(order[:n])
+
+
+def _split(n: int, folds: float, seed: int) -> list[Fold]:
+    """Return folds of `n` sentences: so many, or one that holds out such a share (below 1)."""
+    k = min(n, round(1 / folds) if folds < 1 else int(folds))
+    if k < 2:
+        return []
+    found = folds_of(np.zeros(n), ANY, k, seed)
+    return found[:1] if folds < 1 else found
+
+
+def _chained(
+    head: TagHead, choice: Choice, codes: NDArray[Any]
+) -> tuple[TagHead, NDArray[Any] | None]:
+    """Return the head with its chain, and what it says of the sentences when they were held out."""
+    if choice.logits is None:
+        return head, None
+    held = like(choice.logits, codes)
+    seen = [i for i, row in enumerate(held) if len(row) and np.isfinite(row).all()]
+    head = head.calibrated(held[seen], codes[seen])
+    k = choice.logits.shape[1]
+    outputs = ragged([np.full((len(row), k), np.nan, dtype=np.float32) for row in codes])
+    outputs[seen] = head.outputs_from(held[seen])
+    return head, outputs
+
+
+def _word_folds(sizes: NDArray[np.int64], folds: Sequence[Fold]) -> list[Fold]:
+    """Return folds of sentences as folds of words."""
+    return [(_words(sizes, fit), _words(sizes, out)) for fit, out in folds]
 
 
 def _words(sizes: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from headstart.features.extract import TOP_OF_WORDS
 from headstart.features.features import Features
 from headstart.heads.calibrate import calibrated
 from headstart.heads.head import Head
-from headstart.heads.linear import LinearFit, fit_linear
+from headstart.heads.linear import fit_linear
 from headstart.heads.tags import fit_tags
 from headstart.metrics.curve import Curve
 from headstart.runs import Run
@@ -43,9 +43,6 @@ class Trained:
         The penalty, the folds, seconds; for the plan.
     curve
         Of an MLP head.
-    top
-        A converged head on the topmost features alone, for step 5 to start from, where `head`
-        reads others too.
     """
 
     head: Head
@@ -53,7 +50,6 @@ class Trained:
     notes: tuple[str, ...]
     facts: dict[str, Any]
     curve: Curve | None = None
-    top: Head | None = None
 
 
 def train(
@@ -153,33 +149,37 @@ def _solve(features: Features, data: Dataset, task: Task, seed: int) -> Trained:
 
 
 def _solve_tags(head: str, features: Features, data: Dataset, task: Task, seed: int) -> Trained:
-    """Solve a head on all boundaries side by side, and one on the topmost; keep the better one.
-
-    Which is better is told by sentences that were held out, in the loss of their words.
-    """
+    """Solve a head on all boundaries side by side, or on the topmost alone, by held-out words."""
     if head != "linear":
         raise UsageError(f"head={head!r} does not tag words.\nExpected 'linear'.")
-
-    def solve(some: Features, reads: Boundaries) -> LinearFit:
-        return fit_tags(some, targets_of(data), task, weight=data.weight, seed=seed, reads=reads)
-
-    top = solve(features.parts[-1], TOP_OF_WORDS)
-    both = {"top": top}
-    if len(features.parts) > 1:
-        both["mix"] = solve(features, LAYERS)
-    losses = {name: min((tried.loss for tried in fit.path), default=0.0)
-              for name, fit in both.items()}  # fmt: skip
-    fitted = both[min(losses, key=lambda name: losses[name])]
+    candidates = {LAYERS: features, TOP_OF_WORDS: features.parts[-1]}
+    fitted = fit_tags(candidates, targets_of(data), task, weight=data.weight, seed=seed)
     facts = {
         "head": "linear",
-        "reads": list(fitted.head.reads or ()),
+        "reads": list(fitted.head.reads),
         "penalty": fitted.penalty,
-        "held_out_loss": losses,
         "converged": fitted.converged,
-        "seconds": sum(fit.seconds for fit in both.values()),
+        "seconds": fitted.seconds,
     }
-    outputs = fitted.oof_outputs
-    return Trained(fitted.head, outputs, tuple(fitted.warnings), facts, top=top.head)
+    return Trained(fitted.head, fitted.oof_outputs, tuple(fitted.warnings), facts)
+
+
+def top_head(head: Head, features: Features, data: Dataset, seed: int = 0) -> Head:
+    """Return a converged head on the topmost features, for step 5 to start from.
+
+    Parameters
+    ----------
+    head
+        The head that was trained; it is the answer itself unless it reads other boundaries too.
+    features, data
+        The rows it was trained on.
+    """
+    if head.reads in (None, TOP_OF_WORDS):
+        return head
+    top = features.parts[-1]
+    fitted = fit_tags(top, targets_of(data), labelled(data), weight=data.weight, seed=seed)
+    made: Head = fitted.head
+    return made
 
 
 def reads_of(task: Task) -> Boundaries | None:

@@ -23,7 +23,7 @@ from headstart.heads.calibrate import calibrated
 from headstart.metrics.curve import Curve
 from headstart.metrics.scores import scores
 from headstart.runs import Run
-from headstart.steps.train import Trained, labelled, reads_of, targets_of, train
+from headstart.steps.train import Trained, labelled, reads_of, targets_of, top_head, train
 from headstart.steps.weigh import weigh, weighted
 from headstart.store import open_store
 from headstart.task import Kind
@@ -143,8 +143,9 @@ class Fitting:
     def _finetuned(self, probe: Candidate) -> "tuple[Candidate, Finetuned]":
         from headstart.steps.finetune import finetune
 
-        top = None if self.trained is None else self.trained.top
-        start = probe.head if top is None else top
+        assert self.features is not None
+        rows = self.data.take(self.trained_on)
+        start = top_head(probe.head, self.features.take(self.trained_on), rows, self.seed)
         made = finetune(
             self.plan.source, self.plan.boundary, start, self.data,
             phase=self.plan.phase, seed=self.seed, run=self.run,
