@@ -1,5 +1,6 @@
 """Database: an SQLite file or a PostgreSQL, its transactions, and its errors in our words."""
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -96,6 +97,10 @@ def _our_errors(url: sa.URL) -> Iterator[None]:
         yield
     except sa.exc.DBAPIError as error:
         raise _told(url, str(error.orig)) from error
+    except sqlite3.Error as error:  # while a connection is made
+        raise _told(url, str(error)) from error
+    except (UnicodeError, json.JSONDecodeError) as error:
+        raise _told(url, f"it holds what is no text ({error})") from error
 
 
 def _told(url: sa.URL, reason: str) -> HeadstartError:

@@ -87,7 +87,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise IntegrityError(f"{path} is missing; expected a JSON file there.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise IntegrityError(
             f"{path} is not JSON ({error}); it was cut short or edited. Make or copy it again."
         ) from error
@@ -303,9 +303,9 @@ def _difference(
         return "is not in the manifest"
     if name not in there:
         return "is missing"
-    size = (path / name).stat().st_size
-    if size != manifest[name].get("size"):
-        return f"has {size:,} bytes, the manifest says {manifest[name].get('size'):,}"
+    size, said = (path / name).stat().st_size, manifest[name].get("size")
+    if size != said:
+        return f"has {size:,} bytes, the manifest says {said!r}"
     return "" if sha256_file(path / name) == manifest[name].get("sha256") else "was changed"
 
 

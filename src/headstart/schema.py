@@ -104,7 +104,8 @@ def prepare(engine: sa.Engine) -> None:
 def _revision(link: sa.Connection) -> str | None:
     if not sa.inspect(link).has_table(_version.name):
         return None
-    return link.execute(sa.select(_version.c.version_num)).scalar()
+    found = link.execute(sa.select(_version.c.version_num)).scalar()
+    return None if found is None else str(found)
 
 
 def _check(found: str | None, where: str) -> None:

@@ -335,8 +335,11 @@ def _shard_seal(link: sa.Connection, shard_id: int, shard: Shard) -> str:
     """Return the seal of a shard and of the rows that are listed in it."""
     rows = feature_rows.c
     listed = sa.select(rows.position, rows.row_hash).where(rows.shard_id == shard_id)
-    found = sorted((int(at), bytes(name).hex()) for at, name in link.execute(listed))
-    return _seal(shard.key, shard.file, shard.sha256, shard.n_rows, shard.precision, found)
+    found = link.execute(listed).all()
+    if not all(type(at) is int and isinstance(name, bytes) for at, name in found):
+        return "broken"
+    rows_told = sorted((at, name.hex()) for at, name in found)
+    return _seal(shard.key, shard.file, shard.sha256, shard.n_rows, shard.precision, rows_told)
 
 
 def _insert(link: sa.Connection, table: sa.Table) -> Any:

@@ -171,7 +171,7 @@ class FeatureCache:
         """Return (shard, position) of the rows that are known and whose shard is whole."""
         found = self.store.find_rows(key, hashes)
         shards = {shard for shard, _ in found.values()}
-        whole = {shard for shard in sorted(shards) if self._is_whole(shard)}
+        whole = {shard for shard in sorted(shards, key=str) if self._is_whole(shard)}
         return {row: place for row, place in found.items() if place[0] in whole}
 
     def add(self, key: str, block: Block, hashes: Sequence[bytes]) -> int:
