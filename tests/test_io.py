@@ -54,10 +54,11 @@ def test_no_space_leaves_nothing(tmp_path):
     code = (
         "import errno, os, resource, signal, sys, pathlib\n"
         "from headstart import io\n"
+        "from headstart.errors import ResourceError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try: io.write_bytes(pathlib.Path(sys.argv[1]) / 'big', bytes(5000))\n"
-        "except OSError as error: print(error.errno == errno.EFBIG)\n"
+        "except ResourceError as error: print('5,000 bytes needed' in str(error))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True

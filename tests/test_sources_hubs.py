@@ -225,11 +225,26 @@ def test_a_configuration_cannot_name_other_files(tmp_path, change):
         open_backbone(resolve(f"hf:{tmp_path / 'saved'}"))
 
 
-def test_no_code_or_kernel_is_named_by_a_configuration(tmp_path):
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"auto_map": {"AutoModel": "evil.Model"}},
+        {"text_config": {"auto_map": {"AutoModel": "evil.Model"}}},
+        {"layers": [{"_target_": "os.system"}]},
+        {"class_path": "subprocess.Popen"},
+    ],
+)
+def test_a_configuration_that_names_code_is_refused(bad, tmp_path):
     uri = toy_text_source(tmp_path)
     path = tmp_path / "config.json"
-    bad = {"auto_map": {"AutoModel": "evil.Model"}, "_attn_implementation": "me/kernels"}
     path.write_text(json.dumps(json.loads(path.read_text()) | bad), encoding="utf-8")
-    network = network_of(resolve(uri))
-    assert network.config._attn_implementation == "sdpa"
-    assert not hasattr(network.config, "auto_map")
+    with pytest.raises(UsageError, match="names code to import"):
+        resolve(uri)
+
+
+def test_no_kernel_is_fetched_for_a_configuration(tmp_path):
+    uri = toy_text_source(tmp_path)
+    path = tmp_path / "config.json"
+    bad = {"_attn_implementation": "me/kernels"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | bad), encoding="utf-8")
+    assert network_of(resolve(uri)).config._attn_implementation == "sdpa"

@@ -18,7 +18,13 @@ from headstart.data.ragged import ragged
 from headstart.data.readers import rows_of
 from headstart.data.tags import entities, types_of
 from headstart.data.words import Sentence
-from headstart.errors import DataError, IntegrityError, UnreadableRow, UsageError
+from headstart.errors import (
+    DataError,
+    HeadstartError,
+    IntegrityError,
+    UnreadableRow,
+    UsageError,
+)
 from headstart.features.compile import Boundaries, Graph, compiled
 from headstart.features.engine import Engine, engine_for, engine_of
 from headstart.features.extract import forward
@@ -324,9 +330,22 @@ def load(path: str | Path) -> Bundle:
             f"{folder} has format {facts.get('format')!r}, this Headstart reads {BUNDLE_FORMAT}.\n"
             "Load it with the version that wrote it: bundle.json names it under versions."
         )
+    try:
+        return _read(folder, facts)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, HeadstartError):
+            raise
+        raise IntegrityError(
+            f"{folder / FACTS} is no description of a model: {type(error).__name__}: {error}.\n"
+            "Save the model again, or restore the folder."
+        ) from error
+
+
+def _read(folder: Path, facts: dict[str, Any]) -> Bundle:
     source = from_json(facts["source"], folder)
     if "path" in source.location and (folder / WEIGHTS).exists():
         source = dataclasses.replace(source, location={"path": str(folder / WEIGHTS)})
+    _check_inside(folder, source)
     if preprocess_hash(source.preprocess) != facts["preprocess"]:
         raise IntegrityError(
             f"The preprocessing in {folder} is not the one the head learned with.\n"
@@ -344,6 +363,13 @@ def _folder_of(path: Path) -> Path:
         f"{path} holds no model.\nExpected the folder that `headstart fit` named under "
         "'model', or the run's folder above it."
     )
+
+
+def _check_inside(folder: Path, source: Source) -> None:
+    """Refuse a tokenizer that lies outside the folder, where no manifest covers it."""
+    named = Path(getattr(source.preprocess, "tokenizer", folder))
+    if not named.resolve().is_relative_to(folder.resolve()):
+        raise IntegrityError(f"{folder / FACTS} names {named}, which is not in the folder.")
 
 
 def _task(values: dict[str, Any]) -> Task:

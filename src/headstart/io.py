@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -167,6 +168,10 @@ def verify_folder(path: Path) -> None:
     _recover(path)
     if not path.is_dir():
         raise IntegrityError(f"{path} is missing; expected a folder that Headstart saved.")
+    if linked := next((p for p in path.rglob("*") if p.is_symlink() and p.is_dir()), None):
+        raise IntegrityError(
+            f"{linked} is a link to a folder, which no manifest covers.\nCopy what it leads to."
+        )
     manifest = _manifest(path)
     there = {name for name in _files(path) if name != MANIFEST}
     for name in sorted(manifest.keys() | there):
@@ -191,8 +196,7 @@ def own(path: Path) -> IO[str]:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        handle.seek(0)
-        owner = handle.read().strip() or "unknown"
+        owner = _owner_said_in(handle)
         handle.close()
         raise Busy(
             f"{path.parent} belongs to another run (process {owner}).\n"
@@ -202,6 +206,17 @@ def own(path: Path) -> IO[str]:
     handle.write(str(os.getpid()))
     handle.flush()
     return handle
+
+
+def _owner_said_in(handle: IO[str]) -> str:
+    """Return who has a lock; the owner of a moment ago may not have written it yet."""
+    for _ in range(100):
+        handle.seek(0)
+        said = handle.read().strip()
+        if said.isdecimal() and _is_alive(int(said)):
+            return said
+        time.sleep(0.01)
+    return "unknown"
 
 
 def sweep(folder: Path) -> None:
@@ -233,7 +248,7 @@ def _space_errors(path: Path, n_bytes: int | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         needed = "" if n_bytes is None else f" {n_bytes:,} bytes needed,"
         raise ResourceError(

@@ -200,7 +200,7 @@ def material(folder):
     encoder = toy_text_source(folder / "encoder")
     fit = ("fit", pets, "--source", first, "-o", "RUN", "-q")
     tuned = ("--finetune", "only:last:50%", "--epochs", "6")
-    prove = ("prove", numbers(folder / "numbers.csv"), "--seeds", "3", "--budget", "none",
+    prove = ("prove", numbers(folder / "numbers.csv"), "--seeds", "2", "--budget", "none",
              "--out", "RUN", "--quiet")  # fmt: skip
     return {
         "probe": Job("fit, probe", "command", (*fit, "--finetune", "no"), model),

@@ -180,12 +180,14 @@ class Collect:
         Shard().do(folder)
         orphan = folder / "features" / "key" / "orphan.npy"
         orphan.write_bytes(b"x")
-        os.utime(orphan, (0, 0))
 
     def do(self, folder):
         from headstart.cli.cache import collect
 
         os.environ["HEADSTART_HOME"] = str(folder)
+        orphan = folder / "features" / "key" / "orphan.npy"
+        if orphan.exists():
+            os.utime(orphan, (0, 0))  # copying the folder read it
         collect()
 
     def state(self, folder):

@@ -79,6 +79,7 @@ def _default_weights(name: str, uri: str) -> str:
 def read_folder(folder: Path, uri: str) -> Source:
     """Return the source of a folder with a `config.json` of timm or of transformers."""
     config = read_json(folder / "config.json")
+    refuse_code(config, folder / "config.json")
     weights = _weights(folder, uri)
     try:
         facts = _facts(folder, config, uri)
@@ -109,6 +110,30 @@ def _facts(folder: Path, config: dict[str, Any], uri: str) -> dict[str, Any]:
         f"{folder / 'config.json'} has neither 'model_type' nor 'architecture'.\n"
         "Expected the configuration of a transformers or of a timm model."
     )
+
+
+#: What configurations of several libraries name code to import with.
+CODE = ("auto_map", "custom_pipelines", "_target_", "class_path", "py/object")
+
+
+def refuse_code(config: Any, path: Path) -> None:
+    """Refuse a configuration that names code to import, however deep it stands.
+
+    Raises
+    ------
+    UsageError
+        Where it does.
+    """
+    inner = config.values() if isinstance(config, dict) else config
+    for name in CODE if isinstance(config, dict) else ():
+        if name in config:
+            raise UsageError(
+                f"{path} names code to import ({name}), which Headstart never does.\n"
+                "Expected a model that transformers or timm know themselves: save it again "
+                "without that line if they do, or choose another source."
+            )
+    for value in inner if isinstance(config, dict | list) else ():
+        refuse_code(value, path)
 
 
 # --- what a folder holds ------------------------------------------------------------------------

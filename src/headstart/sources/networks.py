@@ -97,8 +97,25 @@ def _transformers(source: Source) -> nn.Module:
 
 def _config(source: Source) -> Any:
     given = source.architecture["config"]
-    values = {k: v for k, v in given.items() if k not in UNWANTED and not k.startswith("_")}
+    values = _declared(given)
     return import_transformers().AutoConfig.for_model(values.pop("model_type"), **values)
+
+
+def _declared(values: Any) -> Any:
+    """Return a configuration without what names code, kernels or files, in its parts too.
+
+    >>> _declared({"size": 3, "text_config": {"_attn_implementation": "somebody/kernels"}})
+    {'size': 3, 'text_config': {}}
+    """
+    if isinstance(values, list):
+        return [_declared(value) for value in values]
+    if not isinstance(values, dict):
+        return values
+    return {
+        name: _declared(value)
+        for name, value in values.items()
+        if name not in UNWANTED and not str(name).startswith("_")
+    }
 
 
 def _headless(network: nn.Module) -> nn.Module:

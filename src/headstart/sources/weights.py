@@ -32,15 +32,25 @@ TOKENIZERS: dict[str, Callable[[Path], str]] = {"q4": q4.tokenizer}
 def read_weights(source: Source) -> State:
     """Return the arrays of a source's weights file, its SHA-256 checked first."""
     verify(source)
-    path = weights_path(source)
+    return read_file(source.format, weights_path(source), source.weights_sha256)
+
+
+def read_file(format: str, path: Path, sha256: str) -> State:
+    """Return the arrays of a file of a known format, which may come from anybody.
+
+    Raises
+    ------
+    IntegrityError
+        Where it is not of that format, whatever its reader stumbled over.
+    """
     try:
-        return READERS[source.format](path, source.weights_sha256)
+        return READERS[format](path, sha256)
     except (HeadstartError, MemoryError):
         raise
-    except Exception as error:  # each format has its own kinds of failing
+    except Exception as error:  # a file made to break its reader breaks it in any way
         raise IntegrityError(
-            f"{path} cannot be read as {source.format}: {type(error).__name__}: {error}.\n"
-            "Expected a whole file of that format: copy or download it again, or correct the card."
+            f"{path} cannot be read as {format}: {type(error).__name__}: {error}.\n"
+            "It was cut short or changed, or is of another format: make or copy it again."
         ) from error
 
 

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+#: How many times larger than the file an array may be, by compression.
+LARGER = 100
+
 #: The order of a layer's arrays, as PyTorch lists them.
 ORDER = ("kernel", "depthwise_kernel", "gamma", "bias", "beta", "moving_mean", "moving_variance")
 
@@ -18,7 +21,9 @@ def read(path: Path, sha256: str) -> dict[str, NDArray[np.generic]]:
 
     with h5py.File(path, "r") as file:
         config = json.loads(file.attrs["model_config"])
-        arrays = _arrays(file["model_weights"])
+        if not isinstance(file.get("model_weights", getlink=True), h5py.HardLink):
+            raise ValueError("its weights lie in another file")
+        arrays = _arrays(file["model_weights"], LARGER * path.stat().st_size)
     return {
         f"{layer}/{name}": _transposed(kind, arrays[layer][name])
         for kind, layer in _layers(config)
@@ -36,14 +41,22 @@ def _layers(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _layers(layer)
 
 
-def _arrays(group: Any) -> dict[str, dict[str, NDArray[np.generic]]]:
-    """Return layer → array name → array; the two last parts of a path name both."""
+def _arrays(group: Any, most_bytes: int) -> dict[str, dict[str, NDArray[np.generic]]]:
+    """Return layer → array name → array; the two last parts of a path name both.
+
+    Links are not followed. An array whose numbers lie in another file, or that would unfold beyond
+    all measure, is refused.
+    """
     import h5py
 
     found: dict[str, dict[str, NDArray[np.generic]]] = {}
 
     def keep(name: str, value: object) -> None:
         if isinstance(value, h5py.Dataset):
+            if value.external or value.is_virtual:
+                raise ValueError(f"{name} lies in another file")
+            if value.nbytes > most_bytes or value.dtype.hasobject:
+                raise ValueError(f"{name} is of type {value.dtype} and shape {value.shape}")
             layer, array = name.split("/")[-2:]
             found.setdefault(layer, {})[array.split(":")[0]] = np.asarray(value)
 

@@ -11,7 +11,7 @@ def read(path: Path, sha256: str) -> dict[str, NDArray[np.generic]]:
     import onnx
     from onnx import numpy_helper
 
-    graph = onnx.load(path, load_external_data=False).graph
+    graph = onnx.load_model_from_string(path.read_bytes()).graph
     external = onnx.TensorProto.EXTERNAL
     held = (x for x in graph.initializer if x.data_location != external)
     return {x.name: numpy_helper.to_array(x) for x in held}
