@@ -267,3 +267,18 @@ def test_colors_are_for_terminals():
     said = [{"label": "PET", "start": 4, "end": 11, "score": 0.5}]
     assert "\x1b[30;44mred dog" in marked("The red dog\x1b[2J", said, ["PET"], True)
     assert "\x1b[2J" not in marked("The red dog\x1b[2J", said, ["PET"], True)
+
+
+def test_what_is_decided_is_the_best_path():
+    from headstart.metrics.chain import best_paths, legal_paths
+
+    rng = np.random.default_rng(0)
+    legal = legal_chain(5)
+    chain = Chain(legal.start + rng.normal(size=5), legal.transition + rng.normal(size=(5, 5)) * 2)
+    rows = [rng.normal(size=(n, 5)) for n in rng.integers(1, 12, size=200)]
+    head = TagHead(np.eye(5), np.zeros(5), chain, temperature=0.7)
+    outputs = head.outputs(rows)
+    wanted = best_paths([row / 0.7 for row in head.logits(rows)], chain)
+    for said, path in zip(legal_paths(outputs), wanted, strict=True):
+        assert said.tolist() == path.tolist()
+    assert flat(outputs).sum(axis=1) == pytest.approx(np.ones(len(flat(outputs))), abs=1e-5)
