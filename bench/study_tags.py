@@ -250,10 +250,16 @@ def _judged(model: Any, n_tests: int) -> dict[str, Any]:
 
 
 def _fit(arm: str, asked: Any) -> dict[str, Any]:
+    import dataclasses
+
     import headstart as hs
     from headstart.data.also import beside
+    from headstart.steps.phase import WORDS
 
-    model = hs.Transfer(SOURCE, finetune="no" if arm == "frozen" else MOVED, seed=asked.seed)
+    moved = {"frozen": "no", "finetuned": MOVED}.get(arm, MOVED.removeprefix("only:"))
+    # A few rows are few steps: alone they may take more epochs, and validation may keep the probe.
+    phase = dataclasses.replace(WORDS, epochs=10) if arm == "alone" else None
+    model = hs.Transfer(SOURCE, finetune=moved, phase=phase, seed=asked.seed)
     rows = _sentences("en.train", asked.n)
     if arm in ("alone", "both"):
         few = _sentences("fr.train", asked.few, asked.seed)
