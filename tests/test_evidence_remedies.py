@@ -6,13 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from headstart.data.also import beside
 from headstart.data.dataset import Dataset
 from headstart.data.pictures import row_hash
 from headstart.errors import DataError, UsageError
 from headstart.evidence import curation
 from headstart.evidence import remedies as module
 from headstart.evidence.arms import Arm
-from headstart.evidence.curation import Representative, encoded, joined
+from headstart.evidence.curation import Representative, apart, unknown
 from headstart.evidence.evidence import Outcome
 from headstart.evidence.prove import prove
 from headstart.evidence.remedies import Remedy, attempt, remedies
@@ -146,20 +147,25 @@ def extra(rows, labels, names=("b", "a")):
     return Dataset(Modality.TEXT, tuple(rows), Task(Kind.MULTICLASS, names), targets)
 
 
-def test_more_rows_are_encoded_as_the_others_and_none_is_known():
+def test_more_rows_are_those_that_the_data_lack():
     data = toy_data()
-    also = encoded(extra(["row0", "new1", "new2"], "aba"), data, [row_hash("row0")])
+    also = unknown(extra(["row0", "new1", "new2"], "aba"), data, [row_hash("row0")])
     assert also.rows == ("new1", "new2")
-    assert also.targets.tolist() == [1, 0]
-    both = joined(data, also)
-    assert (both.split[-2:] == "train").all() and len(both) == len(data) + 2
+
+
+def test_rows_beside_those_a_model_is_for_take_no_part_in_the_study():
+    data = toy_data()
+    own, others = apart(beside(data, extra(["new1", "new2"], "ab")))
+    assert own.rows == data.rows and own.split.tolist() == data.split.tolist()
+    assert others.rows == ("new1", "new2")
+    assert apart(data) == (data, None)
 
 
 def test_more_rows_of_other_labels_are_refused():
     with pytest.raises(DataError, match="no labels"):
-        encoded(dataclasses.replace(extra(["x"], "a"), task=None, targets=None), toy_data(), [])
-    with pytest.raises(DataError, match="'c' among them"):
-        encoded(extra(["x"], "c", ("c",)), toy_data(), [])
+        unknown(dataclasses.replace(extra(["x"], "a"), task=None, targets=None), toy_data(), [])
+    with pytest.raises(DataError, match="the label 'c'"):
+        unknown(extra(["x"], "c", ("c",)), toy_data(), [])
 
 
 def test_more_rows_are_the_first_remedy_and_teach_only_it():

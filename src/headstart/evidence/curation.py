@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 
+from headstart.data.also import beside, is_also, without_also
 from headstart.data.dataset import TRAIN, Dataset
 from headstart.data.pictures import row_hash
-from headstart.errors import DataError
+from headstart.errors import DataError, UsageError
 from headstart.features.extract import extract
 from headstart.metrics.neighbors import nearest_elsewhere, unit
 from headstart.steps.take import take
-from headstart.steps.train import labelled, targets_of
+from headstart.steps.train import labelled
 from headstart.task import Kind
 
 #: The share of the training rows that is dropped, and what the row least like others counts.
@@ -55,7 +56,7 @@ class More(Learner):
     model
         The unfitted estimator that learns.
     also
-        Those rows, encoded as the others.
+        Those rows.
     name
         Tells them from other rows.
     source, seed
@@ -72,59 +73,41 @@ class More(Learner):
         self.seed = seed
 
     def _curated(self, data: Dataset) -> Dataset:
-        return joined(data, self.also)
+        return beside(data, self.also)
 
 
-def joined(data: Dataset, also: Dataset) -> Dataset:
-    """Return the data with more training rows."""
-    assert data.split is not None
-    rows = [*data.rows, *also.rows]
-    return replace(
-        data,
-        rows=np.asarray(rows) if isinstance(data.rows, np.ndarray) else tuple(rows),
-        targets=np.concatenate([targets_of(data), np.asarray(also.targets)]),
-        names=tuple(part.name(i) for part in (data, also) for i in range(len(part))),
-        split=np.concatenate([data.split, np.full(len(also), TRAIN)]),
-        domain=None,
-        weight=None,
-    )
+def apart(data: Dataset) -> tuple[Dataset, Dataset | None]:
+    """Return the rows a study is about, and those of another domain beside them, if any."""
+    others = is_also(data)
+    if not others.any():
+        return data, None
+    return without_also(data), replace(data.take(others), domain=None, split=None)
 
 
-def encoded(also: Dataset, data: Dataset, known: Iterable[bytes]) -> Dataset:
-    """Return more rows with their labels encoded as those of the data, without rows that it has.
+def unknown(also: Dataset, data: Dataset, known: Iterable[bytes]) -> Dataset:
+    """Return more rows without those that the data have.
 
     Parameters
     ----------
     also, data
-        Both labelled, of one modality and kind.
+        Both labelled.
     known
         The content hashes of the data's rows, those to test on among them.
 
     Raises
     ------
     DataError
-        Where they are of another kind, or have labels that the data lack.
+        Where they have no labels, or such as the data lack.
     """
-    task, theirs = labelled(data), also.task
-    if theirs is None or also.targets is None:
-        raise DataError("The rows of --also have no labels.\nExpected some, as the data have.")
-    unknown = sorted(set(theirs.labels) - set(task.labels))
-    if also.modality is not data.modality or theirs.kind is not task.kind or unknown:
+    task = labelled(data)
+    others = () if also.task is None else sorted(set(also.task.labels) - set(task.labels))
+    if also.task is None or others:
         raise DataError(
-            f"The rows of --also are {also.modality} rows with {theirs.kind} labels"
-            f"{f', {unknown[0]!r} among them' if unknown else ''}.\n"
-            f"Expected {data.modality} rows with the labels of the data ({task.kind})."
+            f"The rows beside have {f'the label {others[0]!r}' if others else 'no labels'}.\n"
+            "Expected the labels of the data: what is compared is how well they are told apart."
         )
     had = set(known)
-    kept = also.take([i for i, row in enumerate(also.rows) if row_hash(row) not in had])
-    targets, place = np.asarray(kept.targets), [task.labels.index(name) for name in theirs.labels]
-    if task.kind is Kind.MULTICLASS:
-        targets = np.array(place, dtype=np.int64)[targets]
-    elif task.kind is Kind.MULTILABEL:
-        wide = np.zeros((len(kept), len(task.labels)), dtype=targets.dtype)
-        wide[:, place] = targets
-        targets = wide
-    return replace(kept, task=task, targets=targets, split=None, domain=None, weight=None)
+    return also.take([i for i, row in enumerate(also.rows) if row_hash(row) not in had])
 
 
 class Representative(Learner):
@@ -169,7 +152,10 @@ class Representative(Learner):
 def _alike(data: Dataset, source: str) -> NDArray[np.float32]:
     """Return how like another row of its label each row is; shape (n,)."""
     assert data.task is not None and data.targets is not None
-    vectors = extract(take(source, data, seed=0), data).array()
+    features = extract(take(source, data, seed=0), data)
+    if features.is_ragged:
+        raise UsageError("A row of several vectors has no one place among the others.")
+    vectors = features.array()
     rows = unit(vectors, center=vectors.mean(axis=0))
     is_class = data.task.kind is Kind.MULTICLASS
     labels = np.asarray(data.targets) if is_class else np.zeros(len(data), dtype=np.int64)

@@ -13,7 +13,7 @@ from headstart.errors import DataError, UsageError
 from headstart.evidence import judge
 from headstart.evidence.allot import Allotment, Asked, Pace, allot, epochs_at
 from headstart.evidence.arms import FINETUNED, PROBE, RANDOM, SCRATCH, Arm, roster
-from headstart.evidence.curation import encoded
+from headstart.evidence.curation import apart, unknown
 from headstart.evidence.evidence import ArmRecord, Evidence, Gain, Outcome, Point
 from headstart.evidence.findings import by_heart, card, in_rows
 from headstart.evidence.judge import Bench, Said
@@ -82,7 +82,8 @@ def prove(  # noqa: PLR0913
         Seconds that the search for a remedy may take, where validation does not clearly prefer
         the transfer; they come on top of the budget. 0: nothing else is tried.
     also
-        More labelled rows, which only that search learns from.
+        More labelled rows, which only that search learns from; None: those of another domain in
+        the data, if there are some.
 
     Returns
     -------
@@ -102,9 +103,11 @@ def prove(  # noqa: PLR0913
             "cannot be right.\n"
             "Expected seeds ≥ 1, worth ≥ 0, a budget above 0 (or None) and remedies_s ≥ 0."
         )
+    data, others = apart(data)
+    also = also or others
     study = prepare(model, data, seeds, best_effort)
     if also is not None:
-        also = encoded(also, study.pool, study.every_hash())
+        also = unknown(also, study.pool, study.every_hash())
     with open_store() as store:
         proof = Proof(study, roster(model, study.pool, arms, study.source), store, seeds, budget_s)
         proof.fit()

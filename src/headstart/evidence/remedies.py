@@ -85,7 +85,7 @@ def remedies(model: Any, source: Source, also: Dataset | None = None) -> list[Re
     Parameters
     ----------
     also
-        More labelled rows to learn from, encoded as the study's; none of them is one of its rows.
+        More labelled rows to learn from; none of them is one of the study's rows.
     """
     more = [] if also is None else [_more_rows(model, source, also)]
     if source.modality is Modality.VECTOR:
