@@ -96,6 +96,37 @@ def _ranks(values: NDArray[Any]) -> NDArray[np.float64]:
     return (below + np.searchsorted(ordered, values, side="right") + 1) / 2
 
 
+def frechet(mean: ArrayLike, std: ArrayLike, rows: ArrayLike) -> float:
+    """Return how far rows lie from a reference, in units of the reference's own spread.
+
+    It is the Fréchet (2-Wasserstein) distance between Gaussians whose coordinates are independent,
+    √(Σ (μ − μ')² + Σ (σ − σ')²), over √(Σ σ²) of the reference: 0 for rows like it, 1 where
+    they are off by as much as rows of the reference differ from one another.
+
+    Parameters
+    ----------
+    mean, std
+        Of the reference, shape (d,).
+    rows
+        Shape (n, d).
+
+    References
+    ----------
+    Dowson & Landau, The Fréchet distance between multivariate normal distributions, 1982.
+
+    Examples
+    --------
+    >>> frechet([0.0, 0.0], [3.0, 4.0], [[-3.0, -4.0], [3.0, 4.0]])
+    0.0
+    >>> frechet([0.0, 0.0], [3.0, 4.0], [[5.0, -4.0], [11.0, 4.0]])  # eight off, of a spread of 5
+    1.6
+    """
+    mu, sigma = np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64)
+    values = np.asarray(rows, dtype=np.float64)
+    off = np.square(values.mean(axis=0) - mu).sum() + np.square(values.std(axis=0) - sigma).sum()
+    return float(np.sqrt(off / max(float(np.square(sigma).sum()), 1e-300)))
+
+
 def classifier_test(
     a: ArrayLike, b: ArrayLike, *, folds: int = 5, permutations: int = 199, seed: int = 0
 ) -> TwoSample:

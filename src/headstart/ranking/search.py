@@ -20,7 +20,7 @@ from headstart.ranking.measure import Facts
 from headstart.ranking.probe import Probed, distinct, logistic, ridge
 from headstart.ranking.ranking import LeftOut, Ranked
 from headstart.ranking.schedule import Round
-from headstart.ranking.trainless import trainless
+from headstart.ranking.trainless import distance, trainless
 from headstart.sources.source import Source
 from headstart.steps.train import labelled, targets_of
 
@@ -222,7 +222,7 @@ class Search:
             trainless=trainless(
                 one.source, one.features, self._targets(one.features), self.task, one.top
             ),
-            distance=None,
+            distance=distance(one.source, one.top),
             latency_ms=facts.latency_ms,
             memory_bytes=facts.memory_bytes,
             finetuned=None if one.tuned is None else one.tuned.interval(),

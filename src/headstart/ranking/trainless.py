@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.features.features import Features
-from headstart.metrics import transferability
+from headstart.metrics import divergence, transferability
 from headstart.sources.oldhead import old_head
+from headstart.sources.reference import reference_of
 from headstart.sources.source import Source
 from headstart.task import Kind, Task
 
@@ -99,6 +100,14 @@ def _of_old_labels(source: Source, top: Features, targets: NDArray[Any]) -> dict
         "nce": transferability.nce(labels, targets),
         "n_agreeing": transferability.agreeing_classes(labels, targets),
     }
+
+
+def distance(source: Source, top: Features) -> float | None:
+    """Return how far rows lie from those a source was trained on; None without a reference."""
+    reference = reference_of(source)
+    if reference is None:
+        return None
+    return divergence.frechet(reference.mean, reference.std, top.array())
 
 
 def one_thread() -> AbstractContextManager[Any]:

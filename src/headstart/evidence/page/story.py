@@ -12,6 +12,7 @@ from headstart.evidence.page import figures, words
 from headstart.evidence.page.decision import mean, metric_name, source_name, test_score, verdict
 from headstart.evidence.page.mistakes import errors
 from headstart.evidence.page.network import Network
+from headstart.evidence.page.sources import sources
 from headstart.metrics.interval import Interval
 from headstart.task import Kind
 
@@ -38,6 +39,7 @@ def story(evidence: Evidence, run: str, rows: Mapping[str, Any]) -> dict[str, An
         "data": data(evidence),
         "gains": [gain(found, evidence.score) for found in evidence.gains],
         "network": network(evidence),
+        "sources": sources(evidence),
         "errors": None
         if judged is None or not judged.names
         else errors(evidence.task, judged, rows, figures.row_word(evidence)),
