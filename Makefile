@@ -9,13 +9,14 @@ PIP = $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
 PEERS = .venv-peers/.ready
 
-.PHONY: help venv install peers check test demo bench bench-full clean
+.PHONY: help venv install peers check test demo bench bench-full chaos clean
 
 help:
 	@echo "make demo        the main job on packaged pictures and texts, offline"
 	@echo "make test        make check, then every test"
 	@echo "make check       ruff, format, mypy, the floors test"
 	@echo "make bench       the measurements in 15 minutes (make bench-full: the long ones too)"
+	@echo "make chaos       thousands of kills, full disks and flipped bits: the long fault tests (2 hours)"
 	@echo "make install     the environment in .venv, with every package of weights"
 	@echo "make clean       remove what the tools left behind (not .venv)"
 
@@ -76,6 +77,9 @@ bench: $(PEERS)
 
 bench-full: $(PEERS)
 	@$(BIN)/python -m bench.run --full
+
+chaos: $(READY)
+	@$(BIN)/python -m bench.chaos
 
 clean:
 	@rm -rf build dist .mypy_cache .pytest_cache .ruff_cache

@@ -14,6 +14,9 @@ from headstart.errors import Busy, HeadstartError, IntegrityError, ResourceError
 from headstart.extras import need
 from headstart.machine import free_space_bytes
 
+#: What a store may need at once: its log, and a page or two.
+SPACE_BYTES = 200_000
+
 #: How long a writer waits for another one.
 BUSY_TIMEOUT_S = 30
 
@@ -116,16 +119,12 @@ def _told(url: sa.URL, reason: str) -> HeadstartError:
             f"The store {where} cannot be used: {reason.strip()}.\n"
             "Start that server, correct HEADSTART_STORE, or unset it for the store on this machine."
         )
-    if "full" in reason:
+    if any(word in reason for word in ("full", "I/O", "unable to open", "readonly")):
         free = free_space_bytes(Path(where))
         return ResourceError(
-            f"No space left for the store {where}: some 100,000 bytes needed, {free:,} free.\n"
-            "Free some, or set HEADSTART_HOME to a folder on a larger disk."
-        )
-    if "I/O" in reason or "unable to open" in reason or "readonly" in reason:
-        return ResourceError(
-            f"The store {where} cannot be read or written: {reason}.\n"
-            "Look at the disk and at who may write there, or set HEADSTART_HOME to another folder."
+            f"The store {where} cannot be read or written: {reason}; some {SPACE_BYTES:,} bytes "
+            f"needed, {free:,} free.\nFree some, look at the disk and at who may write there, or "
+            "set HEADSTART_HOME to another folder."
         )
     return IntegrityError(
         f"The store {where} cannot be used: {reason}.\n"

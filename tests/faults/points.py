@@ -270,5 +270,40 @@ def _copied(start, folder):
     return Path(shutil.copytree(start, folder))
 
 
+class Everything:
+    """A model, a shard and an outcome, of some size: what a full disk is tried with."""
+
+    def before(self, folder):
+        Save().before(folder)
+        Finish().before(folder)
+
+    def do(self, folder):
+        from headstart.io import sealed_folder, write_npy
+
+        Shard().do(folder)
+        with sealed_folder(folder / "large") as draft:
+            write_npy(draft / "large.npy", np.zeros(150_000, np.uint8))
+        Save().do(folder)
+        Finish().do(folder)
+
+    def state(self, folder):
+        states = {Shard().state(folder), Save().state(folder), Finish().state(folder)}
+        return "new" if states == {"new"} and (folder / "large").exists() else "old"
+
+
+OPERATIONS["everything"] = Everything
+
+
+def main():
+    """Do an operation as the command line would: an error of ours is said, with its exit code."""
+    from headstart.errors import HeadstartError
+
+    try:
+        OPERATIONS[sys.argv[1]]().do(Path(sys.argv[2]))
+    except HeadstartError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)
+
+
 if __name__ == "__main__":
-    OPERATIONS[sys.argv[1]]().do(Path(sys.argv[2]))
+    main()
