@@ -322,3 +322,31 @@ def test_elements_escape_what_they_are_given():
     assert element("text", '<b>"', x='"><script>') == (
         '<text x="&#34;&gt;&lt;script&gt;">&lt;b&gt;&#34;</text>'
     )
+
+
+@pytest.mark.parametrize(
+    ("shipped", "said", "unsaid"),
+    [
+        (
+            "probe",
+            "headstart fit DATA --source pkg:efficientnet-lite0 --finetune no",
+            "scratch:pkg",
+        ),
+        ("random-probe", "--source scratch:pkg:efficientnet-lite0 --finetune head", "no network"),
+        ("classical", "What ships is no network", "headstart predict"),
+    ],
+)
+def test_what_ships_can_be_made(shipped, said, unsaid):
+    found = toy_evidence()
+    verdict = dataclasses.replace(found.verdict, shipped=shipped)
+    text = Reader(report.html(dataclasses.replace(found, verdict=verdict), run="runs/pets")).text
+    assert said in text and unsaid not in text
+
+
+def test_a_control_that_ships_goes_beside_the_model_that_was_fitted(tmp_path):
+    (tmp_path / "pets" / "model").mkdir(parents=True)
+    run = str(tmp_path / "pets")
+    assert "headstart fit" not in Reader(report.html(toy_evidence(), run=run)).text
+    text = Reader(report.html(toy_evidence(word="negative"), run=run)).text
+    assert f"--source scratch:pkg:efficientnet-lite0 --out {run}-scratch" in text
+    assert f"headstart predict {run}-scratch" in text

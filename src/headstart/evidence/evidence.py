@@ -167,6 +167,13 @@ class Gain:
         Of the interval: the name of the score, "s", "rows", …
     note
         What qualifies it: "at most", what was never reached, why it is missing.
+
+    Examples
+    --------
+    >>> print(Gain("labels saved", Interval(541.2, 558.0, 570.4), "rows"))
+    labels saved: +558 [+541, +570] rows
+    >>> print(Gain("jumpstart", Interval(0.31, 0.381, 0.452), "accuracy"))
+    jumpstart: +0.381 [+0.310, +0.452] accuracy
     """
 
     name: str
@@ -175,8 +182,13 @@ class Gain:
     note: str = ""
 
     def __str__(self) -> str:
-        shown = "not measured" if self.interval is None else f"{self.interval} {self.unit}"
+        shown = "not measured" if self.interval is None else self._amount(self.interval)
         return f"{self.name}: {shown}" + (f" ({self.note})" if self.note else "")
+
+    def _amount(self, interval: Interval) -> str:
+        n_digits = {"rows": 0, "s saved": 1}.get(self.unit, 3)
+        low, mid, high = (f"{value:+,.{n_digits}f}" for value in interval)
+        return f"{mid} [{low}, {high}] {self.unit}"
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values."""

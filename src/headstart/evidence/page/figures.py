@@ -83,13 +83,23 @@ def _clean(curve: Curve) -> Curve:
     return Curve(tuple(n for n, _ in good), tuple(score for _, score in good))
 
 
-def data_line(name: str, style: str, points: Sequence[Point]) -> Line | None:
-    """Return an arm's data curve with its intervals; where one is unbounded, without band."""
+def data_line(name: str, style: str, points: Sequence[Point], metric: str = "") -> Line | None:
+    """Return an arm's data curve with its intervals; where one is unbounded, without band.
+
+    No share is below nothing or above all, whatever an interval of few rows says.
+
+    >>> wide = Point(4, (0.9,), Interval(-0.25, 0.9, 2.0))
+    >>> line = data_line("probe", "best", [wide], "accuracy")
+    >>> line.low, line.high
+    ((0.0,), (1.0,))
+    """
     good = [point for point in points if math.isfinite(_height(point))]
     if not good:
         return None
     ends = [end for point in good for end in (point.interval.low, point.interval.high)]
     is_bounded = all(map(math.isfinite, ends))
+    if metric in words.SHARES:
+        ends = [min(1.0, max(0.0, end)) for end in ends]
     return Line(
         name,
         style,
@@ -118,7 +128,10 @@ def effort(evidence: Evidence) -> dict[str, Any] | None:
 def data(evidence: Evidence) -> dict[str, Any] | None:
     """Return score against labeled rows, the labels saved drawn on it; None without points."""
     style = styles(evidence)
-    found = (data_line(arm, style.get(arm, ""), points) for arm, points in evidence.data.items())
+    found = (
+        data_line(arm, style.get(arm, ""), points, evidence.score)
+        for arm, points in evidence.data.items()
+    )
     lines = _in_order([line for line in found if line is not None])
     if not any(len(line.x) > 1 for line in lines):
         return None

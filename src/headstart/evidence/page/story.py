@@ -1,9 +1,7 @@
 """Story: what a study found, as the sentences, tables and drawings of its page."""
 
 import math
-import shlex
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from headstart.checks.finding import Finding
@@ -13,6 +11,7 @@ from headstart.evidence.page.decision import mean, metric_name, source_name, tes
 from headstart.evidence.page.mistakes import errors
 from headstart.evidence.page.network import Network
 from headstart.evidence.page.sources import sources
+from headstart.evidence.page.use import use
 from headstart.metrics.interval import Interval
 from headstart.task import Kind
 
@@ -193,7 +192,7 @@ def steps(evidence: Evidence, drawn: Network) -> list[dict[str, Any]]:
         f", {source['n_parameters'] / 1e6:.1f} M numbers" if source.get("n_parameters") else ""
     )
     frozen = f"{drawn.n_frozen} of {drawn.n_stages} stages" if drawn.n_stages else "all of it"
-    took = f" It took {words.duration(taken['train'])}." if taken.get("train") else ""
+    took = f" It took {words.duration(taken['train'])}." if taken.get("train", 0) >= 0.05 else ""
     return [
         {"name": "Take", "on": True, "text": f"{source_name(evidence)}{millions}."},
         {"name": "Freeze", "on": True, "text": f"{frozen}: weights, statistics, behavior."},
@@ -318,37 +317,6 @@ def _remedy(one: Mapping[str, Any], metric: str) -> list[str]:
     gave = one.get("gave")
     told = [words.shorten(str(one.get(name) or ""), 200) for name in ("remedy", "what", "outcome")]
     return [*told, words.difference(gave, metric) if isinstance(gave, float) else "—"]
-
-
-def use(evidence: Evidence, run: str) -> list[dict[str, str]]:
-    """Return how to use the model, in a shell and in Python."""
-    new = {"picture": "new/*.jpg", "text": "new.csv"}.get(figures.row_word(evidence), "new.csv")
-    one = {"picture": '"new.jpg"', "text": '"a new text"'}.get(figures.row_word(evidence), "row")
-    folder = run or "runs/NAME"
-    return [
-        *_made(evidence, folder),
-        {"name": "In a shell", "code": f"headstart predict {shlex.quote(folder)} {new}"},
-        {
-            "name": "In Python",
-            "code": "import headstart as hs\n\n"
-            f"model = hs.load({folder!r})\n"
-            f"model.predict([{one}])\n"
-            f"model.predict_proba([{one}])",
-        },
-    ]
-
-
-def _made(evidence: Evidence, folder: str) -> list[dict[str, str]]:
-    """Return how to make the model that ships, where it is not there yet."""
-    uri = str(evidence.source.get("uri", ""))
-    options = {"probe": " --finetune no", "finetuned": "", "scratch": ""}
-    arm = evidence.verdict.shipped
-    is_there = "\0" not in folder and len(folder) < 1000 and (Path(folder) / "model").is_dir()
-    if not uri or arm not in options or is_there:
-        return []
-    source = shlex.quote(f"scratch:{uri}" if arm == "scratch" else uri) + options[arm]
-    code = f"headstart fit DATA --source {source} --out {shlex.quote(folder)}"
-    return [{"name": "Make it, from the rows of this study", "code": code}]
 
 
 def how(evidence: Evidence) -> dict[str, Any]:

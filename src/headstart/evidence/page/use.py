@@ -1,0 +1,73 @@
+"""Use: how to make the model that ships, and how to ask it."""
+
+import shlex
+from pathlib import Path
+
+from headstart.evidence.evidence import Evidence
+from headstart.evidence.page import figures
+from headstart.evidence.page.decision import arm_of
+
+#: What `headstart fit` needs to make an arm of a study.
+OPTIONS = {
+    "probe": " --finetune no",
+    "finetuned": "",
+    "scratch": "",
+    "random-probe": " --finetune head",
+}
+RANDOM = ("scratch", "random-probe")
+
+
+def use(evidence: Evidence, run: str) -> list[dict[str, str]]:
+    """Return how to make what ships where it is not there, and how to use it.
+
+    Parameters
+    ----------
+    run
+        The run's folder; empty where nothing was saved.
+    """
+    found, folder = evidence.verdict, run or "runs/NAME"
+    if found.shipped not in OPTIONS:
+        return [_elsewhere(evidence)]
+    if not _has_model(folder):
+        return [_made(evidence, folder), *_asked(evidence, folder)]
+    if not found.is_shipped_control:
+        return _asked(evidence, folder)
+    # What was fitted there transfers; what ships does not, and goes beside it.
+    beside = f"{folder.rstrip('/')}-{found.shipped}"
+    return [_made(evidence, beside), *_asked(evidence, beside)]
+
+
+def _asked(evidence: Evidence, folder: str) -> list[dict[str, str]]:
+    word = figures.row_word(evidence)
+    new = {"picture": "new/*.jpg"}.get(word, "new.csv")
+    one = {"picture": '"new.jpg"', "text": '"a new text"'}.get(word, "row")
+    return [
+        {"name": "In a shell", "code": f"headstart predict {shlex.quote(folder)} {new}"},
+        {
+            "name": "In Python",
+            "code": "import headstart as hs\n\n"
+            f"model = hs.load({folder!r})\n"
+            f"model.predict([{one}])\n"
+            f"model.predict_proba([{one}])",
+        },
+    ]
+
+
+def _made(evidence: Evidence, folder: str) -> dict[str, str]:
+    arm, uri = evidence.verdict.shipped, str(evidence.source.get("uri") or "SOURCE")
+    source = shlex.quote(f"scratch:{uri}" if arm in RANDOM else uri) + OPTIONS[arm]
+    code = f"headstart fit DATA --source {source} --out {shlex.quote(folder)}"
+    return {"name": "Make it, from the rows of this study", "code": code}
+
+
+def _elsewhere(evidence: Evidence) -> dict[str, str]:
+    arm = arm_of(evidence, evidence.verdict.shipped)
+    about = f", {arm.about}" if arm.about else ""
+    return {
+        "name": "What ships is no network",
+        "code": f"# {arm.name}{about}: made with scikit-learn, outside of Headstart",
+    }
+
+
+def _has_model(folder: str) -> bool:
+    return "\0" not in folder and len(folder) < 1000 and (Path(folder) / "model").is_dir()
