@@ -15,7 +15,8 @@ import numpy as np
 from bench.measure import Row, Study, itself, scratch_folder
 from headstart.machine import peak_memory_bytes
 
-N_ROWS, N_SMALL, N_FEATURES, N_CLASSES, SIDE = 200_000, 25_000, 1280, 5, 8
+SIZES = {"tiny": {"n_rows": 800}, "full": {}}
+N_ROWS, N_FEATURES, N_CLASSES, SIDE = 200_000, 1280, 5, 8
 
 CARD = """\
 title = "One convolution"
@@ -37,16 +38,16 @@ resize = "squash"
 """
 
 
-def study(repeats: int) -> Study:
+def study(repeats: int, n_rows: int = N_ROWS) -> Study:
     """Run it once large (peaks do not vary), and once with an eighth of the rows."""
-    n = max(1, repeats // 3)
-    large = [_measured(N_ROWS) for _ in range(n)]
-    small = _measured(N_SMALL)
+    del repeats
+    large = [_measured(n_rows)]
+    small = _measured(n_rows // 8)
     return Study(
-        f"{N_ROWS:,} rows × {N_FEATURES} features through extract and a linear fit.",
+        f"{n_rows:,} rows × {N_FEATURES} features through extract and a linear fit.",
         (
             Row("peak above torch loaded", _all(large, "peak_gb"), "GB", at_most=1.5),
-            Row(f"the same for {N_SMALL:,} rows", (small["peak_gb"],), "GB"),
+            Row(f"the same for {n_rows // 8:,} rows", (small["peak_gb"],), "GB"),
             Row("extraction alone, peak", _all(large, "extract_gb"), "GB"),
             Row("extraction", _all(large, "extract_s"), "s"),
             Row("fit", _all(large, "fit_s"), "s"),
@@ -80,7 +81,7 @@ def run(n: int, folder: Path) -> dict[str, float]:
     from headstart.sources.catalog import resolve
     from headstart.steps.train import train
 
-    _write_source(folder)
+    write_source(folder)
     data = _data(n)
     start = time.perf_counter()
     features = extract(resolve(f"file:{folder / 'card.toml'}"), data)
@@ -113,14 +114,15 @@ def _data(n: int) -> Any:
     return Dataset(Modality.IMAGE, cast(Any, rows), task, targets.astype(np.int64))
 
 
-def _write_source(folder: Path) -> None:
+def write_source(folder: Path, n_features: int = N_FEATURES) -> None:
+    """Write a trunk of one convolution, and its card."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    shape = (N_FEATURES, 3, SIDE, SIDE)
+    shape = (n_features, 3, SIDE, SIDE)
     kernel = np.random.default_rng(1).normal(0, 1 / SIDE, shape).astype(np.float32)
     pixels = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, SIDE, SIDE])
-    values = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", N_FEATURES, 1, 1])
+    values = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", n_features, 1, 1])
     nodes = [
         helper.make_node("Conv", ["x", "kernel"], ["sums"]),
         helper.make_node("Relu", ["sums"], ["features"]),
