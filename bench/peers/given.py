@@ -85,6 +85,62 @@ def lite0(n_classes: int) -> Any:
     return model
 
 
+def freeze(model: Any, part: str, blocks: list[Any], top: list[Any]) -> None:
+    """Let all of a network move, or its head alone, or its last quarter of blocks with it.
+
+    Parameters
+    ----------
+    part
+        "all", "quarter" or "frozen".
+    blocks
+        The repeated blocks of the network, in order.
+    top
+        What lies between them and the head, and the head, last.
+    """
+    if part == "all":
+        return
+    n = -(-len(blocks) // 4)
+    moved = {"frozen": top[-1:], "quarter": [*blocks[len(blocks) - n :], *top]}[part]
+    for parameter in model.parameters():
+        parameter.requires_grad = False
+    for module in moved:
+        for parameter in module.parameters():
+            parameter.requires_grad = True
+
+
+def freeze_lite0(model: Any, part: str) -> None:
+    """Let a part of EfficientNet-Lite0 move."""
+    blocks = [block for stage in model.blocks for block in stage]
+    freeze(model, part, blocks, [model.conv_head, model.bn2, model.classifier])
+
+
+def freeze_bert(model: Any, part: str) -> None:
+    """Let a part of a BERT classifier move."""
+    top = [module for module in (model.bert.pooler, model.classifier) if module is not None]
+    freeze(model, part, list(model.bert.encoder.layer), top)
+
+
+def looks() -> dict[str, Any]:
+    """Return the tutorial's picture transforms, with the network's own normalization."""
+    whole_torchvision()
+    from torchvision import transforms
+
+    end = [transforms.ToTensor(), transforms.Normalize([127 / 255] * 3, [128 / 255] * 3)]
+    crop, flip = transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip()
+    return {
+        "train": transforms.Compose([crop, flip, *end]),
+        "test": transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), *end]),
+    }
+
+
+def folders(data: Path) -> dict[str, Any]:
+    """Return the training and the test pictures as torchvision data sets."""
+    look = looks()
+    from torchvision import datasets
+
+    return {part: datasets.ImageFolder(str(data / part), look[part]) for part in look}
+
+
 def seconds() -> float:
     """Return the seconds since this process could begin."""
     return time.perf_counter() - START
@@ -94,3 +150,15 @@ def answer(**facts: Any) -> None:
     """Print what was found, with the peak of memory, as the last line of the output."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     print("\n" + json.dumps({"peak_gb": peak, "seconds": seconds(), **facts}))
+
+
+def trained(trainer: Any, done: Any, found: Any) -> None:
+    """Print what a Trainer came to: which test rows it has right, its rate and its curve."""
+    right = (found.predictions.argmax(1) == found.label_ids).tolist()
+    told = [log["eval_accuracy"] for log in trainer.state.log_history if "eval_accuracy" in log]
+    end, seconds_all = seconds(), done.metrics["train_runtime"]
+    each = [end - seconds_all * (1 - (i + 1) / len(told)) for i in range(len(told))]
+    evaluated = [log["eval_runtime"] for log in trainer.state.log_history if "eval_runtime" in log]
+    n = len(trainer.train_dataset) * trainer.args.num_train_epochs
+    rate = n / (seconds_all - sum(evaluated))
+    answer(right=right, curve=list(zip(each, told, strict=True)), rate=rate)

@@ -3,7 +3,7 @@
 Jobs are independent of one another. Several processes may work on a study at once: each job is
 done by one of them, and the others wait for what it comes to. They run here, one after the other,
 unless `joblib.parallel_config` says otherwise: `n_jobs=4` for processes on this machine, another
-backend for a cluster.
+backend for a cluster, such as Ray's (`ray.util.joblib.register_ray`, then "ray").
 """
 
 import time
@@ -101,10 +101,16 @@ def _results(
     jobs: Iterator[tuple[str, J]], do: Callable[[J], Facts]
 ) -> Iterable[tuple[str, Facts]]:
     from joblib import Parallel, delayed
+    from joblib.parallel import get_active_backend
 
-    parallel = Parallel(return_as="generator_unordered")
-    if parallel.n_jobs in (None, 1):
+    backend, n_jobs = get_active_backend()
+    if n_jobs in (None, 1):
         return ((key, do(job)) for key, job in jobs)
+    if backend.supports_retrieve_callback and not backend.supports_return_generator:
+        # joblib will not hand over the results of a pool of processes one by one, nor of Ray,
+        # which is such a pool to it; yet both tell of each as it ends, which is all that it takes.
+        backend.supports_return_generator = True
+    parallel = Parallel(return_as="generator_unordered")
     return parallel(delayed(_one)(key, job, do) for key, job in jobs)
 
 

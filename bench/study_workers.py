@@ -1,0 +1,135 @@
+"""Two workers: the fits of a proof on one, on two joblib processes, and on Ray's cluster of two.
+
+The fits are those that `prove` gives out, by the same door (`headstart.jobs`), scratch left out:
+how long it may learn is measured, so that no two proofs with a budget are the same. Every side has
+a process and an empty home, and a thread a worker; outcomes are compared bit for bit.
+Run as `python -m bench.study_workers FOLDER HOW SEEDS`, this file is one side.
+"""
+
+import contextlib
+import importlib.util
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench import cases
+from bench.measure import Row, Study, alternate, itself, own_home, ratios, scratch_folder
+
+SOURCE = "pkg:efficientnet-lite0"
+SIZES = {
+    "tiny": {"a_class": 6, "seeds": 2, "finetune": "no"},
+    "quick": {"a_class": 60, "seeds": 4},
+    "full": {},
+}
+N = 2
+SIDES = {"one worker": "serial", "two joblib workers": "loky", "Ray, cluster of two": "ray"}
+
+
+def study(
+    repeats: int, a_class: int | None = None, seeds: int = 8, finetune: str = "last:25%"
+) -> Study:
+    """Run the sides in turn; each must come to the same outcomes."""
+    has_ray = importlib.util.find_spec("ray") is not None
+    with scratch_folder() as folder:
+        data = cases.pictures("hymenoptera", folder / "data", a_class)
+        sides = {
+            name: lambda how=how: (
+                itself("study_workers", data, how, str(seeds), finetune, env=_env()).json
+            )
+            for name, how in SIDES.items()
+            if has_ray or how != "ray"
+        }
+        found = alternate(sides, repeats)
+    seconds = {name: [one["seconds"] for one in runs] for name, runs in found.items()}
+    one = found["one worker"]
+    rows = [Row(f"{name}: fits", tuple(of_side), "s") for name, of_side in seconds.items()]
+    for name in list(sides)[1:]:
+        many = [N * s for s in seconds[name]]
+        rows.append(ratios(f"{name}: efficiency", seconds["one worker"], many, at_least=0.85))
+        differing = tuple(_differing(a, b) for a, b in zip(one, found[name], strict=True))
+        rows.append(Row(f"{name}: outcomes unlike those of one worker", differing, at_most=0))
+    return Study(
+        f"{len(one[0]['outcomes'])} fits of a proof on ants and bees, {SOURCE}, a thread a worker.",
+        tuple(rows),
+        () if has_ray else ("Ray is not installed: pip install 'headstart[ray]'",),
+        facts={name: runs[0] for name, runs in found.items()},
+    )
+
+
+def _env() -> dict[str, str]:
+    return {"HEADSTART_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def _differing(one: dict[str, Any], other: dict[str, Any]) -> float:
+    keys = set(one["outcomes"]) | set(other["outcomes"])
+    return float(sum(one["outcomes"].get(k) != other["outcomes"].get(k) for k in keys))
+
+
+# One side ----------------------------------------------------------------------------------------
+
+
+def main(data: Path, how: str, seeds: int, finetune: str) -> dict[str, Any]:
+    """Do the fits; seconds, and what each came to."""
+    import headstart as hs
+    from headstart.evidence.arms import SCRATCH, roster
+    from headstart.evidence.study import Job, Worker, prepare
+    from headstart.jobs import run
+    from headstart.store import open_store
+
+    with own_home(), open_store() as store, workers(how):
+        rows = hs.read(str(data))
+        model = hs.Transfer(SOURCE, finetune=finetune)
+        study = prepare(model, rows, seeds)
+        arms = [arm for arm in roster(model, study.pool, None) if arm.name != SCRATCH]
+        worker, outcomes = Worker.of(study), {}
+        start = time.perf_counter()
+        for part in (range(1), range(1, seeds)):  # the first seed of all arms, as `prove` does
+            jobs = {job.key: job for job in (Job(arm, seed) for arm in arms for seed in part)}
+            outcomes |= run(jobs, worker, study=study.key, store=store)
+        seconds = time.perf_counter() - start
+    told = ("arm", "seed", "scores", "thresholds", "outputs", "error")
+    return {
+        "seconds": seconds,
+        "outcomes": {key: [facts[name] for name in told] for key, facts in outcomes.items()},
+    }
+
+
+@contextlib.contextmanager
+def workers(how: str) -> Iterator[None]:
+    """Have joblib use one process, two of its own, or Ray's cluster of two."""
+    import joblib
+
+    if how == "serial":
+        yield
+    elif how == "loky":
+        with joblib.parallel_config("loky", n_jobs=N, inner_max_num_threads=1):
+            yield
+    else:
+        with _cluster(), joblib.parallel_config("ray", n_jobs=N):
+            yield
+
+
+@contextlib.contextmanager
+def _cluster() -> Iterator[None]:
+    """Start a Ray cluster here that asks for a token; stop it at the end."""
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
+    import ray
+    from ray.util.joblib import register_ray
+
+    ray.init(num_cpus=N, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    register_ray()
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+if __name__ == "__main__":
+    given = sys.argv[1:]
+    print(json.dumps(main(Path(given[0]), given[1], int(given[2]), given[3])))

@@ -1,0 +1,75 @@
+"""Jobs in processes: the same as one after the other, each kept as soon as it is there."""
+
+import os
+import time
+
+import joblib
+import pytest
+
+from headstart.jobs import run
+from headstart.store import open_store
+
+NUMBERS = {str(n): n for n in range(6)}
+
+
+def square(n):
+    return {"square": n * n, "process": os.getpid()}
+
+
+def patient(url):
+    """Wait until the outcome of another job has been kept."""
+    if url is None:
+        return {"saw": None}
+    with open_store(url) as store:
+        for _ in range(600):
+            if seen := store.outcomes("s"):
+                return {"saw": sorted(seen)}
+            time.sleep(0.1)
+    return {"saw": []}
+
+
+@pytest.fixture
+def store(tmp_path):
+    with open_store(f"sqlite:///{tmp_path}/store.sqlite") as opened:
+        yield opened
+
+
+def squares(found):
+    return {key: facts["square"] for key, facts in found.items()}
+
+
+# "multiprocessing" stands for every pool that joblib takes for one, Ray's too.
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
+def test_two_processes_come_to_what_one_does(store, backend):
+    with joblib.parallel_config(backend, n_jobs=2):
+        found = run(NUMBERS, square, study="two", store=store)
+    assert os.getpid() not in {facts["process"] for facts in found.values()}
+    assert list(found) == list(NUMBERS)
+    assert squares(found) == squares(run(NUMBERS, square, study="one", store=store))
+    assert store.outcomes("two") == found
+
+
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
+def test_what_is_done_is_kept_while_others_run(tmp_path, store, backend):
+    jobs = {"quick": None, "patient": f"sqlite:///{tmp_path}/store.sqlite"}
+    with joblib.parallel_config(backend, n_jobs=2):
+        found = run(jobs, patient, study="s", store=store)
+    assert found["patient"] == {"saw": ["quick"]}
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_of_two(store, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")  # read when Ray is imported
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+    ray = pytest.importorskip("ray")
+    from ray.util.joblib import register_ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        register_ray()
+        with joblib.parallel_config("ray", n_jobs=2):
+            found = run(NUMBERS, square, study="s", store=store)
+    finally:
+        ray.shutdown()
+    assert squares(found) == {str(n): n * n for n in range(6)}
+    assert os.getpid() not in {facts["process"] for facts in found.values()}
