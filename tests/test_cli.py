@@ -336,3 +336,14 @@ def test_numbers_in_a_table_stay_numbers_and_texts_run_nowhere(tmp_path):
         ["'@x", "", "", "'=HYPERLINK()"],
         ["b", "'+A1", "-0.5", ""],
     ]
+
+
+def test_fresh_starts_anew(pets, source, tmp_path):
+    from headstart.runs import Run
+
+    run = tmp_path / "run"
+    with Run(run) as owned:
+        owned.checkpoint("descent-of-before", {}, {"epoch": 1})
+    words = ("fit", pets, "--source", source, "--finetune", "no", "-q", "-o", run)
+    assert headstart(*words, "--fresh").returncode == 0
+    assert not list(run.rglob("descent-of-before*"))

@@ -39,6 +39,19 @@ def record(data: str, folder: Path) -> None:
     write_json(folder / _RECORD, {"data": str(_absolute(data))})
 
 
+def started(folder: Path, fresh: bool) -> Path:
+    """Return the run's folder, its checkpoints removed if it is to start anew.
+
+    A model that is there stays until it is replaced.
+    """
+    from headstart.runs import Run
+
+    if fresh:
+        with Run(folder) as run:
+            run.forget_unused()
+    return folder
+
+
 def _absolute(data: str) -> Path:
     """Return a path with neither "~" nor ".." in it; links keep their names."""
     return Path(os.path.abspath(os.path.expanduser(data)))  # noqa: PTH100, PTH111 (never raises)

@@ -22,6 +22,9 @@ LabelColumn = Annotated[
 Separator = Annotated[
     str | None, typer.Option("--separator", help="What separates several labels in one cell.")
 ]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Start anew: do not go on from what was kept before.")
+]
 Seeds = Annotated[int, typer.Option(min=1, help="How many times a proof fits every arm.")]
 Budget = Annotated[str, typer.Option(help="Time for the fits of a proof: 15m, 90s or none.")]
 KindOfLabels = Annotated[

@@ -9,6 +9,7 @@ from headstart.evidence.evidence import Evidence
 from headstart.evidence.prove import prove
 from headstart.evidence.report import write
 from headstart.evidence.saved import keep
+from headstart.runs import Run
 
 
 def proved(model: Any, data: Dataset, folder: Path, **asked: Any) -> tuple[Evidence, Path]:
@@ -23,9 +24,10 @@ def proved(model: Any, data: Dataset, folder: Path, **asked: Any) -> tuple[Evide
     asked
         Options of `prove`: seeds, budget, remedies, and so on.
     """
-    found = prove(model, data, **asked)
-    keep(found, folder)
-    return found, write(found, folder, run=str(folder), rows=data.by_name())
+    with Run(folder):  # nobody else writes into it meanwhile
+        found = prove(model, data, **asked)
+        keep(found, folder)
+        return found, write(found, folder, run=str(folder), rows=data.by_name())
 
 
 def require_transfer(found: Evidence) -> None:

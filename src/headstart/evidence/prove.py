@@ -52,6 +52,7 @@ def prove(  # noqa: PLR0913
     best_effort: bool = False,
     remedies_s: float = 600.0,
     also: Dataset | None = None,
+    fresh: bool = False,
 ) -> Evidence:
     """Measure what a transfer gained over not transferring, and say what to ship.
 
@@ -84,6 +85,8 @@ def prove(  # noqa: PLR0913
     also
         More labelled rows, which only that search learns from; None: those of another domain in
         the data, if there are some.
+    fresh
+        Forget the fits of this study that were kept, and do all of them again.
 
     Returns
     -------
@@ -109,6 +112,8 @@ def prove(  # noqa: PLR0913
     if also is not None:
         also = unknown(also, study.pool, study.every_hash())
     with open_store() as store:
+        if fresh:
+            store.drop_study(study.key)
         proof = Proof(study, roster(model, study.pool, arms, study.source), store, seeds, budget_s)
         proof.fit()
         chosen = proof.choose()

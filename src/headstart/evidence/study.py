@@ -29,7 +29,7 @@ from headstart.evidence.evidence import Outcome
 from headstart.features.extract import extract
 from headstart.features.features import Features
 from headstart.io import read_safetensors, sha256_file, write_safetensors
-from headstart.machine import home, versions
+from headstart.machine import home, n_threads, versions
 from headstart.metrics.curve import Curve
 from headstart.metrics.scores import is_imbalanced, scores
 from headstart.ranking.ranking import Ranking
@@ -186,6 +186,7 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
                 np.asarray(pool.targets).tobytes(),
                 data.task,
                 sorted(versions().items()),
+                n_threads(),
             ],
         ),
         features=features.take(order),

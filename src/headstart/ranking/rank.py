@@ -39,6 +39,7 @@ def rank(  # noqa: PLR0913
     max_latency_ms: float | None = None,
     finetune: bool = False,
     seed: int = 0,
+    fresh: bool = False,
 ) -> Ranking:
     """Return the sources that suit labelled rows, best first; only training rows are read.
 
@@ -63,6 +64,8 @@ def rank(  # noqa: PLR0913
         Whether the last two are also fine-tuned for a short while (upper quarter, few passes).
     seed
         Of the sample and the folds.
+    fresh
+        Decide anew what was decided for the same question before.
 
     Raises
     ------
@@ -76,6 +79,7 @@ def rank(  # noqa: PLR0913
         sources,
         Limits(license, max_params, max_latency_ms),
         Asked(budget_s, seed, finetune=finetune),
+        fresh=fresh,
     )
 
 
@@ -120,11 +124,18 @@ class Asked:
             raise UsageError(f"budget_s={self.budget_s!r}; expected seconds above 0, or none.")
 
 
-def _answer(data: Dataset, sources: Sequence[str] | None, limits: Limits, asked: Asked) -> Ranking:
+def _answer(
+    data: Dataset,
+    sources: Sequence[str] | None,
+    limits: Limits,
+    asked: Asked,
+    *,
+    fresh: bool = False,
+) -> Ranking:
     began = time.perf_counter()
     sample = _sample(data, asked.seed)
     found, left = candidates(data.modality, sources, limits, asked.seed)
-    jobs = _decided(sample, found, asked)
+    jobs = _decided(sample, found, asked, fresh=fresh)
     left += jobs.left_out
     measured = _quick_enough([one for one in found if one.uri in jobs.facts], jobs, limits, left)
     tuned = f"rank-{jobs.key}" if asked.finetune else None
@@ -190,11 +201,13 @@ class Jobs:
     key: str = ""
 
 
-def _decided(sample: Dataset, sources: Sequence[Source], asked: Asked) -> Jobs:
+def _decided(
+    sample: Dataset, sources: Sequence[Source], asked: Asked, *, fresh: bool = False
+) -> Jobs:
     """Return the jobs that were decided for these rows and sources, or decide them now."""
     key = _key(sample, sources, asked)
     path = home() / "rankings" / f"{key}.json"
-    known = _recorded(path)
+    known = None if fresh else _recorded(path)
     facts, left = dict(known.facts) if known else {}, []
     with track("looking at sources", len(sources), "sources") as bar:
         for source in sources:

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from headstart.cli.folders import default_folder, record
+from headstart.cli.folders import default_folder, record, started
 from headstart.cli.options import (
     Also,
     Budget,
+    Fresh,
     ImageColumn,
     Json,
     KindOfLabels,
@@ -60,6 +61,7 @@ def fit(
     ] = False,
     seeds: Seeds = 5,
     budget: Budget = "15m",
+    fresh: Fresh = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -72,8 +74,10 @@ def fit(
     if prove:
         _check_provable(source, budget)
     folder = out or default_folder(data)
-    columns: dict[str, Any] = {"text": text, "image": image, "label": label, "separator": separator}
-    columns |= {"kind": kind, "max_skipped": max_skipped, "strict": strict}
+    columns: dict[str, Any] = {
+        "text": text, "image": image, "label": label, "separator": separator, "kind": kind,
+        "max_skipped": max_skipped, "strict": strict,
+    }  # fmt: skip
     rows = _together(read(data, **columns), *(
         None if path is None else read(path, **columns) for path in (also, test)
     ))  # fmt: skip
@@ -85,7 +89,7 @@ def fit(
         phase=_phase(source, rows.modality, asked),
         seed=seed,
         max_skipped=max_skipped,
-        run=folder,
+        run=started(folder, fresh),
     )
     with show.bars(quiet):
         show.notes(rows.notes)
@@ -101,7 +105,7 @@ def fit(
 
         with show.bars(quiet, plans=False):
             evidence, page = proof.proved(
-                model, rows, folder, seeds=seeds, budget_s=seconds(budget)
+                model, rows, folder, seeds=seeds, budget_s=seconds(budget), fresh=fresh
             )
         found["evidence"] = evidence.to_json()
         if not json:

@@ -8,6 +8,7 @@ import typer
 from headstart.cli.folders import default_folder
 from headstart.cli.options import (
     Budget,
+    Fresh,
     ImageColumn,
     Json,
     KindOfLabels,
@@ -53,6 +54,7 @@ def prove(
         Path | None,
         typer.Option("--out", "-o", help="The run's folder; by default `runs/` and DATA's name."),
     ] = None,
+    fresh: Fresh = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -71,7 +73,7 @@ def prove(
         found, page = proof.proved(
             Transfer(source, finetune=finetune), rows, out or default_folder(data), seeds=seeds,
             budget_s=seconds(budget), worth=worth, target=target, best_effort=best_effort,
-            remedies_s=unlimited(remedies), also=more,
+            remedies_s=unlimited(remedies), also=more, fresh=fresh,
         )  # fmt: skip
     show.as_json(found.to_json()) if json else show.evidence(found, page)
     if require_transfer:

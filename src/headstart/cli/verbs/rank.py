@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from headstart.cli.options import (
+    Fresh,
     ImageColumn,
     Json,
     KindOfLabels,
@@ -41,6 +42,7 @@ def rank(
     separator: Separator = None,
     kind: KindOfLabels = None,
     seed: Seed = 0,
+    fresh: Fresh = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -61,5 +63,6 @@ def rank(
             max_latency_ms=None if max_latency is None else milliseconds(max_latency),
             finetune=finetune,
             seed=seed,
+            fresh=fresh,
         )
     show.as_json(found.to_json()) if json else ranked.ranking(found, data)
