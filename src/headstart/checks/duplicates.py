@@ -91,7 +91,7 @@ def _splits(data: Dataset) -> NDArray[np.int64]:
 
 def _labels(data: Dataset) -> NDArray[np.int64]:
     """Return a number for what each row is labeled; one for all where labels are no classes."""
-    if data.targets is None or data.task is None or data.task.kind is Kind.REGRESSION:
+    if data.targets is None or data.task is None or data.task.kind in (Kind.REGRESSION, Kind.TAGS):
         return np.zeros(len(data), dtype=np.int64)
     targets: NDArray[Any] = np.asarray(data.targets)
     return np.unique(targets, axis=0, return_inverse=True)[1].reshape(-1)

@@ -15,8 +15,8 @@ RARE = 5
 
 
 def imbalance(data: Dataset) -> list[Finding]:
-    """Return what is to be said of the sizes of the classes; nothing of a number or no labels."""
-    if data.task is None or data.targets is None or data.task.kind is Kind.REGRESSION:
+    """Return what is to be said of the sizes of the classes; nothing of numbers and tags."""
+    if data.task is None or data.targets is None or data.task.kind in (Kind.REGRESSION, Kind.TAGS):
         return []
     learned = _counts(data.training(), data.task)
     parts = {part: _counts(data.only(part), data.task) for part in (VALIDATION, TEST)}

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from headstart.checks.finding import Finding
+from headstart.data.ragged import content
 from headstart.metrics.interval import Interval
 from headstart.metrics.scores import row_scores
 from headstart.task import Kind, Task
@@ -61,13 +62,14 @@ def overfitting(
     outputs = np.concatenate([learned.outputs, unseen.outputs])
     each = row_scores(task, targets, outputs, thresholds)  # one rule for both sides
     seen, held_out = each[: len(learned.targets)], each[len(learned.targets) :]
-    is_paired = np.array_equal(learned.targets, unseen.targets)
+    is_paired = content(learned.targets) == content(unseen.targets)
     gap = paired_gap(seen, held_out) if is_paired else welch(seen, held_out)
     return [_finding(task, gap, (float(seen.mean()), float(held_out.mean())), done)]
 
 
 def _finding(task: Task, gap: Interval, means: tuple[float, float], done: str) -> Finding:
-    name = {Kind.MULTICLASS: "accuracy", Kind.MULTILABEL: "F1 of a row", Kind.REGRESSION: "R²"}
+    name = {Kind.MULTICLASS: "accuracy", Kind.MULTILABEL: "F1 of a row", Kind.REGRESSION: "R²",
+            Kind.TAGS: "entity F1"}  # fmt: skip
     real = "" if gap.low > 0 else ", which may be chance"
     what = (
         f"Rows learned from score {gap:+.3f} above unseen ones{real} ({name[task.kind]} "

@@ -18,6 +18,7 @@ from headstart.sources.preprocess import (
     TextPreprocess,
     preprocess_hash,
 )
+from headstart.task import Modality
 
 #: Rows that are looked at.
 N_LOOKED = 64
@@ -45,7 +46,7 @@ def unlike_source(data: Dataset, preprocess: Preprocess, seed: int = 0) -> list[
     at = np.sort(seeds(seed, "preprocessing").permutation(len(data))[:N_LOOKED])
     if isinstance(preprocess, PicturePreprocess):
         return _pictures(data, at.tolist(), preprocess)
-    if isinstance(preprocess, TextPreprocess):
+    if isinstance(preprocess, TextPreprocess) and data.modality is Modality.TEXT:
         return _texts(data, at.tolist(), preprocess)
     return []
 

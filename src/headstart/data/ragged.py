@@ -50,6 +50,26 @@ def like(values: NDArray[Any], rows: Ragged) -> NDArray[Any]:
     return ragged(np.split(values, np.cumsum(lengths(rows))[:-1])) if len(rows) else ragged([])
 
 
+def content(values: NDArray[Any]) -> bytes:
+    """Return what is in an array, row lengths and all: equal content, equal bytes.
+
+    >>> content(ragged([np.array([1]), np.array([2])])) == content(ragged([np.array([1, 2])]))
+    False
+    """
+    if not is_ragged(values):
+        return values.tobytes()
+    return lengths(values).tobytes() + b"".join(np.asarray(row).tobytes() for row in values)
+
+
+def are_finite(values: Ragged) -> NDArray[np.bool_]:
+    """Return which rows hold finite numbers only, shape (n,).
+
+    >>> are_finite(ragged([np.array([1.0]), np.array([np.nan, 1.0])])).tolist()
+    [True, False]
+    """
+    return np.array([bool(np.isfinite(row).all()) for row in values], dtype=bool)
+
+
 def padded(rows: Ragged, fill: Any) -> NDArray[Any]:
     """Return rows as one array of shape (n, longest, …), filled up at the right.
 

@@ -10,19 +10,20 @@ from sklearn.base import BaseEstimator, clone
 
 from headstart.data.dataset import Dataset
 from headstart.data.pictures import decode
+from headstart.data.ragged import flat, is_ragged, ragged
+from headstart.data.tags import repaired
 from headstart.errors import UsageError
 from headstart.evidence.evidence import Role
-from headstart.features.extract import extract
+from headstart.evidence.tagger import Tagger
+from headstart.features.extract import extract_beside
 from headstart.sources.source import Source
 from headstart.steps.phase import Phase
 from headstart.steps.take import take
 from headstart.task import Kind, Modality, Task
+from headstart.transfer.plan import automatic_boundary
 
 MAJORITY, CLASSICAL, RANDOM, SCRATCH = "majority", "classical", "random-probe", "scratch"
 PROBE, FINETUNED = "probe", "finetuned"
-
-#: What step 5 moves where the model leaves it open.
-BOUNDARY = "last:25%"
 
 #: Pixels a side of the pictures that the classical arm reads.
 PIXELS = 32
@@ -79,7 +80,7 @@ def roster(
         What the study transfers from, where it was chosen already.
     """
     source = source or source_of(model, data)
-    arms = [*_controls(model, source, data), *_transfers(model, source)]
+    arms = [*_controls(model, source, data), *_transfers(model, source, data)]
     yours = [_yours(name, given) for name, given in (more or {}).items()]
     names = [arm.name for arm in arms]
     twice = sorted({arm.name for arm in yours if arm.name in names})
@@ -107,7 +108,7 @@ def _controls(model: Any, source: Source, data: Dataset) -> list[Arm]:
     assert data.task is not None
     arms = [
         Arm(MAJORITY, Majority(data.task.kind), "control", "the same answer for every row"),
-        Arm(CLASSICAL, Classical(data.modality, data.task.kind), "control", _ABOUT[data.modality]),
+        Arm(CLASSICAL, _classical(data), "control", _ABOUT[data.modality]),
     ]
     if data.modality is Modality.VECTOR:
         return arms
@@ -121,19 +122,27 @@ def _controls(model: Any, source: Source, data: Dataset) -> list[Arm]:
     ]
 
 
+def _classical(data: Dataset) -> Any:
+    assert data.task is not None
+    if data.task.kind is Kind.TAGS:
+        return Tagger(data.task.n_outputs)
+    return Classical(data.modality, data.task.kind)
+
+
 _ABOUT = {
+    Modality.WORDS: "words, their letters and neighbors, and logistic regression",
     Modality.TEXT: "TF-IDF and logistic regression",
     Modality.IMAGE: f"{PIXELS} × {PIXELS} pixels and logistic regression",
     Modality.VECTOR: "logistic regression",
 }
 
 
-def _transfers(model: Any, source: Source) -> list[Arm]:
+def _transfers(model: Any, source: Source, data: Dataset) -> list[Arm]:
     probe = Arm(PROBE, like(model, source.uri, "no"), "transfer", "frozen trunk, new head")
     asked = str(model.get_params(deep=False).get("finetune", "auto")).removeprefix("only:")
     if not source.is_trainable or source.modality is Modality.VECTOR or asked in ("no", "head"):
         return [probe]
-    boundary = BOUNDARY if asked == "auto" else asked
+    boundary = automatic_boundary(data) if asked == "auto" else asked
     tuned = like(model, source.uri, f"only:{boundary}", model.get_params(deep=False).get("phase"))
     return [probe, Arm(FINETUNED, tuned, "transfer", f"upper stages ({boundary}) move too")]
 
@@ -183,8 +192,8 @@ def outputs(model: Any, data: Dataset, task: Task) -> NDArray[np.float32]:
     """
     bundle = getattr(model, "bundle_", None)
     if bundle is not None and bundle.source == model.source_:
-        found = extract(bundle.source, data)
-        return np.asarray(bundle.head.outputs(found.array()), dtype=np.float32)
+        found = extract_beside(bundle.source, data, bundle.head.reads)
+        return _float32(bundle.head.outputs(found.array()))
     rows = data if "source" in model.get_params(deep=False) else _raw(data)
     if task.kind is Kind.REGRESSION:
         return np.asarray(model.predict(rows), dtype=np.float32).reshape(-1, 1)
@@ -193,7 +202,14 @@ def outputs(model: Any, data: Dataset, task: Task) -> NDArray[np.float32]:
     said = model.predict_proba(rows)
     if isinstance(said, list):  # scikit-learn's way for several labels: (n, 2) a label
         said = np.stack([each[:, -1] for each in said], axis=1)
-    return _spread(np.asarray(said, dtype=np.float32), model, task)
+    return _spread(_float32(said), model, task)
+
+
+def _float32(said: Any) -> NDArray[Any]:
+    """Return outputs in float32; ragged ones row by row."""
+    if is_ragged(said):
+        return ragged([np.asarray(row, dtype=np.float32) for row in said])
+    return np.asarray(said, dtype=np.float32)
 
 
 def _raw(data: Dataset) -> Any:
@@ -208,7 +224,7 @@ def _as_outputs(said: NDArray[Any], task: Task) -> NDArray[np.float32]:
 
 def _spread(said: NDArray[np.float32], model: Any, task: Task) -> NDArray[np.float32]:
     """Put each column where its class belongs; a class that was not learned has none."""
-    if said.shape[1] == task.n_outputs:
+    if is_ragged(said) or said.shape[1] == task.n_outputs:
         return said
     full = np.zeros((len(said), task.n_outputs), dtype=np.float32)
     full[:, np.asarray(model.classes_, dtype=np.int64)] = said
@@ -228,13 +244,19 @@ class Majority(BaseEstimator):
     def fit(self, X: Any, y: ArrayLike) -> Self:
         """Count."""
         targets = np.asarray(y)
+        if self.kind is Kind.TAGS:
+            targets = flat([repaired(codes) for codes in targets])
+            self.said_ = np.bincount(targets) / len(targets)
+            return self
         self.classes_ = np.unique(targets)
         whole = targets if self.kind is not Kind.MULTICLASS else targets[:, None] == self.classes_
         self.said_ = np.atleast_1d(whole.mean(axis=0))
         return self
 
     def predict_proba(self, X: Sequence[Any]) -> NDArray[np.float64]:
-        """Return the shares, once a row; shape (n, k)."""
+        """Return the shares, once a row; shape (n, k). Of sentences once a word."""
+        if self.kind is Kind.TAGS:
+            return ragged([np.tile(self.said_, (len(row), 1)) for row in X])
         return np.tile(self.said_, (len(X), 1))
 
     def predict(self, X: Sequence[Any]) -> NDArray[np.float64]:

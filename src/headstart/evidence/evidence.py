@@ -275,7 +275,7 @@ class Evidence:
     task
         What is predicted.
     score
-        The name of the primary score: "accuracy", "macro_f1" or "r2".
+        The name of the primary score: "accuracy", "macro_f1", "entity_f1" or "r2".
     source
         Facts of the source's card: uri, title, trained_on, license, n_parameters, modality.
     n_rows

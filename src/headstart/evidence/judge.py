@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.dataset import Dataset
+from headstart.data.ragged import is_ragged
 from headstart.evidence.evidence import Gain, Judged, Outcome, Point
 from headstart.heads.head import decided
 from headstart.metrics.crossed import (
@@ -30,6 +31,7 @@ from headstart.metrics.curve import (
     threshold,
     time_to_threshold,
 )
+from headstart.metrics.entities import counts, f1, f1_left_out
 from headstart.metrics.interval import Interval
 from headstart.metrics.scores import macro_f1, multilabel_macro_f1, row_scores, scores
 from headstart.task import Kind, Task
@@ -69,6 +71,8 @@ class Bench:
         """
         if self.score == "macro_f1":
             return self._f1(ours, theirs)
+        if self.score == "entity_f1":
+            return self._entity_f1(ours, theirs)
         table = self._table(ours)
         return estimate(table if theirs is None else table - self._table(theirs))
 
@@ -87,6 +91,19 @@ class Bench:
         else:
             rows = [row_scores(self.task, self.truth, said, cut) for said, cut in fits]
         return np.stack(rows, axis=1)
+
+    def _entity_f1(self, ours: Sequence[Said], theirs: Sequence[Said] | None) -> Estimate:
+        whole, without = self._left_out(ours)
+        if theirs is not None:
+            other, other_without = self._left_out(theirs)
+            whole, without = whole - other, without - other_without
+        return jackknifed(whole, without)
+
+    def _left_out(self, fits: Sequence[Said]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the F1 of each fit, shape (S,), and without each sentence, shape (R, S)."""
+        tables = [counts(self.truth, decided(self.task.kind, *said)) for said in fits]
+        whole = np.array([f1(table) for table in tables])
+        return whole, np.stack([f1_left_out(table) for table in tables], axis=1)
 
     def _f1(self, ours: Sequence[Said], theirs: Sequence[Said] | None) -> Estimate:
         mine = [decided(self.task.kind, *said) for said in ours]
@@ -215,11 +232,22 @@ def judged(bench: Bench, arm: str, said: Said, test: Dataset) -> Judged:
     """Return what one fit said of each test row."""
     outputs, _ = said
     answers = decided(bench.task.kind, *said)
-    sure = outputs.max(axis=1) if bench.task.kind is Kind.MULTICLASS else np.ones(len(outputs))
+    sure = _sure(bench.task.kind, outputs)
     return Judged(
         arm=arm,
         names=tuple(test.name(i) for i in range(len(test))),
-        truth=tuple(bench.truth.tolist()),
-        said=tuple(answers.tolist()),
+        truth=tuple(_plain(bench.truth)),
+        said=tuple(_plain(answers)),
         sure=tuple(float(value) for value in sure),
     )
+
+
+def _sure(kind: Kind, outputs: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the probability of what was said of a row; of a sentence, of its least sure word."""
+    if kind is Kind.TAGS:
+        return np.array([row.max(axis=1).min(initial=1.0) for row in outputs], dtype=np.float64)
+    return outputs.max(axis=1) if kind is Kind.MULTICLASS else np.ones(len(outputs))
+
+
+def _plain(values: NDArray[Any]) -> list[Any]:
+    return [row.tolist() for row in values] if is_ragged(values) else values.tolist()

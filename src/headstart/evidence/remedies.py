@@ -16,13 +16,14 @@ import numpy as np
 from headstart.data.dataset import Dataset
 from headstart.data.pictures import row_hash
 from headstart.errors import HeadstartError
-from headstart.evidence.arms import BOUNDARY, Arm, like
+from headstart.evidence.arms import Arm, like
 from headstart.evidence.curation import DROPPED, More, Representative
 from headstart.evidence.evidence import Outcome
 from headstart.sources.catalog import shelf
 from headstart.sources.source import Source
 from headstart.steps.phase import Phase, default_phase
 from headstart.task import Modality
+from headstart.transfer.plan import AUTO_BOUNDARY
 
 #: Seeds that a remedy is tried with, at most: those of the study, so that scores are paired.
 SEEDS = 3
@@ -197,7 +198,7 @@ def _regularization(model: Any, source: Source) -> Iterator[Remedy]:
 
 def _asked(model: Any) -> str:
     asked = str(model.get_params(deep=False).get("finetune", "auto")).removeprefix("only:")
-    return BOUNDARY if asked in ("auto", "no", "head") else asked
+    return AUTO_BOUNDARY if asked in ("auto", "no", "head") else asked
 
 
 def _phase(model: Any, source: Source) -> Phase:

@@ -21,8 +21,10 @@ from headstart.data.dataset import (
     limit_skipped,
 )
 from headstart.data.pictures import row_hash
+from headstart.data.ragged import are_finite, content, flat, is_ragged, lengths, ragged
 from headstart.data.reads import count_read
 from headstart.data.sampling import sample, split
+from headstart.data.tags import entities, types_of
 from headstart.errors import DataError, Diverged
 from headstart.evidence.arms import Arm, fitted, outputs, source_of
 from headstart.evidence.evidence import Outcome
@@ -116,7 +118,7 @@ class Study:
         """The name of the primary score."""
         if self.task.kind is Kind.MULTICLASS and not is_imbalanced(np.asarray(self.pool.targets)):
             return "accuracy"
-        return "r2" if self.task.kind is Kind.REGRESSION else "macro_f1"
+        return {Kind.REGRESSION: "r2", Kind.TAGS: "entity_f1"}.get(self.task.kind, "macro_f1")
 
     @property
     def least(self) -> int:
@@ -183,7 +185,7 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
             [
                 *kept,
                 *tested,
-                np.asarray(pool.targets).tobytes(),
+                content(np.asarray(pool.targets)),
                 data.task,
                 sorted(versions().items()),
                 n_threads(),
@@ -236,10 +238,7 @@ def _lacking(pool: Dataset, seeds: int, best_effort: bool) -> list[str]:
     if pool.task.kind is Kind.REGRESSION:
         counts, names = np.array([len(pool)]), ["in all"]
     else:
-        several = pool.task.kind is Kind.MULTILABEL
-        counts = pool.targets.sum(axis=0) if several else np.bincount(
-            pool.targets, minlength=pool.task.n_outputs)  # fmt: skip
-        names = list(pool.task.labels)
+        counts, names = _label_counts(pool.task, pool.targets)
     few = [f"{name!r} {n}" for name, n in zip(names, counts, strict=True) if n < needed]
     if not few:
         return []
@@ -253,6 +252,17 @@ def _lacking(pool: Dataset, seeds: int, best_effort: bool) -> list[str]:
             "--best-effort (best_effort=True)."
         )
     return [f"{said}: what was proved is less."]
+
+
+def _label_counts(task: Task, targets: NDArray[Any]) -> tuple[NDArray[np.int64], list[str]]:
+    """Return how many rows have each label (of tags: how many entities of each type there are)."""
+    if task.kind is Kind.TAGS:
+        kinds = [one.kind - 1 for codes in targets for one in entities(codes)]
+        types = types_of(task)
+        return np.bincount(kinds, minlength=len(types)), list(types)
+    if task.kind is Kind.MULTILABEL:
+        return np.asarray(targets.sum(axis=0)), list(task.labels)
+    return np.bincount(targets, minlength=task.n_outputs), list(task.labels)
 
 
 def _digest(*parts: Any) -> str:
@@ -313,7 +323,7 @@ class Worker:
     def _told(self, done: Outcome, model: Any, rows: Dataset, key: str) -> Outcome:
         held_out, task = rows.only(VALIDATION), self.study.task
         said, tested = (outputs(model, data, task) for data in (held_out, self.study.test))
-        if not (np.isfinite(said).all() and np.isfinite(tested).all()):
+        if not (are_finite(said).all() and are_finite(tested).all()):
             return replace(done, is_converged=False, error="Some outputs are not finite numbers.")
         head = getattr(getattr(model, "bundle_", None), "head", None)
         cut = getattr(head, "thresholds", None)
@@ -321,7 +331,7 @@ class Worker:
             task, np.asarray(held_out.targets), said, cut, np.asarray(self.study.pool.targets)
         )
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_safetensors(self._file(key), {"outputs": tested})
+        write_safetensors(self._file(key), _arrays(tested))
         facts: dict[str, Any] = {"job": key}
         if done.is_whole and done.seed == 0:  # once an arm: the gap needs what it says of all rows
             facts["overfitting"] = self._gap(model, rows, said)
@@ -357,10 +367,21 @@ class Worker:
 
     def tested(self, outcome: Outcome) -> NDArray[np.float32]:
         """Return what a fit said of the test rows; shape (n, k)."""
-        return np.array(read_safetensors(self._file(outcome.facts["job"]))[0]["outputs"])
+        arrays = read_safetensors(self._file(outcome.facts["job"]))[0]
+        said = np.array(arrays["outputs"])
+        if "sizes" not in arrays:
+            return said
+        return ragged(np.split(said, np.cumsum(arrays["sizes"])[:-1]))
 
     def _file(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"
+
+
+def _arrays(outputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Return outputs as a file holds them: those of sentences one after another."""
+    if not is_ragged(outputs):
+        return {"outputs": outputs}
+    return {"outputs": flat(outputs), "sizes": lengths(outputs)}
 
 
 def restraint(model: Any) -> str:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from headstart.data.ragged import is_ragged, lengths
+from headstart.data.ragged import content
 from headstart.errors import Diverged
 from headstart.heads.head import outputs_of
 from headstart.losses.loss import Step, Term
@@ -332,7 +332,7 @@ class Descent:
         for examples in (self.examples, self.validation):
             examples.rows.digest(digest)
             for column in (examples.targets, examples.domain, examples.weight):
-                digest.update(b"" if column is None else _content(np.asarray(column)))
+                digest.update(b"" if column is None else content(np.asarray(column)))
         for value in self.best.values():
             digest.update(value.cpu().contiguous().numpy().tobytes())
         return f"descent-{digest.hexdigest()[:16]}"
@@ -356,13 +356,6 @@ class Descent:
         load_weights(self.tail, self.best)
         self.tail.eval().to("cpu")
         return self.curve
-
-
-def _content(column: NDArray[Any]) -> bytes:
-    """Return the values of a column, also where each row has several."""
-    if not is_ragged(column):
-        return column.tobytes()
-    return lengths(column).tobytes() + b"".join(np.asarray(row).tobytes() for row in column)
 
 
 def conditions() -> dict[str, Any]:

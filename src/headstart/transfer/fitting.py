@@ -15,6 +15,7 @@ from headstart.checks.shift import Reference
 from headstart.data.also import is_also
 from headstart.data.dataset import TEST, VALIDATION, Dataset, Skipped, limit_skipped
 from headstart.data.pictures import row_hash
+from headstart.data.ragged import are_finite
 from headstart.data.reads import count_read
 from headstart.features.extract import extract_beside
 from headstart.features.features import Features
@@ -224,7 +225,7 @@ class Fitting:
         if kept.validation is not None:
             said[VALIDATION] = self._part(VALIDATION), kept.validation
         if self._is_probe(kept) and self.trained and self.trained.outputs is not None:
-            seen = np.array([np.isfinite(said).all() for said in self.trained.outputs])
+            seen = are_finite(self.trained.outputs)
             said["out_of_fold"] = self.trained_on[seen], self.trained.outputs[seen]
         test = self._part(TEST)
         if len(test):

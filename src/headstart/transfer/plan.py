@@ -233,8 +233,7 @@ def intend(
     why_not = _why_not(source, data, finetune)
     if why_not:
         return _counted(Plan(source, said, {}, head, finetune=why_not), data, False), data
-    automatic = AUTO_OF_WORDS if data.modality is Modality.WORDS else AUTO_BOUNDARY
-    boundary = automatic if finetune == "auto" else finetune.removeprefix(ONLY)
+    boundary = automatic_boundary(data) if finetune == "auto" else finetune.removeprefix(ONLY)
     try:
         parted, holds_out = _holding_out(data, seed)
         keeps = finetune.startswith(ONLY)
@@ -248,6 +247,11 @@ def intend(
         why_not = f"no: {str(error).splitlines()[0]}"
         return _counted(Plan(source, said, {}, head, finetune=why_not), data, False), data
     return _counted(plan, parted, holds_out), parted
+
+
+def automatic_boundary(data: Dataset) -> str:
+    """Return what step 5 moves where that is left open."""
+    return AUTO_OF_WORDS if data.modality is Modality.WORDS else AUTO_BOUNDARY
 
 
 def _check_patience(plan: Plan) -> None:

@@ -234,7 +234,8 @@ def network(evidence: Evidence) -> Network:
     is_moved = evidence.verdict.transfer != "probe" and plan.get("phase") is not None
     n_frozen = int(plan.get("boundary", 0)) if is_moved else len(stages)
     n = len(evidence.task.labels)
-    says = {Kind.REGRESSION: "a number", Kind.MULTILABEL: f"any of {n}"}
+    says = {Kind.REGRESSION: "a number", Kind.MULTILABEL: f"any of {n}",
+            Kind.TAGS: f"{n // 2} types"}  # fmt: skip
     return Network(
         n_stages=len(stages),
         n_frozen=min(n_frozen, len(stages)),

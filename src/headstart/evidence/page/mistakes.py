@@ -12,11 +12,15 @@ from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
 
 from headstart.data.pictures import READABLE_SUFFIXES, decode
+from headstart.data.ragged import ragged
+from headstart.data.tags import types_of
+from headstart.data.words import Sentence
 from headstart.errors import HeadstartError
 from headstart.evidence.evidence import Judged
-from headstart.evidence.page import words
+from headstart.evidence.page import sentences, words
 from headstart.evidence.page.svg import element
 from headstart.evidence.page.words import share
+from headstart.metrics.entities import counts as counts_of
 from headstart.task import Kind, Task
 
 #: More classes than this make no readable table; the pairs most often confused are listed.
@@ -105,7 +109,27 @@ def _of_numbers(task: Task, judged: Judged, thing: str) -> dict[str, Any]:
     }
 
 
+def _of_tags(task: Task, judged: Judged, thing: str) -> dict[str, Any]:
+    truth, said = (ragged([np.asarray(row) for row in v]) for v in (judged.truth, judged.said))
+    types = types_of(task)
+    tables = [counts_of(truth, said, kind=i + 1).sum(axis=0) for i in range(len(types))]
+    table = np.array(tables).reshape(-1, 3)
+    wrong = np.array([not np.array_equal(a, b) for a, b in zip(truth, said, strict=True)])
+    right = int((~wrong).sum())
+    hits, n_said, n_true = (int(n) for n in table.sum(axis=0))
+    return {
+        "lead": f"{judged.arm} finds {hits:,} of {n_true:,} entities in "
+        f"{words.plural(len(truth), 'test ' + thing)} with their type and both ends, says "
+        f"{n_said - hits:,} that are none, and has every word of {right:,} rows right (first "
+        "seed). Below, green is right, red was said and is not so, dotted was missed.",
+        "classes": _scored(table[:, 0], table[:, 2], table[:, 1], types)[:MOST_LISTED],
+        "meaning": MEANING.replace("rows", "entities"),
+        "worst": _surest(judged, wrong),
+    }
+
+
 _COUNTED = {
+    Kind.TAGS: _of_tags,
     Kind.MULTICLASS: _of_classes,
     Kind.MULTILABEL: _of_labels,
     Kind.REGRESSION: _of_numbers,
@@ -125,6 +149,8 @@ def _shown(task: Task, judged: Judged, i: int, rows: Mapping[str, Any]) -> dict[
     if row is None and Path(name).suffix.lower() in READABLE_SUFFIXES:
         row = Path(name)
     text = row if isinstance(row, str) else ""
+    if task.kind is Kind.TAGS:
+        return _shown_tags(task, judged, i, row if isinstance(row, Sentence) else None)
     return {
         "name": words.place(name),
         "truth": _in_words(task, judged.truth[i]),
@@ -132,6 +158,19 @@ def _shown(task: Task, judged: Judged, i: int, rows: Mapping[str, Any]) -> dict[
         "sure": "" if task.kind is Kind.REGRESSION else f"{100 * judged.sure[i]:.0f}\u00a0%",
         "text": words.shorten(text, MOST_LETTERS),
         "picture": "" if row is None or isinstance(row, str) else thumbnail(row),
+    }
+
+
+def _shown_tags(task: Task, judged: Judged, i: int, row: Sentence | None) -> dict[str, str]:
+    """Return a sentence as it is shown, with its entities marked."""
+    truth, said, types = judged.truth[i], judged.said[i], types_of(task)
+    return {
+        "name": words.place(judged.names[i]),
+        "truth": sentences.named(truth, types, row),
+        "said": sentences.named(said, types, row),
+        "sure": "",
+        "text": "" if row is None else sentences.marked(row, truth, said, types),
+        "picture": "",
     }
 
 

@@ -207,6 +207,8 @@ def _asked(evidence: Evidence) -> str:
     n = len(evidence.task.labels)
     if evidence.task.kind is Kind.REGRESSION:
         return "a number"
+    if evidence.task.kind is Kind.TAGS:
+        return f"entities of {n // 2} types"
     return f"{'any' if evidence.task.kind is Kind.MULTILABEL else 'one'} of {n}"
 
 
