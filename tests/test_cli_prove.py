@@ -3,9 +3,16 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from headstart.cli import demo
+from headstart.cli.app import app
+from headstart.data.dataset import Dataset, untested
 from headstart.evidence.saved import kept
+from headstart.task import Kind, Modality, Task
+from headstart.transfer.transfer import Transfer
 from tests.test_cli import headstart, pets, source  # noqa: F401
 
 
@@ -67,3 +74,37 @@ def test_what_cannot_be_proved_is_told_at_once(words, said, pets, source, tmp_pa
     done = headstart(*given, "-o", tmp_path / "run")
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def demo_part(monkeypatch, fresh_home, tmp_path):
+    """The demo in a second: rows of numbers in place of pictures and names."""
+    rows = np.random.default_rng(0).normal(size=(120, 4))
+    split = np.array(["train"] * 80 + ["test"] * 40)
+    task = Task(Kind.MULTICLASS, ("low", "high"))
+    data = Dataset(Modality.VECTOR, rows, task, (rows[:, 0] > 0).astype(np.int64), split)
+
+    def run(out, tell, proved=""):
+        kept = untested(data) if proved else data
+        yield demo.Part(demo.NAMES, data, Transfer().fit(kept), out / demo.NAMES)
+
+    monkeypatch.setattr(demo, "run", run)
+    monkeypatch.setattr(demo, "pictures", lambda home: home)
+    return tmp_path / "runs"
+
+
+def test_the_demo_proves_and_says_with_how_many_seeds(demo_part):
+    done = CliRunner().invoke(app, ["demo", "--quiet", "--json", "-o", str(demo_part)])
+    assert done.exit_code == 0, done.output
+    (part,) = json.loads(done.stdout)
+    assert part["evidence"]["seeds"] == 3 and part["evidence"]["budget_s"] == 90.0
+    assert part["evidence"]["n_test_reads"] == 1  # the fit left the test rows to the proof
+    assert "test" not in part["scores"]
+    assert "every arm with 3 seeds, 90s for all fits" in done.stderr
+    assert (demo_part / demo.NAMES / "report.html").is_file()
+
+
+def test_the_demo_without_a_proof_scores_the_test_rows_itself(demo_part):
+    done = CliRunner().invoke(app, ["demo", "--no-prove", "--json", "-o", str(demo_part)])
+    (part,) = json.loads(done.stdout)
+    assert "evidence" not in part and "test" in part["scores"]

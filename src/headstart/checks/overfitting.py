@@ -15,6 +15,12 @@ from headstart.task import Kind, Task
 #: The gap from which a person should act, in units of the score.
 WIDE = 0.1
 
+#: What the score of a row is called, where a row has one.
+NAMES = {
+    Kind.MULTICLASS: "accuracy", Kind.MULTILABEL: "F1 of a row", Kind.REGRESSION: "R²",
+    Kind.TAGS: "entity F1",
+}  # fmt: skip
+
 
 @dataclass(frozen=True, eq=False)
 class Said:
@@ -68,11 +74,9 @@ def overfitting(
 
 
 def _finding(task: Task, gap: Interval, means: tuple[float, float], done: str) -> Finding:
-    name = {Kind.MULTICLASS: "accuracy", Kind.MULTILABEL: "F1 of a row", Kind.REGRESSION: "R²",
-            Kind.TAGS: "entity F1"}  # fmt: skip
     real = "" if gap.low > 0 else ", which may be chance"
     what = (
-        f"Rows learned from score {gap:+.3f} above unseen ones{real} ({name[task.kind]} "
+        f"Rows learned from score {gap:+.3f} above unseen ones{real} ({NAMES[task.kind]} "
         f"{means[0]:.3f} against {means[1]:.3f})."
     )
     done = f"What was done about it: {done}." if done else ""
