@@ -15,6 +15,8 @@ POINTS = 6
 LADDER = ((6, 9, 9), (4, 3, 9), (3, 1, 9), (3, 1, 3), (2, 1, 3), (2, 1, 2), (1, 1, 2))
 #: Epochs below which scratch would rather have fewer points and seeds.
 ENOUGH_EPOCHS = 25
+#: The share of a transfer's fit that does not shrink with the rows: networks opened and exported.
+SETUP_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Pace:
         """Read it off a fit."""
         taken = outcome.facts.get("plan", {}).get("taken_s", {})
         learning_s = float(taken.get("scratch", outcome.seconds))
-        return cls(max(0.0, outcome.seconds - learning_s), learning_s / max(1, len(outcome.curve)))
+        return cls(max(0.0, outcome.cost_s - learning_s), learning_s / max(1, len(outcome.curve)))
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def allot(asked: Asked) -> Allotment:
     >>> import dataclasses
     >>> short = allot(dataclasses.replace(asked, left_s=600.0))
     >>> short.seeds, short.scratch_seeds, short.scratch_rows, short.epochs
-    (5, 3, (8, 45), 32)
+    (5, 3, (8, 45), 31)
     """
     n, least, seeds = asked.n_rows, asked.least, asked.seeds
     points = steps(n, least, POINTS)
@@ -128,7 +130,7 @@ def allot(asked: Asked) -> Allotment:
     left = asked.left_s - each * (seeds - 1)
     costly = max(asked.seconds.values(), default=0.0)
     some, curve_seeds = _transfer_curve(asked, costly, seeds, left / 4)
-    left -= costly * curve_seeds * sum(some) / n
+    left -= costly * curve_seeds * _whole_fits(some, n)
     m, scratch_some, scratch_curve_seeds, epochs = _scratch(asked, seeds, max(0.0, left))
     return Allotment(seeds, m, some, scratch_some, curve_seeds, scratch_curve_seeds, epochs)
 
@@ -138,9 +140,18 @@ def _transfer_curve(
 ) -> tuple[tuple[int, ...], int]:
     for k, curve_seeds in ((POINTS, seeds), (POINTS, min(3, seeds)), (4, 1), (2, 1)):
         some = steps(asked.n_rows, asked.least, k)
-        if fit_s * curve_seeds * sum(some) / asked.n_rows <= left_s:
+        if fit_s * curve_seeds * _whole_fits(some, asked.n_rows) <= left_s:
             break
     return some, curve_seeds
+
+
+def _whole_fits(some: tuple[int, ...], n: int) -> float:
+    """Return what one fit a point costs, in fits of all rows.
+
+    >>> _whole_fits((50, 100), 200)
+    1.125
+    """
+    return sum(SETUP_SHARE + (1 - SETUP_SHARE) * rows / n for rows in some)
 
 
 def _scratch(asked: Asked, seeds: int, left_s: float) -> tuple[int, tuple[int, ...], int, int]:

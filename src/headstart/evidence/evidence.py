@@ -46,7 +46,7 @@ class Outcome:
     outputs
         The SHA-256 of the file of its outputs on the test rows; the file is opened by the verdict.
     facts
-        The source it used, its phase, its boundary.
+        Its plan; "scoring_s", the seconds that scoring took after the fit; and more.
     """
 
     arm: str
@@ -67,6 +67,15 @@ class Outcome:
     def score(self) -> float:
         """The primary score on validation; not a number where it diverged."""
         return next(iter(self.scores.values()), float("nan"))
+
+    @property
+    def cost_s(self) -> float:
+        """The seconds that a budget is charged: of the fit, and of scoring it.
+
+        >>> Outcome("probe", 0, 40, seconds=2.0, facts={"scoring_s": 0.5}).cost_s
+        2.5
+        """
+        return self.seconds + float(self.facts.get("scoring_s", 0.0))
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values."""

@@ -173,7 +173,7 @@ class Proof:
         )  # fmt: skip
         found = [Outcome.from_json(facts) for facts in kept.values()]
         self.outcomes += found
-        self.spent_s += sum(outcome.seconds for outcome in found)
+        self.spent_s += sum(outcome.cost_s for outcome in found)
         return found
 
     def _piloted(self) -> tuple[float, Pace]:
@@ -220,7 +220,7 @@ class Proof:
             least=self.study.least,
             seeds=self.seeds,
             epochs=RECIPE.epochs,
-            seconds={outcome.arm: outcome.seconds for outcome in first},
+            seconds={outcome.arm: outcome.cost_s for outcome in first},
             epoch_s=pace.epoch_s,
             setup_s=pace.setup_s,
             left_s=None if left is None else max(0.0, left),

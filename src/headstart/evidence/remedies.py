@@ -234,7 +234,7 @@ def tried(
     >>> found.gave, found.outcome
     (0.25, 'does not beat the best control (-0.125)')
     """
-    seconds = sum(one.seconds for one in outcomes)
+    seconds = sum(one.cost_s for one in outcomes)
     said = Tried(remedy.name, remedy.what, n_seeds=len(outcomes), seconds=seconds)
     if errors := [one.error for one in outcomes if one.error]:
         return replace(said, outcome=f"came to no score: {errors[0].splitlines()[0]}")
@@ -274,7 +274,7 @@ def attempt(
             yield Tried(remedy.name, remedy.what, outcome="not tried: the time was over")
         else:
             outcomes, why = _fits(remedy.arm, fit, seeds, budget_s - spent_s)
-            spent_s += sum(one.seconds for one in outcomes)
+            spent_s += sum(one.cost_s for one in outcomes)
             found = tried(remedy, outcomes, transfer, control)
             yield replace(found, outcome=f"cannot be tried: {why}") if why else found
 
@@ -289,8 +289,8 @@ def _fits(
             outcomes.append(fit(arm, seed))
         except HeadstartError as error:
             return [], str(error).splitlines()[0]
-        left_s -= outcomes[-1].seconds
-        if outcomes[-1].error or outcomes[-1].seconds > left_s:
+        left_s -= outcomes[-1].cost_s
+        if outcomes[-1].error or outcomes[-1].cost_s > left_s:
             break
     return outcomes, ""
 

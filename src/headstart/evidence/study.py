@@ -318,7 +318,9 @@ class Worker:
             seconds = time.perf_counter() - start
             return replace(blank, seconds=seconds, is_converged=False, error=str(error)).to_json()
         done = replace(blank, seconds=time.perf_counter() - start)
-        return self._told(done, model, rows, job.key).to_json()
+        told = self._told(done, model, rows, job.key)
+        scoring_s = time.perf_counter() - start - done.seconds
+        return replace(told, facts=told.facts | {"scoring_s": scoring_s}).to_json()
 
     def _told(self, done: Outcome, model: Any, rows: Dataset, key: str) -> Outcome:
         held_out, task = rows.only(VALIDATION), self.study.task
