@@ -23,11 +23,11 @@ def _own_paths() -> Mapping[str, str]:
     return {"PYTHONPATH": "", "HF_HUB_OFFLINE": "1"}
 
 
-def n_lines(name: str) -> int:
-    """Return how many lines a user of the peer writes: those between `# user` and `# end`.
+def n_lines(script: Path) -> int:
+    """Return how many lines a user writes: those between `# user` and `# end`.
 
     Blank lines and comments do not count.
     """
-    text = (PEERS / f"{name}.py").read_text(encoding="utf-8")
-    written = text.partition("# user\n")[2].partition("# end")[0].splitlines()
+    text = script.read_text(encoding="utf-8")
+    written = text.partition("# user\n")[2].partition("# end\n")[0].splitlines()
     return sum(1 for line in written if line.strip() and not line.strip().startswith("#"))

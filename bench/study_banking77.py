@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.measure import Row, Study, data_folder, headstart, scratch_folder, seconds_of
 
+SIZES = {"full": {}}
 SOURCE = "pkg:all-minilm-l6-v2"
 
 

@@ -27,6 +27,7 @@ from headstart.metrics.crossed import (
 Floats = NDArray[np.float64]
 Rule = Callable[[Floats], Estimate]
 
+SIZES = {"quick": {}, "full": {}}
 N_STUDIES, N_ROWS, N_VALIDATION, N_TRANSFER, N_CONTROL = 1000, 200, 100, 2, 4
 #: The bound that a true 5 % keeps below in 1,000 studies (mean and two deviations).
 MOST_DECIDED = 0.064

@@ -134,11 +134,17 @@ def looks() -> dict[str, Any]:
 
 
 def folders(data: Path) -> dict[str, Any]:
-    """Return the training and the test pictures as torchvision data sets."""
+    """Return the training and the test pictures as torchvision data sets.
+
+    The tutorial's own data call the pictures to be judged by "val".
+    """
     look = looks()
     from torchvision import datasets
 
-    return {part: datasets.ImageFolder(str(data / part), look[part]) for part in look}
+    at = {"train": data / "train", "test": data / "test"}
+    if not at["test"].exists():
+        at["test"] = data / "val"
+    return {part: datasets.ImageFolder(str(at[part]), look[part]) for part in look}
 
 
 def seconds() -> float:
