@@ -1,15 +1,13 @@
 """What a person sees: results on stdout, progress and notes on stderr."""
 
-import contextlib
 import json
+import math
 import os
 import re
+import shutil
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Self
-
-from headstart.progress import listen
+from typing import Any
 
 
 def out(text: str) -> None:
@@ -49,12 +47,36 @@ def one_line(text: str) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print columns, as wide as what is in them."""
+    """Print columns as wide as what is in them; on a narrower terminal, a block a row."""
     lines = [tuple(header), *(tuple(one_line(cell) for cell in row) for row in rows)]
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+    is_narrow = sum(widths) + 2 * len(widths) - 2 > room()
+    shown = _blocks(lines) if is_narrow else [_aligned(line, widths) for line in lines]
+    sys.stdout.writelines(f"{line}\n" for line in shown)
+
+
+def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
+    cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+    return "  ".join(cells).rstrip()
+
+
+def room() -> float:
+    """Return how many characters a line of stdout holds; a file's or a pipe's is without end."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else math.inf
+
+
+def _blocks(lines: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield a line a cell: the first cell of a row, the others below it under their names.
+
+    >>> list(_blocks([("source", "reads", "here"), ("pkg:a", "text", "yes")]))
+    ['pkg:a', '  reads  text', '  here   yes']
+    """
+    (_, *names), *rows = lines
+    width = max(map(len, names))
+    for first, *cells in rows:
+        yield first
+        pairs = zip(names, cells, strict=True)
+        yield from (f"  {name.ljust(width)}  {cell}" for name, cell in pairs if cell)
 
 
 def scores_lines(scores: dict[str, dict[str, float]]) -> list[str]:
@@ -64,86 +86,6 @@ def scores_lines(scores: dict[str, dict[str, float]]) -> list[str]:
         + "  ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in found.items())
         for part, found in scores.items()
     ]
-
-
-class Bars:
-    """Listens to progress: rich bars with the time left on stderr, or notes where no one looks.
-
-    Parameters
-    ----------
-    quiet
-        Draw nothing; notes are still printed.
-    plans
-        Print the plan of every fit; a study of many fits had better not.
-    """
-
-    def __init__(self, quiet: bool = False, plans: bool = True) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            SpinnerColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )  # fmt: skip
-
-        self.bars = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description:<9}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[last]}"),
-            console=Console(stderr=True),
-            transient=True,
-            disable=quiet or not sys.stderr.isatty(),
-        )
-        self.plans = plans
-        self.started: dict[Any, tuple[str, float]] = {}
-
-    def __enter__(self) -> Self:
-        """Begin to draw."""
-        self.bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave the terminal as it was."""
-        self.bars.stop()
-
-    def start(self, name: str, total: int | None, unit: str) -> Any:
-        """Add a bar."""
-        token = self.bars.add_task(name.lower(), total=total, unit=unit, last="")
-        self.started[token] = (name, time.perf_counter())
-        return token
-
-    def advance(self, token: Any, n: int) -> None:
-        """Move a bar."""
-        self.bars.advance(token, n)
-
-    def note(self, token: Any, text: str) -> None:
-        """Print what a person should know; short news of a running bar stay on its line."""
-        name, _ = self.started[token]
-        if name == "plan" and not self.plans:
-            return
-        if name == "train":
-            self.bars.update(token, last=printable(text))
-        else:
-            self.bars.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
-
-    def finish(self, token: Any) -> None:
-        """Take a bar away."""
-        self.bars.remove_task(token)
-
-
-@contextlib.contextmanager
-def bars(quiet: bool = False, plans: bool = True) -> Iterator[None]:
-    """Show progress while a verb works."""
-    with Bars(quiet, plans) as listener, listen(listener):
-        yield
 
 
 def notes(texts: Iterable[str]) -> None:

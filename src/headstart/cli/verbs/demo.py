@@ -21,11 +21,12 @@ def demo(
     """Do the main job on packaged pictures and texts with packaged weights, and prove the texts."""
     from headstart.cli import demo as parts
     from headstart.cli import proof, show
+    from headstart.cli.bars import bars
     from headstart.machine import home
 
     budget_s = seconds(budget)
     found = []
-    with show.bars(quiet):
+    with bars(quiet):
         for part in parts.run(out, show.err, parts.NAMES if prove else ""):
             found.append(show.fitted(part.model, part.folder))
             if not json:
@@ -36,7 +37,7 @@ def demo(
             "The pictures take longer; theirs is: headstart prove "
             f"{parts.pictures(home())}\n"
         )
-        with show.bars(quiet, plans=False):
+        with bars(quiet, plans=False):
             evidence, page = proof.proved(
                 part.model, part.data, part.folder, seeds=seeds, budget_s=budget_s, remedies_s=0
             )

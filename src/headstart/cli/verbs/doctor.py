@@ -27,12 +27,13 @@ def doctor(
 ) -> None:
     """Find what is wrong with this installation, or with DATA, and say the fix."""
     from headstart.cli import show
+    from headstart.cli.bars import bars
     from headstart.cli.doctor import examine, examine_data
 
     found = examine()
     if data is not None:
         columns = {"text": text, "image": image, "label": label, "separator": separator}
-        with show.bars(quiet):
+        with bars(quiet):
             found += examine_data(data, kind=kind, **columns)
     show.as_json([vars(finding) for finding in found]) if json else show.findings(found)
     if any(finding.is_bad for finding in found):

@@ -67,6 +67,7 @@ def fit(
 ) -> None:
     """Transfer a pretrained source to DATA in five steps, and save the model."""
     from headstart.cli import show
+    from headstart.cli.bars import bars
     from headstart.data.dataset import untested
     from headstart.data.readers import read
     from headstart.transfer.transfer import Transfer
@@ -91,7 +92,7 @@ def fit(
         max_skipped=max_skipped,
         run=started(folder, fresh),
     )
-    with show.bars(quiet):
+    with bars(quiet):
         show.notes(rows.notes)
         # With a proof to come the test rows are left to it: it reads their labels once.
         model.fit(untested(rows) if prove else rows)
@@ -103,7 +104,7 @@ def fit(
     if prove:
         from headstart.cli import proof
 
-        with show.bars(quiet, plans=False):
+        with bars(quiet, plans=False):
             evidence, page = proof.proved(
                 model, rows, folder, seeds=seeds, budget_s=seconds(budget), fresh=fresh
             )

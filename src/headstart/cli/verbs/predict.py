@@ -23,11 +23,12 @@ def predict(
     """Predict new rows with a saved model."""
     from headstart.bundle import load
     from headstart.cli import show
+    from headstart.cli.bars import bars
     from headstart.data.readers import read_rows
 
     bundle = load(model)
     rows = read_rows(inputs, bundle.modality, text=text, image=image, columns=bundle.columns)
-    with show.bars(quiet):
+    with bars(quiet):
         answers = bundle.answers(rows, top=top)
         show.notes(map(str, answers.findings))
     found = answers.records

@@ -60,6 +60,7 @@ def prove(
 ) -> None:
     """Measure what the transfer gains over not transferring, with intervals and a verdict."""
     from headstart.cli import proof, show
+    from headstart.cli.bars import bars
     from headstart.data.readers import read
     from headstart.transfer.transfer import Transfer
 
@@ -68,7 +69,7 @@ def prove(
     }  # fmt: skip
     rows = read(data, **columns)
     more = None if also is None else read(also, **columns)
-    with show.bars(quiet, plans=False):
+    with bars(quiet, plans=False):
         show.notes(rows.notes)
         found, page = proof.proved(
             Transfer(source, finetune=finetune), rows, out or default_folder(data), seeds=seeds,

@@ -48,11 +48,12 @@ def rank(
 ) -> None:
     """Rank the sources by how well they suit DATA, measured on a sample of it."""
     from headstart.cli import ranked, show
+    from headstart.cli.bars import bars
     from headstart.data.readers import read
     from headstart.ranking.rank import rank as measure
 
     rows = read(data, text=text, image=image, label=label, separator=separator, kind=kind)
-    with show.bars(quiet):
+    with bars(quiet):
         show.notes(rows.notes)
         found = measure(
             rows,
