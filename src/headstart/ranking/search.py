@@ -20,7 +20,7 @@ from headstart.ranking.measure import Facts
 from headstart.ranking.probe import Probed, distinct, logistic, ridge
 from headstart.ranking.ranking import LeftOut, Ranked
 from headstart.ranking.schedule import Round
-from headstart.ranking.trainless import distance, trainless
+from headstart.ranking.trainless import distance, side_by_side, trainless
 from headstart.sources.source import Source
 from headstart.steps.train import labelled, targets_of
 
@@ -151,7 +151,7 @@ class Search:
 
     def _probed(self, i: int, source: Source, rows: Dataset) -> Standing:
         found = [distinct(one) for one in self._features(source, rows)]
-        ridges = tuple(ridge(one, self._targets(one), self.task) for one in found)
+        ridges = side_by_side(lambda one: ridge(one, self._targets(one), self.task), found)
         at = preferred(ridges)
         return Standing(source, i, at, ridges, found[at], found[-1])
 
@@ -197,7 +197,9 @@ class Search:
         if first is not best:
             self._say_tie(first, best, gaps[first.source.uri])
         ordered = [first, *(one for one in standings if one is not first)]
-        return [self._row(one, gaps[one.source.uri], is_best=one is best) for one in ordered]
+        return list(side_by_side(
+            lambda one: self._row(one, gaps[one.source.uri], is_best=one is best), ordered
+        ))  # fmt: skip
 
     def _say_tie(self, first: Standing, best: Standing, gap: Interval) -> None:
         self.notes.append(

@@ -1,18 +1,24 @@
 """Trainless: scores of a source that train no head; columns beside the measured probe."""
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.features.features import Features
+from headstart.machine import n_threads
 from headstart.metrics import divergence, transferability
 from headstart.sources.oldhead import old_head
 from headstart.sources.reference import reference_of
 from headstart.sources.source import Source
 from headstart.task import Kind, Task
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,16 @@ def distance(source: Source, top: Features) -> float | None:
     if reference is None:
         return None
     return divergence.frechet(reference.mean, reference.std, top.array())
+
+
+def side_by_side(do: Callable[[T], R], things: Sequence[T]) -> tuple[R, ...]:
+    """Return what becomes of each thing, several at once, each in one thread of linear algebra.
+
+    >>> side_by_side(lambda n: n + 1, [1, 2, 3])
+    (2, 3, 4)
+    """
+    with one_thread(), ThreadPoolExecutor(n_threads()) as pool:
+        return tuple(pool.map(do, things))
 
 
 def one_thread() -> AbstractContextManager[Any]:
