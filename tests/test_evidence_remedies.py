@@ -88,6 +88,17 @@ def test_transfer_that_loses_is_helped_and_a_second_call_computes_nothing():
     assert (Toy.fits, again.remedies) == (fits, first.remedies)
 
 
+def test_test_labels_change_no_remedy(monkeypatch, tmp_path):
+    data = toy_data()
+    turned = np.where(data.split == "test", 1 - data.targets, data.targets)
+    found = []
+    for name, targets in (("right", data.targets), ("turned", turned)):
+        monkeypatch.setenv("HEADSTART_HOME", str(tmp_path / name))
+        one = prove(Toy(gain=-0.2), dataclasses.replace(data, targets=targets), seeds=2)
+        found.append([{**remedy, "seconds": 0} for remedy in one.remedies])
+    assert found[0] == found[1] != []
+
+
 def test_no_time_is_no_remedy():
     assert prove(Toy(gain=-0.2), toy_data(), seeds=2, remedies_s=0).remedies == ()
 
