@@ -93,6 +93,18 @@ def test_two_terms_and_two_domains():
     assert gap(10.0) < 0.5 * gap(0.0)
 
 
+def test_rows_without_a_number_cost_nothing():
+    """Their targets are not finite; nothing of that may reach the loss or its gradient."""
+    outputs = torch.tensor([[3.0], [5.0], [7.0]], requires_grad=True)
+    targets = torch.tensor([1.0, float("nan"), float("inf")])
+    step = Step(outputs, outputs, targets, torch.zeros(3), torch.ones(3))
+    loss = Supervised(Kind.REGRESSION)(step)
+    loss.backward()
+    assert float(loss.detach()) == 4.0
+    assert outputs.grad is not None
+    assert outputs.grad.ravel().tolist() == [4.0, 0.0, 0.0]
+
+
 def test_weights_of_rows_count():
     """A row of weight 0 teaches nothing: wrong labels there do no harm."""
     features, targets = rows(64, 0)

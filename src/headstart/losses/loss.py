@@ -92,7 +92,8 @@ class Supervised:
                 step.outputs, step.targets.clamp(min=0).float(), reduction="none"
             )  # (n, k)
             return each.mean(dim=1)
-        return (step.outputs[:, 0] - step.targets.float()) ** 2
+        known = step.targets.float().nan_to_num(0.0, 0.0, 0.0)  # no number times weight 0 is none
+        return (step.outputs[:, 0] - known) ** 2
 
 
 def _is_labelled(kind: Kind, targets: Any) -> Any:

@@ -237,20 +237,20 @@ class Descent:
     def forward(self, examples: Examples, rows: NDArray[np.int64]) -> Step:
         """Run a batch through the tail."""
         epoch = self.at.epoch if self.tail.training else 0
-        state = tuple(part.to(self.device) for part in examples.rows.state(rows, epoch))
+        state = tuple(placed(part, self.device) for part in examples.rows.state(rows, epoch))
         with torch.autocast(self.device, torch.bfloat16, enabled=is_half(self.device, self.tail)):
             features, outputs = self.tail(*state)
         return Step(
             features=features.float(),
             outputs=outputs.float(),
-            targets=torch.from_numpy(examples.truth(rows)).to(self.device),
+            targets=placed(torch.from_numpy(examples.truth(rows)), self.device),
             domain=self._column(examples.domain, rows, 0),
             weight=self._column(examples.weight, rows, 1).float(),
         )
 
     def _column(self, values: NDArray[Any] | None, rows: NDArray[np.int64], default: int) -> Tensor:
         column = np.full(len(rows), default) if values is None else np.asarray(values)[rows]
-        return torch.from_numpy(column).to(self.device)
+        return placed(torch.from_numpy(column), self.device)
 
     def cost(self, step: Step) -> Tensor:
         """Return the weighted sum of the terms."""
@@ -367,15 +367,36 @@ def seconds_a_step(tail: Tail, state: tuple[Tensor, ...], phase: Phase) -> float
     """Return the seconds of one training step on these rows; the second of two, the first warms."""
     optimizer = optimizer_for(tail, phase)
     on = device()
-    tail.to(on).train()
+    tail.to(on, memory_format=torch.channels_last).train()
     for _ in range(2):
         start = time.perf_counter()
         with torch.autocast(on, torch.bfloat16, enabled=is_half(on, tail)):
-            _, outputs = tail(*(part.to(on) for part in state))
+            _, outputs = tail(*(placed(part, on) for part in state))
         outputs.float().square().mean().backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        if on != "cpu":
+            torch.accelerator.synchronize()  # until then it was asked for, not done
     return time.perf_counter() - start
+
+
+def placed(values: Tensor, on: str) -> Tensor:
+    """Return values on a device; on Apple's, which has no float64, those are narrowed.
+
+    >>> placed(torch.zeros(1, dtype=torch.float64), "cpu").dtype
+    torch.float64
+    """
+    return narrowed(values, on).to(on)
+
+
+def narrowed(values: Tensor, on: str) -> Tensor:
+    """Return values in a type that a device has.
+
+    >>> narrowed(torch.zeros(1, dtype=torch.float64), "mps").dtype
+    torch.float32
+    """
+    is_too_wide = on == "mps" and values.dtype == torch.float64
+    return values.float() if is_too_wide else values
 
 
 @torch.no_grad()
