@@ -27,7 +27,6 @@ from bench.measure import (
 
 SIZES = {
     "tiny": {"n": 200, "few": (50,), "n_tests": 100, "of_words": False},
-    "quick": {"few": (200,)},
     "full": {"few": (50, 200, 1000)},
 }
 SOURCE, ENGLISH_ONLY = "pkg:multilingual-e5-small", "pkg:all-minilm-l6-v2"

@@ -21,6 +21,8 @@ from fastai.vision.all import (  # noqa: E402
 
 
 class Clock(Callback):
+    order = 60  # after the recorder
+
     def after_epoch(self):
         curve.append((given.seconds(), float(self.recorder.values[-1][-1])))
 
