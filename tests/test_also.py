@@ -109,3 +109,14 @@ def test_finetuning_holds_out_rows_of_the_target(encoder):
     model = hs.Transfer(encoder, finetune="only:last:100%", phase=phase).fit(both)
     assert model.plan_.n_rows["to validate on"] == 4
     assert model.scores_["validation"]["entity_f1"] > 0.5
+
+
+def test_what_rows_of_another_domain_are_worth_is_proved():
+    few, others = vectors(40, 0.0, 0), vectors(300, 0.1, 1)
+    tests = vectors(200, 0.0, 2)
+    found = hs.prove(
+        hs.Transfer(), with_tests(few, tests), seeds=2, also=others, best_effort=True, remedies_s=0
+    )
+    arms = {arm.name: np.mean(list(arm.test.values())) for arm in found.arms}
+    assert {"zero-shot", "beside", "probe", "classical"} <= set(arms)
+    assert arms["beside"] > 0.9 and arms["zero-shot"] > 0.9

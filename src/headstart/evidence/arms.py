@@ -139,12 +139,19 @@ _ABOUT = {
 
 def _transfers(model: Any, source: Source, data: Dataset) -> list[Arm]:
     probe = Arm(PROBE, like(model, source.uri, "no"), "transfer", "frozen trunk, new head")
-    asked = str(model.get_params(deep=False).get("finetune", "auto")).removeprefix("only:")
-    if not source.is_trainable or source.modality is Modality.VECTOR or asked in ("no", "head"):
+    boundary = finetunes(model, source, automatic_boundary(data))
+    if not boundary:
         return [probe]
-    boundary = automatic_boundary(data) if asked == "auto" else asked
     tuned = like(model, source.uri, f"only:{boundary}", model.get_params(deep=False).get("phase"))
     return [probe, Arm(FINETUNED, tuned, "transfer", f"upper stages ({boundary}) move too")]
+
+
+def finetunes(model: Any, source: Source, automatic: str) -> str:
+    """Return what a model lets move of a source, `automatic` where it leaves that open; or ""."""
+    asked = str(model.get_params(deep=False).get("finetune", "auto")).removeprefix("only:")
+    if not source.is_trainable or source.modality is Modality.VECTOR or asked in ("no", "head"):
+        return ""
+    return automatic if asked == "auto" else asked
 
 
 def like(model: Any, source: str, finetune: str, phase: Phase | None = None) -> Any:

@@ -13,6 +13,7 @@ from headstart.errors import DataError, UsageError
 from headstart.evidence import judge
 from headstart.evidence.allot import Allotment, Asked, Pace, allot, epochs_at
 from headstart.evidence.arms import FINETUNED, PROBE, RANDOM, SCRATCH, Arm, roster
+from headstart.evidence.crossing import crossings
 from headstart.evidence.curation import apart, unknown
 from headstart.evidence.evidence import ArmRecord, Evidence, Gain, Outcome, Point
 from headstart.evidence.findings import by_heart, card, in_rows
@@ -83,8 +84,8 @@ def prove(  # noqa: PLR0913
         Seconds that the search for a remedy may take, where validation does not clearly prefer
         the transfer; they come on top of the budget. 0: nothing else is tried.
     also
-        More labelled rows, which only that search learns from; None: those of another domain in
-        the data, if there are some.
+        More labelled rows, of another domain or language; None: those of the data, if there are
+        some. Arms learn from them too ("beside"), or from them alone ("zero-shot").
     fresh
         Forget the fits of this study that were kept, and do all of them again.
 
@@ -114,13 +115,15 @@ def prove(  # noqa: PLR0913
     with open_store() as store:
         if fresh:
             store.drop_study(study.key)
-        proof = Proof(study, roster(model, study.pool, arms, study.source), store, seeds, budget_s)
+        more = {} if also is None else crossings(model, study.source, study.pool, also)
+        compared = roster(model, study.pool, {**more, **(arms or {})}, study.source)
+        proof = Proof(study, compared, store, seeds, budget_s)
         proof.fit()
         chosen = proof.choose()
         remedied = proof.remedy(chosen, model, remedies_s, also)
         found = proof.open(chosen, worth, target)
-    compared = (chosen.shipped.arm, chosen.transfer, chosen.control)
-    findings = (*in_rows(study, proof.truth), *by_heart(proof.outcomes, compared))
+    named = (chosen.shipped.arm, chosen.transfer, chosen.control)
+    findings = (*in_rows(study, proof.truth), *by_heart(proof.outcomes, named))
     return replace(found, findings=findings, remedies=remedied)
 
 

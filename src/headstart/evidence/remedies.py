@@ -15,6 +15,7 @@ import numpy as np
 
 from headstart.data.dataset import Dataset
 from headstart.data.pictures import row_hash
+from headstart.data.ragged import content
 from headstart.errors import HeadstartError
 from headstart.evidence.arms import Arm, like
 from headstart.evidence.curation import DROPPED, More, Representative
@@ -104,7 +105,7 @@ def remedies(model: Any, source: Source, also: Dataset | None = None) -> list[Re
 
 def _more_rows(model: Any, source: Source, also: Dataset) -> Remedy:
     what = f"{len(also):,} more rows to learn from"
-    digest = hashlib.sha256(b"".join(map(row_hash, also.rows)) + np.asarray(also.targets).tobytes())
+    digest = hashlib.sha256(b"".join(map(row_hash, also.rows)) + content(np.asarray(also.targets)))
     learner = More(like(model, source.uri, "no"), also, digest.hexdigest()[:24], source.uri)
     return Remedy("other data", what, Arm("rows:also", learner, "transfer", what))
 

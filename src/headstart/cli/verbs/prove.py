@@ -39,7 +39,8 @@ def prove(
         typer.Option(help="Time to try what else there is, where transfer does not win; 0s: none."),
     ] = "10m",
     also: Annotated[
-        str | None, typer.Option(help="More labelled rows, for a remedy to learn from.")
+        str | None,
+        typer.Option(help="Labelled rows of another domain: what are they worth?"),
     ] = None,
     require_transfer: Annotated[
         bool, typer.Option("--require-transfer", help="Exit 6 where a control is to be shipped.")

@@ -1,0 +1,55 @@
+"""Crossing: arms that learn from rows of another domain or language too, or from them alone.
+
+What they gain over the arms that have the data's own rows alone is what the others are worth.
+"""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from headstart.data.dataset import Dataset
+from headstart.data.pictures import row_hash
+from headstart.data.ragged import content
+from headstart.evidence.arms import Arm, finetunes, like
+from headstart.evidence.curation import More
+from headstart.sources.source import Source
+from headstart.transfer.plan import automatic_boundary
+
+ZERO_SHOT, BESIDE, BESIDE_FINETUNED = "zero-shot", "beside", "beside-finetuned"
+
+
+def crossings(model: Any, source: Source, data: Dataset, also: Dataset) -> dict[str, Arm]:
+    """Return the arms that other rows make possible, by name.
+
+    Parameters
+    ----------
+    model
+        The estimator that is to be proved.
+    source
+        What the study transfers from.
+    data, also
+        The rows it is about, and the others.
+    """
+    if "also" not in model.get_params(deep=False):
+        return {}
+    frozen = like(model, source.uri, "no")
+    n = f"{len(also):,} rows beside"
+    made = {
+        ZERO_SHOT: (frozen.set_params(also="only"), f"frozen trunk, a head on the {n} alone"),
+        BESIDE: (like(model, source.uri, "no"), f"frozen trunk, a head on all, {n} weighed"),
+    }
+    if boundary := finetunes(model, source, automatic_boundary(data)):
+        tuned = like(model, source.uri, f"only:{boundary}", model.get_params()["phase"])
+        made[BESIDE_FINETUNED] = (tuned, f"upper stages ({boundary}) move too, {n} weighed")
+    name = _name(also)
+    return {
+        arm: Arm(arm, More(learner, also, name, source.uri), "transfer", about)
+        for arm, (learner, about) in made.items()
+    }
+
+
+def _name(also: Dataset) -> str:
+    """Return what tells such rows from others."""
+    rows = b"".join(map(row_hash, also.rows))
+    return hashlib.sha256(rows + content(np.asarray(also.targets))).hexdigest()[:24]
