@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from headstart.data.dataset import Dataset, from_arrays
-from headstart.data.readers import read, read_rows
+from headstart.data.readers import read
+from headstart.data.unlabelled import read_rows
 from headstart.errors import DataError, UsageError
 from headstart.task import Kind, Modality
 

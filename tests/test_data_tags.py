@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from headstart.data.dataset import from_arrays
-from headstart.data.readers import read, read_rows
+from headstart.data.readers import read
 from headstart.data.tags import Span, coded, entities, illegal, read_tags, repaired, tags_of
+from headstart.data.unlabelled import read_rows
 from headstart.data.words import sentence
 from headstart.errors import DataError
 from headstart.task import Kind, Modality

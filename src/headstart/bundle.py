@@ -15,8 +15,8 @@ from headstart.checks.finding import Finding
 from headstart.checks.shift import Reference
 from headstart.data.dataset import Dataset, Skipped
 from headstart.data.ragged import ragged
-from headstart.data.readers import rows_of
 from headstart.data.tags import entities, types_of
+from headstart.data.unlabelled import rows_of
 from headstart.data.words import Sentence
 from headstart.errors import (
     DataError,

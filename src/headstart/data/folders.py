@@ -137,3 +137,11 @@ def _passed_over(suffixes: Counter[str], wanted: frozenset[str]) -> list[str]:
 def pictures_in(folder: Path) -> Sequence[Path]:
     """Return every picture below a folder, in order."""
     return sorted(path for path in walk(folder) if path.suffix.lower() in PICTURE_SUFFIXES)
+
+
+def home_expanded(one: str) -> Path:
+    """Return a path with the home that its "~" means; a text that only begins so stays."""
+    try:
+        return Path(one).expanduser()
+    except RuntimeError:  # "~ 20 of them": nobody's home
+        return Path(one)

@@ -24,7 +24,7 @@ def predict(
     from headstart.bundle import load
     from headstart.cli import show
     from headstart.cli.bars import bars
-    from headstart.data.readers import read_rows
+    from headstart.data.unlabelled import read_rows
 
     bundle = load(model)
     rows = read_rows(inputs, bundle.modality, text=text, image=image, columns=bundle.columns)

@@ -1,0 +1,233 @@
+"""Unlabelled: rows to predict, from files, from what is typed, and from what is in memory."""
+
+import glob
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.data.cells import rows_in
+from headstart.data.columns import Roles, column_error, learned_roles, roles, table_error
+from headstart.data.dataset import Dataset, Row, Skipped, from_arrays, listed
+from headstart.data.folders import home_expanded, pictures_in, walk
+from headstart.data.pictures import PICTURE_SUFFIXES
+from headstart.data.tables import TABLE_SUFFIXES, Table, decoded, lines_of, read_table, table_of
+from headstart.data.words import sentence
+from headstart.errors import DataError, UnreadableRow, UsageError
+from headstart.task import Modality
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Where the rows stand in a table: as a person said, or as the model learned them."""
+
+    text: str | None = None
+    image: str | None = None
+    learned: tuple[str, ...] = ()
+
+
+def read_rows(
+    inputs: Sequence[str | Path],
+    modality: Modality | str,
+    *,
+    text: str | None = None,
+    image: str | None = None,
+    columns: Sequence[str] = (),
+) -> Dataset:
+    """Read rows without labels, to predict them.
+
+    Parameters
+    ----------
+    inputs
+        Files, folders and patterns of pictures; tables; text files with a row a line; or, where
+        texts are read, the texts themselves.
+    modality
+        What the model reads.
+    text, image
+        The column of a table.
+    columns
+        The columns the model learned from (`Dataset.columns`): they are read from a table, in
+        this order, where neither `text` nor `image` is said. Empty: guessed if unambiguous.
+
+    Raises
+    ------
+    DataError
+        Nothing to predict, a column that is not there, or rows the model does not read.
+
+    Examples
+    --------
+    >>> read_rows(["I lost my card"], "text").rows
+    ('I lost my card',)
+    """
+    wanted = Modality(modality)
+    if isinstance(inputs, str | Path):
+        inputs = [inputs]
+    said = _Columns(text, image, tuple(columns))
+    parts = [part for one in inputs for part in _input(str(one), wanted, said)]
+    data = _joined_rows(wanted, parts)
+    if len(data) == 0:
+        shown = ", ".join(map(str, inputs)) or "no input"
+        raise DataError(f"Nothing to predict in {shown}.{listed(data.skipped)}")
+    return data
+
+
+def rows_of(source: Any, modality: Modality | str, columns: Sequence[str] = ()) -> Dataset:
+    """Return rows that are in memory, without labels, in their order and all of them.
+
+    Parameters
+    ----------
+    source
+        A list, an array, a column, a DataFrame, a Hugging Face dataset, a list of records, or a
+        `Dataset`, which is returned as it is.
+    modality
+        What the model reads.
+    columns
+        The columns the model learned from; they are taken from a table by their names.
+
+    Raises
+    ------
+    UnreadableRow
+        Where a cell holds no row.
+    DataError
+        Where a column is not there, or the rows are of another kind.
+
+    Examples
+    --------
+    >>> rows_of([{"body": "an ant", "n": 1}], "text").rows
+    ('an ant',)
+    """
+    if isinstance(source, Dataset):
+        return source
+    if isinstance(source, str | bytes | Path):
+        raise UsageError("Expected a list of rows, got a single one.\nPut it in a list: [row].")
+    wanted = Modality(modality)
+    table = table_of(source)
+    if table is None or (wanted is Modality.VECTOR and not columns):
+        return from_arrays(source, modality=wanted)
+    part = _from_unlabelled(table, wanted, _Columns(learned=tuple(columns)))
+    if part[2]:
+        raise UnreadableRow(part[2][0].row, part[2][0].reason)
+    return _joined_rows(wanted, [part])
+
+
+Part = tuple[Sequence[Row], Sequence[str], tuple[Skipped, ...]]  # rows, names, skipped
+
+
+def _input(one: str, modality: Modality, columns: _Columns) -> list[Part]:
+    is_text = modality.read_as is Modality.TEXT
+    if is_text and not one.strip():
+        return [((), (), (Skipped(repr(one), "no text"),))]
+    path = home_expanded(one)
+    if _exists(path):
+        return [_from_file(path, modality, columns)]
+    is_table = path.suffix.lower() in (*TABLE_SUFFIXES, ".txt")
+    if is_text and not is_table:
+        return [((one,), (one,), ())]
+    matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 (a pattern may be absolute)
+    if not matches and is_text and len(one.split()) > 1:
+        return [((one,), (one,), ())]  # a sentence that ends in the name of a file
+    if not matches:
+        raise DataError(f"{one} does not exist. Expected a file, a folder or a pattern.")
+    return [_from_file(Path(match), modality, columns) for match in matches]
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long for a name, or with a zero in it
+        return False
+
+
+def _from_file(path: Path, modality: Modality, columns: _Columns) -> Part:
+    if path.is_dir():
+        return _from_plain_folder(path, modality)
+    suffix = path.suffix.lower()
+    if suffix in TABLE_SUFFIXES:
+        return _from_unlabelled(read_table(path), modality, columns)
+    if suffix == ".npy" and modality is Modality.VECTOR:
+        return _from_npy(path)
+    if modality is Modality.IMAGE and suffix != ".txt":
+        return (path,), (str(path),), ()
+    if modality is Modality.VECTOR or suffix in PICTURE_SUFFIXES:
+        raise DataError(f"{path} is no {modality}. This model reads {modality} rows.")
+    lines = lines_of(path)
+    rows = [path.parent / line if modality is Modality.IMAGE else line for _, line in lines]
+    return rows, [name for name, _ in lines], ()
+
+
+def _from_npy(path: Path) -> Part:
+    try:
+        vectors = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is no array of numbers: {error}.") from error
+    if vectors.ndim != 2 or vectors.dtype.kind not in "fiub":
+        raise DataError(
+            f"{path} holds {vectors.dtype} of shape {vectors.shape}.\n"
+            "Expected numbers of shape (n, d): one vector a row."
+        )
+    return vectors, [f"{path}:{i}" for i in range(len(vectors))], ()
+
+
+def _from_plain_folder(folder: Path, modality: Modality) -> Part:
+    if modality is Modality.IMAGE:
+        paths = pictures_in(folder)
+        return paths, [str(path) for path in paths], ()
+    paths = sorted(path for path in walk(folder) if path.suffix.lower() == ".txt")
+    if modality.read_as is not Modality.TEXT or not paths:
+        raise DataError(f"{folder} is a folder without {modality} rows.")
+    return [decoded(p.read_bytes(), str(p))[0] for p in paths], [str(p) for p in paths], ()
+
+
+def _from_unlabelled(table: Table, modality: Modality, columns: _Columns) -> Part:
+    if len(table) == 0:
+        return (), (), table.skipped
+    chosen = _unlabelled_roles(table, modality, columns)
+    rows, reasons = rows_in(table, chosen)
+    at = [i for i, reason in enumerate(reasons) if not reason]
+    bad = tuple(Skipped(table.names[i], reason) for i, reason in enumerate(reasons) if reason)
+    return [rows[i] for i in at], [table.names[i] for i in at], (*table.skipped, *bad)
+
+
+def _unlabelled_roles(table: Table, modality: Modality, columns: _Columns) -> Roles:
+    is_told = columns.text is not None or columns.image is not None
+    if columns.learned and not is_told and not _may_differ(table, modality, columns.learned):
+        return learned_roles(table, modality, columns.learned)
+    chosen = roles(table, columns.text, columns.image, is_labelled=False)
+    if chosen.modality.read_as is modality.read_as:
+        return chosen
+    what = f"The model reads {modality} rows, this table seems to hold {chosen.modality} rows."
+    if modality is Modality.VECTOR:
+        raise table_error(table, what, "Expected a column of numbers for each feature.")
+    raise column_error(table, what, f"--{modality} COLUMN")
+
+
+def _may_differ(table: Table, modality: Modality, columns: Sequence[str]) -> bool:
+    """Tell whether rows may come otherwise than they were learned: raw texts for lists of words."""
+    return modality is Modality.WORDS and not set(columns) <= table.columns.keys()
+
+
+def _joined_rows(modality: Modality, parts: Sequence[Part]) -> Dataset:
+    names = tuple(name for _, part, _ in parts for name in part)
+    skipped = tuple(row for _, _, part in parts for row in part)
+    rows: Any = tuple(row for part, _, _ in parts for row in part)
+    if modality is Modality.VECTOR and rows:
+        rows = _stacked(rows)
+    if modality is Modality.WORDS:
+        rows = tuple(sentence(row) if isinstance(row, str) else row for row in rows)
+    if modality is Modality.TEXT:
+        rows = tuple(str(row) for row in rows)
+    return Dataset(modality, rows, names=names, skipped=skipped)
+
+
+def _stacked(rows: Sequence[Row]) -> NDArray[np.float64]:
+    """Return vectors as one array of shape (n, d)."""
+    widths = sorted({len(row) for row in rows})
+    if len(widths) > 1:
+        raise DataError(
+            f"The rows have {' and '.join(map(str, widths))} numbers, expected as many in each.\n"
+            "Give tables with the same columns."
+        )
+    return np.asarray(rows, dtype=np.float64)
