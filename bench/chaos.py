@@ -10,12 +10,17 @@ of them. What was run, with its counts, is kept in `bench/reliability/TRIAL.json
 import argparse
 import json
 import os
+import random
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.measure import machine_facts
 
@@ -159,9 +164,60 @@ def mutants(share: float, folder: Path) -> list[Line]:
     ]
 
 
+#: The rivals, by what `bench/rivals.py` calls them.
+RIVALS = {
+    "trainer": "Hugging Face Trainer, resume_from_checkpoint=True",
+    "lightning": 'Lightning, ckpt_path="last"',
+    "headstart": "Headstart, the same command",
+}
+
+
+def rivals(share: float, folder: Path) -> list[Line]:
+    """The same killer at Hugging Face's Trainer, Lightning and Headstart: who could not go on?"""
+    from tests.faults.server import Server
+
+    python = os.environ.get("HEADSTART_RIVALS_PYTHON", sys.executable)
+    names = [name for name in RIVALS if name == "headstart" or _has(python, name)]
+    with Server("bench.rivals", python) as server:
+        return [_rival(server, name, some(200, share), folder / name) for name in names]
+
+
+def _has(python: str, name: str) -> bool:
+    module = {"trainer": "accelerate", "lightning": "lightning"}[name]
+    code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
+    return not subprocess.run([python, "-c", code], capture_output=True).returncode
+
+
+def _rival(server: Any, name: str, n_kills: int, folder: Path) -> Line:
+    chance, n, failed, differs, ends = random.Random(name), 0, [], 0, 0
+    (folder / "whole").mkdir(parents=True)
+    began = time.perf_counter()
+    child = server.run(name, [folder / "whole" / "run"], folder, folder / "whole")
+    assert child.wait() == 0, child.said()
+    seconds = time.perf_counter() - began
+    expected = (folder / "whole" / "run" / "done.txt").read_text(encoding="ascii")
+    at = folder / "killed"
+    while n < n_kills:
+        at.mkdir(exist_ok=True)
+        child = server.run(name, [at / "run"], folder, at)
+        if child.kill_after(chance.uniform(0, seconds)):
+            child.wait()
+            n += 1
+            continue
+        if child.wait():
+            failed.append(child.said().strip().splitlines()[-1][:120])
+        else:
+            ends += 1
+            differs += (at / "run" / "done.txt").read_text(encoding="ascii") != expected
+        shutil.rmtree(at)  # by hand, where it failed: then it begins anew
+    told = f"{ends} runs ended, {differs} of them with other weights than without a kill"
+    reasons = "; ".join(f"{reason} ({k})" for reason, k in Counter(failed).most_common(2))
+    return Line(RIVALS[name], n, "kills", len(failed), f"{told}. {reasons}".strip())
+
+
 TRIALS: dict[str, Trial] = {
     "kills": kills, "points": points, "errors": errors, "crowds": crowds, "full": full,
-    "damage": damage, "mutants": mutants,
+    "damage": damage, "mutants": mutants, "rivals": rivals,
 }  # fmt: skip
 
 
@@ -191,7 +247,7 @@ def run(name: str, share: float) -> bool:
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
     (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
-    return not any(line.wrong for line in lines)
+    return not any(line.wrong for line in lines if line.what not in RIVALS.values())
 
 
 def _fast() -> str | None:

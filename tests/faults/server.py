@@ -9,13 +9,13 @@ has ended, with its status. It computes nothing itself: a fork of a process whos
 started threads would hang.
 """
 
+import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -56,12 +56,23 @@ class Child:
 
 
 class Server:
-    """The forking process, as long as the `with` block lasts."""
+    """The forking process, as long as the `with` block lasts.
+
+    Parameters
+    ----------
+    module
+        What the children do: a module with `preload()` and `do(name, arguments)`.
+    python
+        The interpreter.
+    """
+
+    def __init__(self, module="tests.faults.work", python=sys.executable):
+        self.module, self.python = module, python
 
     def __enter__(self):
         env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.server"],
+            [self.python, "-m", "tests.faults.server", self.module],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=env,
         )  # fmt: skip
         assert self.process.stdout.readline() == "ready\n"
@@ -108,7 +119,7 @@ class Server:
 
 def serve():
     """Fork a child for every line that comes."""
-    _preload()
+    importlib.import_module(sys.argv[1]).preload()
     answer(None, None, "ready\n")
     threads_free = threading.active_count() == 1
     assert threads_free, "a library started threads while it was read"
@@ -135,19 +146,6 @@ def _await(pid):
     answer(pid, os.waitstatus_to_exitcode(status))
 
 
-def _preload():
-    import joblib  # noqa: F401
-    import onnxruntime  # noqa: F401
-    import sklearn.linear_model  # noqa: F401
-
-    from headstart.extras import import_timm, import_transformers
-
-    import_timm(), import_transformers()
-    import transformers.models.bert.modeling_bert  # noqa: F401
-
-    from tests.faults import work  # noqa: F401
-
-
 def _child(asked):
     os.setsid()
     os.environ.update(asked["env"])
@@ -158,9 +156,7 @@ def _child(asked):
         os.dup2(handle, place)
     code = 1
     try:
-        from tests.faults import work
-
-        code = work.do(asked["work"], asked["arguments"])
+        code = importlib.import_module(sys.argv[1]).do(asked["work"], asked["arguments"])
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0
     except BaseException:
@@ -173,5 +169,4 @@ def _child(asked):
 
 
 if __name__ == "__main__":
-    time.sleep(0)
     serve()

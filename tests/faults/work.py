@@ -3,6 +3,18 @@
 import sys
 
 
+def preload():
+    """Read every heavy library, and compute nothing."""
+    import joblib  # noqa: F401
+    import onnxruntime  # noqa: F401
+    import sklearn.linear_model  # noqa: F401
+
+    from headstart.extras import import_timm, import_transformers
+
+    import_timm(), import_transformers()
+    import transformers.models.bert.modeling_bert  # noqa: F401
+
+
 def do(name, arguments):
     """Do a piece of work; return an exit code, or raise SystemExit as the command line does."""
     return WORKS[name](*arguments)
