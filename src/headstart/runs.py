@@ -113,9 +113,9 @@ class Run:
         return self._checkpoints / f"{name}-{number:08d}.safetensors"
 
     def _found(self, name: str) -> list[Path]:
-        if not re.fullmatch(r"[\w.-]+", name, flags=re.ASCII):
+        if not re.fullmatch(r"[\w.-]{1,100}", name, flags=re.ASCII):
             raise UsageError(
-                f"checkpoint name {name!r}; expected letters, digits, '-', '_' and '.' only."
+                f"checkpoint name {name!r}; expected at most 100 letters, digits, '-', '_' and '.'."
             )
         pattern = re.compile(re.escape(name) + r"-\d{8}\.safetensors")
         there = self._checkpoints.iterdir() if self._checkpoints.is_dir() else ()

@@ -54,10 +54,15 @@ def names(language: str) -> Path:
 
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack small files only, and none outside `folder`, whatever their names say."""
-    with zipfile.ZipFile(archive) as opened:
-        for member in opened.infolist():
-            if not member.is_dir():
-                write_bytes(folder / _inner(archive, member), opened.read(member))
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            for member in opened.infolist():
+                if not member.is_dir():
+                    write_bytes(folder / _inner(archive, member), opened.read(member))
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise IntegrityError(
+            f"{archive} is damaged: {error}.\nInstall headstart again: this file was changed."
+        ) from error
 
 
 def _inner(archive: Path, member: zipfile.ZipInfo) -> PurePosixPath:

@@ -198,7 +198,9 @@ def harmless(cell: Any) -> Any:
     """
     if not isinstance(cell, str) or _NUMBER.fullmatch(cell):
         return cell
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else cell
+    # Some programs leave out what cannot be seen, and read full-width signs as the plain ones.
+    first = cell.lstrip(" \0")[:1]
+    return f"'{cell}" if first and first in "=+-@\t\r\n＝＋－＠" else cell
 
 
 def shelved(entry: Any) -> dict[str, Any]:
