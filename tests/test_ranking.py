@@ -349,3 +349,37 @@ def test_of_two_within_noise_the_smaller_is_listed_first(toys, monkeypatch, smal
     found = search._ranked()
     assert found[0][0] == first
     assert bool(search.notes) == (first == "a" and small < large)
+
+
+@pytest.mark.parametrize(
+    ("n", "priors", "first"),
+    [
+        (100, (0.85, 0.75), "a"),  # within noise: what the card promises decides
+        (100, (0.75, 0.85), "bb"),
+        (100, (0.0, 0.85), "bb"),  # a card that promises nothing is not held against the source
+        (20_000, (0.95, 0.75), "bb"),  # known to be worse: no promise helps
+    ],
+)
+def test_priors_only_break_ties(toys, monkeypatch, n, priors, first):
+    sources = [
+        dataclasses.replace(one, n_parameters=10, prior=prior)
+        for one, prior in zip(_sources(toys, ["a", "bb"]), priors, strict=True)
+    ]
+    search = _Hand(_texts(n), sources, {"a": 0.88, "bb": 0.90})
+    search._round(0, sources, n)
+    search.standings = {
+        uri: dataclasses.replace(one, final=one.ridge) for uri, one in search.standings.items()
+    }
+    monkeypatch.setattr(search, "_row", lambda one, gap, *, is_best: one.source.uri)
+    assert search._ranked()[0] == first
+    assert bool(search.notes) == (first == "a")
+
+
+def test_finalists_are_weighed_too_and_come_from_the_last_round(toys):
+    names = ["a", "bb", "ccc", "dddd"]
+    priors = dict(zip(names, (0.6, 0.6, 0.9, 0.9), strict=True))
+    sources = [dataclasses.replace(s, prior=priors[s.uri]) for s in _sources(toys, names)]
+    search = _Hand(_texts(60), sources, {"a": 0.9, "bb": 0.88, "ccc": 0.87, "dddd": 0.86})
+    search._round(0, [sources[3]], 20)
+    search._round(1, sources[:3], 60)
+    assert [one.source.uri for one in search._finalists()] == ["ccc", "a"]

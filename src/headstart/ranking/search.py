@@ -1,7 +1,7 @@
 """Search: probes round after round; who is known to be worse leaves, the last two are measured."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,11 @@ from headstart.sources.source import Source
 from headstart.steps.train import labelled, targets_of
 
 #: A smaller source within noise is listed first if no more than this is given up for it.
-GIVEN_UP = 0.01
+GIVEN_UP = 0.005
+#: How far off the difference of two cards' priors may be, one standard deviation.
+PRIOR_NOISE = 0.05
+#: Half the width of a 95 % interval, in standard errors.
+HALF_WIDTH = 1.96
 #: How many reach the probe that step 4 trains.
 N_FINALISTS = 2
 
@@ -168,7 +172,7 @@ class Search:
 
     def _finish(self) -> None:
         """Give the last two the probe that step 4 trains."""
-        for one in self._sorted()[:N_FINALISTS]:
+        for one in self._finalists():
             final = logistic(one.features, self._targets(one.features), self.task, self.seed)
             self.standings[one.source.uri] = dataclasses.replace(
                 one, final=final, tuned=self._tuned(one)
@@ -184,6 +188,13 @@ class Search:
             self.notes.append(f"{one.source.uri} could not be fine-tuned: {first_line(error)}")
             return None
 
+    def _finalists(self) -> list[Standing]:
+        """Return those of the last round that are likely best, the cards' priors weighed in."""
+        standings = self._sorted()
+        last = [one for one in standings if one.round == standings[0].round]
+        ordered = sorted(last, key=lambda one: weighed(one, last[0]), reverse=True)
+        return ordered[:N_FINALISTS]
+
     def _sorted(self) -> list[Standing]:
         return sorted(self.standings.values(), key=lambda one: one.merit, reverse=True)
 
@@ -193,19 +204,28 @@ class Search:
             return []
         best = standings[0]
         gaps = {one.source.uri: one.minus(best) for one in standings}
-        first = _smallest(one for one in standings if _is_worth(one, gaps[one.source.uri]))
-        if first is not best:
-            self._say_tie(first, best, gaps[first.source.uri])
+        first = self._first(standings, gaps)
         ordered = [first, *(one for one in standings if one is not first)]
         return list(side_by_side(
             lambda one: self._row(one, gaps[one.source.uri], is_best=one is best), ordered
         ))  # fmt: skip
 
-    def _say_tie(self, first: Standing, best: Standing, gap: Interval) -> None:
-        self.notes.append(
-            f"{first.source.uri} and {best.source.uri} are within noise ({gap}); "
-            "the smaller one is listed first."
-        )
+    def _first(self, standings: Sequence[Standing], gaps: dict[str, Interval]) -> Standing:
+        """Return the one to start from: of those within noise of the best, by prior, then size."""
+        best = standings[0]
+        tied = [one for one in standings if one.final and gaps[one.source.uri].high >= 0]
+        worth = {one.source.uri: weighed(one, best) for one in tied}
+        most = max(worth.values(), default=0.0)
+        near = [one for one in tied if worth[one.source.uri] >= most - GIVEN_UP - 1e-9]
+        first = min(near, key=_size) if near else best
+        if first is not best:
+            is_smaller = n_parameters(first.source) < n_parameters(best.source)
+            why = "the smaller one" if is_smaller else "the one whose card promises more"
+            self.notes.append(
+                f"{first.source.uri} and {best.source.uri} are within noise "
+                f"({gaps[first.source.uri]}); {why} is listed first."
+            )
+        return first
 
     def _row(self, one: Standing, gap: Interval, *, is_best: bool) -> Ranked:
         facts = self.facts[one.source.uri]
@@ -254,9 +274,32 @@ def _gains(a: Probed, b: Probed) -> NDArray[np.float64]:
     return a.scores[here] - b.scores[there]
 
 
-def _is_worth(one: Standing, gap: Interval) -> bool:
-    return one.final is not None and gap.high >= 0 and gap.mid >= -GIVEN_UP
+def weighed(one: Standing, best: Standing) -> float:
+    """Return a measured difference, and as far as it is noise, what the cards say of it.
+
+    It is the mean of a normal posterior: where much was measured the priors hardly count, and a
+    card without a prior says nothing.
+    """
+    if one is best:
+        return 0.0
+    gap, priors = one.minus(best), (one.source.prior, best.source.prior)
+    if not all(priors):
+        return gap.mid
+    return shrunk(gap, priors[0] - priors[1])
 
 
-def _smallest(standings: Iterable[Standing]) -> Standing:
-    return min(standings, key=lambda one: (n_parameters(one.source), -one.source.prior))
+def shrunk(gap: Interval, guess: float) -> float:
+    """Return the mean of a difference, measured with noise, that was guessed before.
+
+    >>> shrunk(Interval(0.0, 0.0, 0.0), -0.02)  # measured exactly
+    0.0
+    >>> round(shrunk(Interval(-0.098, 0.0, 0.098), -0.02), 6)  # as noisy as the guess
+    -0.01
+    """
+    noise = (gap.high - gap.low) / (2 * HALF_WIDTH)
+    trust = PRIOR_NOISE**2 / (PRIOR_NOISE**2 + noise**2)
+    return trust * gap.mid + (1 - trust) * guess
+
+
+def _size(one: Standing) -> tuple[int, float]:
+    return n_parameters(one.source), -one.source.prior
