@@ -77,7 +77,7 @@ def test_a_second_call_opens_no_network(toys, fresh_home, monkeypatch):
 def test_whole_sources_leave_their_features_for_the_fit(toys, fresh_home):
     data = _texts(30, seed=14)
     found = rank_whole(data, sources=toys[:2])
-    assert all(row.boundary is None and list(row.by_boundary) == ["top"] for row in found.rows)
+    assert all(row.boundary is None and len(row.by_boundary) > 1 for row in found.rows)
     assert extract(found.best, data).n_computed == 0
 
 
@@ -277,7 +277,7 @@ class _Hand(searching.Search):
 
     def __init__(self, sample, sources, shares):
         facts = {one.uri: None for one in sources}
-        super().__init__(sample, facts, seed=0)
+        super().__init__(sample, facts, searching.Asked())
         self.shares, self.asked = shares, []
 
     def _probed(self, i, source, rows):

@@ -57,17 +57,15 @@ class Facts:
         return cls(**(values | {"boundaries": None if at is None else tuple(at)}))
 
 
-def facts_of(source: Source, data: Dataset, *, is_whole: bool = False) -> Facts:
+def facts_of(source: Source, data: Dataset) -> Facts:
     """Compile a source at the boundaries to try, and time it on a row of the data.
 
     Parameters
     ----------
     source, data
         The source, and rows it reads.
-    is_whole
-        Whether only the top is wanted.
     """
-    at = None if is_whole else boundaries_of(source)
+    at = boundaries_of(source)
     with Reading(source, data) as reading:
         engine = engine_for(source, at, data_sample=reading.sample)
     return Facts(at, _latency_ms(source, data, engine), _memory_bytes(source, engine))

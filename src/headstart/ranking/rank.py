@@ -21,7 +21,7 @@ from headstart.ranking.measure import Facts, facts_of
 from headstart.ranking.probe import measure_of
 from headstart.ranking.ranking import LeftOut, Ranked, Ranking
 from headstart.ranking.schedule import MOST_ROWS, Round, order, schedule
-from headstart.ranking.search import Search
+from headstart.ranking.search import Asked, Search
 from headstart.sources.source import Source
 from headstart.steps.train import labelled, targets_of
 from headstart.task import Kind, Modality
@@ -91,9 +91,9 @@ def rank_whole(
     limits: Limits | None = None,
     seed: int = 0,
 ) -> Ranking:
-    """Return the same for sources used as a whole, with no lower boundary tried.
+    """Return the same for sources used as a whole: lower boundaries are shown, and do not count.
 
-    This is what a fit does with a source, whose compiled graph and features it then finds.
+    This is what a fit does with a source, whose features it then finds.
 
     Parameters
     ----------
@@ -103,25 +103,6 @@ def rank_whole(
         What a source may be.
     """
     return _answer(data, sources, limits or Limits(), Asked(budget_s, seed, is_whole=True))
-
-
-@dataclass(frozen=True)
-class Asked:
-    """How a ranking is to be made: budget, seed, whether sources are cut or fine-tuned.
-
-    >>> Asked(budget_s=0)
-    Traceback (most recent call last):
-    headstart.errors.UsageError: budget_s=0; expected seconds above 0, or none.
-    """
-
-    budget_s: float | None = None
-    seed: int = 0
-    is_whole: bool = False
-    finetune: bool = False
-
-    def __post_init__(self) -> None:
-        if self.budget_s is not None and not self.budget_s > 0:
-            raise UsageError(f"budget_s={self.budget_s!r}; expected seconds above 0, or none.")
 
 
 def _answer(
@@ -138,8 +119,7 @@ def _answer(
     jobs = _decided(sample, found, asked, fresh=fresh)
     left += jobs.left_out
     measured = _quick_enough([one for one in found if one.uri in jobs.facts], jobs, limits, left)
-    tuned = f"rank-{jobs.key}" if asked.finetune else None
-    search = Search(sample, jobs.facts, asked.seed, tuned)
+    search = Search(sample, jobs.facts, asked, jobs.key)
     rows = search.go(measured, jobs.rounds)
     left += search.left_out
     return _ranking(rows, left, jobs, search, (began, asked.seed))
@@ -212,9 +192,7 @@ def _decided(
     with track("looking at sources", len(sources), "sources") as bar:
         for source in sources:
             try:
-                facts[source.uri] = facts.get(source.uri) or facts_of(
-                    source, sample, is_whole=asked.is_whole
-                )
+                facts[source.uri] = facts.get(source.uri) or facts_of(source, sample)
             except DataError:
                 raise
             except (Exception, MemoryError) as error:  # one bad source leaves the others ranked

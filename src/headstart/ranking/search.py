@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.dataset import Dataset
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, UsageError
 from headstart.features.extract import extract, extract_many
 from headstart.features.features import Features
 from headstart.metrics.interval import Interval, one_standard_error
@@ -32,6 +32,25 @@ PRIOR_NOISE = 0.05
 HALF_WIDTH = 1.96
 #: How many reach the probe that step 4 trains.
 N_FINALISTS = 2
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a ranking is to be made: budget, seed, whether sources are cut or fine-tuned.
+
+    >>> Asked(budget_s=0)
+    Traceback (most recent call last):
+    headstart.errors.UsageError: budget_s=0; expected seconds above 0, or none.
+    """
+
+    budget_s: float | None = None
+    seed: int = 0
+    is_whole: bool = False
+    finetune: bool = False
+
+    def __post_init__(self) -> None:
+        if self.budget_s is not None and not self.budget_s > 0:
+            raise UsageError(f"budget_s={self.budget_s!r}; expected seconds above 0, or none.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,16 +126,16 @@ class Search:
         The rows, in an order of which every beginning is a stratified sample.
     facts
         What is known of each source, by its URI.
-    seed
-        Of the folds.
-    finetune
-        Under which name a short fine-tuning of the last two is kept; None: none is tried.
+    asked
+        How the ranking is to be made.
+    key
+        Names the question; a short fine-tuning is kept under it.
     """
 
     def __init__(
-        self, sample: Dataset, facts: dict[str, Facts], seed: int, finetune: str | None = None
+        self, sample: Dataset, facts: dict[str, Facts], asked: Asked, key: str = ""
     ) -> None:
-        self.sample, self.facts, self.seed, self.finetune = sample, facts, seed, finetune
+        self.sample, self.facts, self.asked, self.key = sample, facts, asked, key
         self.task, self.targets = labelled(sample), targets_of(sample)
         self.n_computed = 0
         self.left_out: list[LeftOut] = []
@@ -156,7 +175,7 @@ class Search:
     def _probed(self, i: int, source: Source, rows: Dataset) -> Standing:
         found = [distinct(one) for one in self._features(source, rows)]
         ridges = side_by_side(lambda one: ridge(one, self._targets(one), self.task), found)
-        at = preferred(ridges)
+        at = len(ridges) - 1 if self.asked.is_whole else preferred(ridges)
         return Standing(source, i, at, ridges, found[at], found[-1])
 
     def _features(self, source: Source, rows: Dataset) -> list[Features]:
@@ -173,17 +192,18 @@ class Search:
     def _finish(self) -> None:
         """Give the last two the probe that step 4 trains."""
         for one in self._finalists():
-            final = logistic(one.features, self._targets(one.features), self.task, self.seed)
+            final = logistic(one.features, self._targets(one.features), self.task, self.asked.seed)
             self.standings[one.source.uri] = dataclasses.replace(
                 one, final=final, tuned=self._tuned(one)
             )
 
     def _tuned(self, one: Standing) -> Probed | None:
         """Let the upper stages move for a while; a source that breaks then keeps its probe."""
-        if self.finetune is None:
+        if not self.asked.finetune:
             return None
         try:
-            return finetuned(one.source, self.sample, one.top, self.seed, self.finetune)
+            study = f"rank-{self.key}"
+            return finetuned(one.source, self.sample, one.top, self.asked.seed, study)
         except (HeadstartError, OSError, RuntimeError, MemoryError) as error:
             self.notes.append(f"{one.source.uri} could not be fine-tuned: {first_line(error)}")
             return None
