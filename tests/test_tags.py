@@ -282,3 +282,12 @@ def test_what_is_decided_is_the_best_path():
     for said, path in zip(legal_paths(outputs), wanted, strict=True):
         assert said.tolist() == path.tolist()
     assert flat(outputs).sum(axis=1) == pytest.approx(np.ones(len(flat(outputs))), abs=1e-5)
+
+
+def test_a_model_that_learned_from_other_words_is_refused(model, tmp_path, monkeypatch):
+    from headstart.errors import IntegrityError
+
+    model.save(tmp_path / "model")
+    monkeypatch.setattr("headstart.heads.tags.splitting", lambda: "0" * 16)
+    with pytest.raises(IntegrityError, match="cut by the rules"):
+        hs.load(tmp_path / "model")

@@ -5,6 +5,7 @@ predict. It knows no language: letters and digits run together, everything else 
 what only modifies a character (combining marks, variation selectors, joiners) stays with it.
 """
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -112,6 +113,12 @@ def _is_hangul(character: str) -> bool:
 #: What English puts at the end of a word, and French and Italian at its beginning.
 _ENDING = re.compile(r"(?i)(?<=.)(?:['’](?:s|m|d|ll|re|ve)|n['’]t)$")
 _BEGINNING = re.compile(r"(?i)^(?:[cdjlmnst]|[a-z]*qu|dell|nell|sull|all|un)['’](?=.)")
+
+
+def splitting() -> str:
+    """Return 16 hexadecimal digits that change when texts would be cut into other words."""
+    rules = [pattern.pattern for pattern in (_WORD, _ENDING, _BEGINNING)]
+    return hashlib.sha256("\n".join([*rules, *_ALONE, *_ALONE.values()]).encode()).hexdigest()[:16]
 
 
 def _parted(text: str, found: "re.Match[str]") -> list[tuple[int, int]]:

@@ -18,10 +18,12 @@ from numpy.typing import ArrayLike, NDArray
 from headstart.data.ragged import Ragged, flat, lengths, like, ragged
 from headstart.data.sampling import folds as folds_of
 from headstart.data.tags import repaired
+from headstart.data.words import splitting
+from headstart.errors import IntegrityError
 from headstart.features.compile import Boundaries
 from headstart.features.extract import TOP_OF_WORDS
 from headstart.features.features import Features
-from headstart.heads.choose import Choice, Fold, Job, choose
+from headstart.heads.choose import PENALTIES, Choice, Fold, Job, choose
 from headstart.heads.design import Scaler, design, scaler_of
 from headstart.heads.head import Layer, run_layers
 from headstart.heads.linear import LinearFit, LinearHead, one_thread, unscaled
@@ -40,6 +42,8 @@ CHOICE_WORDS, CHOICE_SHARE = 20_000, 0.25
 HELD_SHARE = 0.1
 #: Up to this many bytes in float32 the words are held and turned; above, read at every pass.
 HELD_BYTES = 2**30
+#: The penalties that are tried: stronger ones leave most entities unfound.
+PATH = tuple(penalty for penalty in PENALTIES if penalty < 0.5)
 #: When the solver stops: more digits change no tag.
 ENOUGH = Tolerance(gain=1e-6, slope=1e-5, iterations=300)
 #: Of folds of sentences: nothing is to be kept in its share.
@@ -136,11 +140,23 @@ class TagHead:
             "transition": self.chain.transition,
         }
         facts = {"temperature": self.temperature, "reads": list(self.reads)}
+        facts |= {"splitting": splitting()}
         return arrays, {"head": self.name} | facts
 
     @classmethod
     def from_state(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> "TagHead":
-        """Make it again from its `state`."""
+        """Make it again from its `state`.
+
+        Raises
+        ------
+        IntegrityError
+            Where texts are now cut into other words than those it learned from.
+        """
+        if facts["splitting"] != splitting():
+            raise IntegrityError(
+                f"The model learned from words cut by the rules {facts['splitting']}, this "
+                f"Headstart cuts by {splitting()}.\nUse the version that made it, or fit it again."
+            )
         chain = Chain(arrays["start"], arrays["transition"])
         temperature, reads = float(facts["temperature"]), tuple(facts["reads"])
         return cls(arrays["weight"], arrays["bias"], chain, temperature, reads)
@@ -254,7 +270,7 @@ def _best(
     found = []
     for reads, rows in candidates.items():
         job, scaler = rows.job()
-        choice = choose(job, penalties, _word_folds(rows.sizes, folds))
+        choice = choose(job, penalties or PATH, _word_folds(rows.sizes, folds))
         loss = min((tried.loss for tried in choice.path), default=math.inf)
         found.append((loss, reads, choice, (job, scaler)))
     return min(found, key=lambda one: one[0])[1:]
