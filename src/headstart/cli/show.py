@@ -272,12 +272,38 @@ def findings(found: list[Any]) -> None:
             out(f"      {line}")
 
 
+def arm_line(arm: Any, score: str) -> str:
+    """Say what an arm of a study came to.
+
+    >>> from headstart.evidence.evidence import ArmRecord, Interval
+    >>> probe = ArmRecord("probe", "transfer", validation={0: 0.5, 1: 0.75}, test={0: 0.5},
+    ...                   interval=Interval(0.25, 0.5, 0.75), seconds=2.0, n_seeds=2, n_diverged=1)
+    >>> arm_line(probe, "accuracy")
+    'probe         accuracy 0.500 [0.250, 0.750], validation 0.625, 2.0 s a seed; 1 of 2 diverged'
+    """
+    ended = (("diverged", arm.n_diverged), ("had not converged", arm.n_not_converged))
+    notes = "".join(f"; {n} of {arm.n_seeds} {how}" for how, n in ended if n)
+    if arm.interval is None:
+        return f"{arm.name:<13} no score{notes}"
+    validation = sum(arm.validation.values()) / len(arm.validation)
+    name = score.replace("_", " ")
+    return (
+        f"{arm.name:<13} {name} {format(arm.interval, '.3f')}, validation {validation:.3f}, "
+        f"{arm.seconds:.1f} s a seed{notes}"
+    )
+
+
 def evidence(found: Any, page: Any) -> None:
     """Print the verdict, the arms, the gains, and where the report is."""
     out(f"verdict    {found.verdict}")
     out(f"ships      {found.verdict.shipped}: {found.verdict.why}")
+    if math.isfinite(found.verdict.smallest_gain):
+        least = f"{found.verdict.smallest_gain:.3f}"
+        out(f"power      a true gain of {least} would have been found four times in five")
     for note in found.verdict.notes:
         out(f"note       {note}")
+    for arm in found.arms:
+        out(f"arm        {arm_line(arm, found.score)}")
     for gain in found.gains:
         out(f"gain       {gain}")
     for finding in found.findings:
