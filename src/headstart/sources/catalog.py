@@ -81,7 +81,16 @@ def resolve(uri: str, *, seed: int = 0) -> Source:
         return Source(IDENTITY, Modality.VECTOR, VectorPreprocess(), "", "none", is_trainable=False)
     if not colon or not name or scheme not in SCHEMES:
         raise _unknown(uri)
-    return added.as_added(SCHEMES[scheme](name, uri))
+    return added.as_added(_named(scheme, name, uri))
+
+
+def _named(scheme: str, name: str, uri: str) -> Source:
+    try:
+        return SCHEMES[scheme](name, uri)
+    except (OSError, ValueError) as error:  # too long for a name, or with a zero in it
+        if isinstance(error, HeadstartError):
+            raise
+        raise _unknown(uri[:200]) from error
 
 
 def add(uri: str) -> tuple[Source, Path]:
@@ -104,7 +113,7 @@ def add(uri: str) -> tuple[Source, Path]:
         uri = f"{scheme}:{Path(name).expanduser().resolve()}"
     if scheme not in SCHEMES or not name:
         raise _unknown(uri)
-    source = SCHEMES[scheme](name if scheme not in ("file", "run") else uri.partition(":")[2], uri)
+    source = _named(scheme, uri.partition(":")[2], uri)
     verify(source)
     if source.is_trainable:
         open_backbone(source)  # a network that cannot be made is told now
