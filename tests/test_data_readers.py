@@ -333,6 +333,12 @@ def test_a_path_that_does_not_exist_says_what_is_there(tmp_path: Path) -> None:
         read(tmp_path / "pet.csv")
 
 
+@pytest.mark.parametrize("path", ["", "  "])
+def test_an_empty_path_is_not_this_folder(path: str) -> None:
+    with pytest.raises(UsageError, match="path of the data is empty"):
+        read(path)
+
+
 def test_rows_without_label_or_text_are_skipped(tmp_path: Path) -> None:
     """NaN as a word, an empty cell, blank text; "NA" is a label."""
     path = table(tmp_path, "text,label\nx,a\ny,NaN\nz,\n ,a\nw,NA\n")

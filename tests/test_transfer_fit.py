@@ -34,6 +34,7 @@ def test_several_labels_a_row(tmp_path, encoder):
     assert data.task.kind is Kind.MULTILABEL
     assert model.bundle_.head.thresholds.shape == (2,)
     assert model.scores_["out_of_fold"]["macro_f1"] > 0.8
+    assert any("thresholds of the labels" in note for note in model.plan_.notes)
     assert model.predict(["good 1", "bad 1"]).shape == (2, 2)
 
 

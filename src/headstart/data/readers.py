@@ -102,6 +102,8 @@ def read(  # noqa: PLR0913  (as many options as there are kinds of files)
     options = _Options(text, image, label, separator, kind, max_skipped, strict=strict)
     if isinstance(source, Dataset):
         return source.check()
+    if isinstance(source, str) and not source.strip():
+        raise UsageError("The path of the data is empty.\nExpected a folder or a table.")
     if isinstance(source, str | Path):
         return _read_path(home_expanded(str(source)), options).check()
     return _read_object(source, options).check()
