@@ -143,6 +143,9 @@ def test_what_cannot_be_ranked_is_said(toys):
             rank(wrong, sources=toys[:1])
     with pytest.raises(UsageError, match="nothing to rank"):
         rank(vectors)
+    tags = dataclasses.replace(data, task=Task(Kind.TAGS, ("O", "B-PER", "I-PER")))
+    with pytest.raises(UsageError, match="A tag a word"):
+        rank(tags)
 
 
 def test_the_jobs_are_decided_once(toys, fresh_home, monkeypatch):

@@ -154,6 +154,11 @@ def _sample(data: Dataset, seed: int) -> Dataset:
         raise UsageError("Rows of numbers have no pretrained source to choose: nothing to rank.")
     data = data.training()
     task, targets = labelled(data), targets_of(data)
+    if task.kind is Kind.TAGS:
+        raise UsageError(
+            "A tag a word has no quick probe, so there is nothing to rank sources by.\n"
+            "Expected classes, labels or numbers; name a source: headstart fit DATA --source URI"
+        )
     if task.kind is Kind.REGRESSION and np.ptp(targets) == 0:
         raise DataError(
             f"All {len(data)} targets are {targets[0]:g}, so every source predicts them.\n"

@@ -1,0 +1,66 @@
+"""`headstart rank`, `sources` and their words on the command line."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from headstart.cli.app import app
+from headstart.errors import UsageError
+from tests.toys import toy_picture_source, toy_text_source
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(one) for one in arguments])
+
+
+@pytest.fixture
+def reviews(tmp_path):
+    path = tmp_path / "reviews.csv"
+    rows = [f"a {'bad good'.split()[i % 2]} film {i},{'no yes'.split()[i % 2]}" for i in range(40)]
+    path.write_text("text,label\n" + "\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture
+def source(tmp_path, fresh_home):
+    return toy_text_source(tmp_path / "bert")
+
+
+def test_the_table_is_one_to_act_on(reviews, source, tmp_path):
+    picture = toy_picture_source(tmp_path / "picture")
+    done = run("rank", reviews, "--sources", f"{source},{picture}", "--quiet")
+    assert done.exit_code == 0, done.output
+    for said in ("accuracy, 95 %", "latency", "memory", "parameters", "license", "trained on",
+                 "LogME", "H-score", "TransRate", "5-NN", "left out"):  # fmt: skip
+        assert said in done.stdout
+    assert f"next       headstart fit {reviews} --source {source}" in done.stdout
+
+
+def test_json_holds_everything(reviews, source):
+    done = run("rank", reviews, "--sources", source, "--json", "--quiet", "--budget", "10m")
+    (row,) = json.loads(done.stdout)["rows"]
+    names = "score difference by_boundary logme leep n_agreeing distance latency_ms memory_bytes"
+    assert {*names.split(), "finetuned", "license", "trained_on"} <= set(row)
+
+
+@pytest.mark.parametrize("option", ["--license", "--licence"])
+def test_limits_are_read_with_their_units(reviews, source, option):
+    done = run("rank", reviews, "--sources", source, option, "permissive", "--quiet")
+    assert isinstance(done.exception, Exception) and "asked for: permissive" in str(done.exception)
+    done = run("rank", reviews, "--sources", source, "--max-params", "10", "--quiet")
+    assert "M parameters; at most" in str(done.exception)
+    done = run("rank", reviews, "--sources", source, "--max-params", "10M",
+               "--max-latency", "20s", "--quiet")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    for wrong in (("--max-params", "many"), ("--max-latency", "soon"), ("--budget", "later")):
+        assert isinstance(run("rank", reviews, *wrong).exception, UsageError)
+
+
+def test_a_source_is_added_searched_and_removed(source):
+    assert json.loads(run("sources", "add", source, "--json").stdout)["uri"] == source
+    assert source in [one["uri"] for one in json.loads(run("sources", "--json").stdout)]
+    assert run("sources", "remove", source).stdout.startswith("removed")
+    assert source not in run("sources", "--json").stdout
+    for wrong in (("add",), ("remove", source), ("pkg:x", "y")):
+        assert isinstance(run("sources", *wrong).exception, UsageError)
