@@ -12,6 +12,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -73,6 +74,18 @@ def kills(share: float, folder: Path) -> list[Line]:
             told = f"{found.n_rounds} runs ended, each with the bytes of one that was not killed"
             lines.append(_line(job.what, found.n_kills, "kills", found.lost, told))
     return lines
+
+
+def stops(share: float, folder: Path) -> list[Line]:
+    """R4: SIGTERM and Ctrl-C at a random time of a fine-tuning: exit 143 and 130, same bytes."""
+    from tests.faults.killer import killed, material
+    from tests.faults.server import Server
+
+    ways = ((signal.SIGTERM, 143), (signal.SIGINT, 130))
+    with Server() as server:
+        job = material(folder / "material")["finetune"]
+        found = killed(server, job, some(200, share), folder / "stops", ways=ways)
+    return [_line(job.what, found.n_kills, "signals", found.lost, f"{found.n_rounds} runs ended")]
 
 
 def points(share: float, folder: Path) -> list[Line]:
@@ -164,6 +177,18 @@ def mutants(share: float, folder: Path) -> list[Line]:
     ]
 
 
+def training(share: float, folder: Path) -> list[Line]:
+    """R13, R14, R21: losses that are not finite, memory that runs out, the same seed again."""
+    from tests.faults.training import broken, same, scarce
+
+    found = [broken(some(200, share)), scarce(some(50, share)), same(some(20, share), folder)]
+    return [
+        _line(one.what, one.n, "trainings", one.wrong,
+              ", ".join(f"{name} {value:g}" for name, value in one.told.items()))
+        for one in found
+    ]  # fmt: skip
+
+
 #: The rivals, by what `bench/rivals.py` calls them.
 RIVALS = {
     "trainer": "Hugging Face Trainer, resume_from_checkpoint=True",
@@ -216,8 +241,8 @@ def _rival(server: Any, name: str, n_kills: int, folder: Path) -> Line:
 
 
 TRIALS: dict[str, Trial] = {
-    "kills": kills, "points": points, "errors": errors, "crowds": crowds, "full": full,
-    "damage": damage, "mutants": mutants, "rivals": rivals,
+    "kills": kills, "stops": stops, "points": points, "errors": errors, "crowds": crowds,
+    "full": full, "damage": damage, "mutants": mutants, "training": training, "rivals": rivals,
 }  # fmt: skip
 
 

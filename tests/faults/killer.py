@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 import shutil
+import signal
 import time
 from dataclasses import dataclass, field
 
@@ -52,7 +53,7 @@ class Job:
         return server.run(self.work, words, home, run.parent)
 
 
-def killed(server, job, n_kills, folder, seed=0):
+def killed(server, job, n_kills, folder, seed=0, ways=((signal.SIGKILL, -9),)):
     """Kill a job at random times until so many kills are done; compare every round's end.
 
     Every second round begins with compiled trunks, so that later steps are hit as often as they
@@ -70,6 +71,8 @@ def killed(server, job, n_kills, folder, seed=0):
         An empty folder to work in.
     seed
         Of the times.
+    ways
+        (signal, exit status), in turn.
     """
     chance, tally = random.Random(f"{seed} {job.what}"), Tally(job.what)
     expected, seconds = _whole(server, job, folder / "whole", None)
@@ -81,7 +84,8 @@ def killed(server, job, n_kills, folder, seed=0):
         at = _fresh(folder / f"round{tally.n_rounds}", warm if is_warm else None)
         longest = warm_seconds if is_warm else seconds
         try:
-            tally.n_kills += _round(server, job, at, longest, chance, n_kills - tally.n_kills)
+            left = n_kills - tally.n_kills
+            tally.n_kills += _round(server, job, at, longest, chance, left, ways)
             found = job.result(at / "home", at / "run")
             if found != expected:
                 tally.lost.append(
@@ -94,14 +98,18 @@ def killed(server, job, n_kills, folder, seed=0):
     return tally
 
 
-def _round(server, job, at, seconds, chance, most):
+def _round(server, job, at, seconds, chance, most, ways):
     """Kill and start again; then let it end. Return how many kills there were."""
     n_kills = 0
     while n_kills < min(KILLS_A_ROUND, most):
         child = job.start(server, at / "home", at / "run")
-        if child.kill_after(chance.uniform(0, seconds)):
-            status = child.wait()
-            n_kills += status == -9
+        number, status = ways[n_kills % len(ways)]
+        # Before a handler is there to hear it, a signal ends a process in its own way.
+        earliest = 0 if number == signal.SIGKILL else 0.3 * seconds
+        if child.kill_after(chance.uniform(earliest, seconds), number):
+            found = child.wait()
+            assert found in (status, 0), f"{number!r}: exit {found}\n{child.said()[-2000:]}"
+            n_kills += found == status
             continue
         assert child.wait() == 0, (
             f"after {n_kills} kills: exit {child.status}\n{child.said()[-2000:]}"

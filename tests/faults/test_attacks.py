@@ -39,7 +39,8 @@ def refused(work, *arguments):
 
 
 def test_s1_no_pickle_runs(canary, fresh_home, tmp_path):
-    from headstart.data.readers import read, read_rows
+    from headstart.data.readers import read
+    from headstart.data.unlabelled import read_rows
     from headstart.sources.weights import READERS, read_file
     from headstart.task import Modality
 

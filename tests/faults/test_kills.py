@@ -4,6 +4,7 @@ The long tier (`make chaos`) does the same with thousands of kills.
 """
 
 import shutil
+import signal
 
 import pytest
 
@@ -32,6 +33,14 @@ def test_kill_9_at_a_random_time_loses_nothing(name, server, jobs, tmp_path):
     tally = killed(server, jobs[name], 12, tmp_path)
     assert tally.lost == []
     assert tally.n_kills >= 12
+
+
+def test_a_stop_at_a_random_time_loses_nothing(server, jobs, tmp_path):
+    """R4: SIGTERM and Ctrl-C exit with 143 and 130, and the same command goes on."""
+    ways = ((signal.SIGTERM, 143), (signal.SIGINT, 130))
+    tally = killed(server, jobs["finetune"], 6, tmp_path, ways=ways)
+    assert tally.lost == []
+    assert tally.n_kills >= 6
 
 
 @needs_strace

@@ -9,6 +9,7 @@ def preload():
     import onnxruntime  # noqa: F401
     import sklearn.linear_model  # noqa: F401
 
+    import headstart.cli.app  # noqa: F401
     from headstart.extras import import_timm, import_transformers
 
     import_timm(), import_transformers()
