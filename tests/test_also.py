@@ -120,3 +120,28 @@ def test_what_rows_of_another_domain_are_worth_is_proved():
     arms = {arm.name: np.mean(list(arm.test.values())) for arm in found.arms}
     assert {"zero-shot", "beside", "probe", "classical"} <= set(arms)
     assert arms["beside"] > 0.9 and arms["zero-shot"] > 0.9
+
+
+def conll(folder, name, n, seed):
+    rows, tags = corpus(n, seed)
+    sentences = ("".join(f"{w}\t{t}\n" for w, t in zip(*pair, strict=True))
+                 for pair in zip(rows, tags, strict=True))  # fmt: skip
+    (folder / name).write_text("\n".join(sentences), encoding="utf-8")
+    return str(folder / name)
+
+
+def test_the_command_line_reads_all_three(encoder, tmp_path):
+    import json
+
+    from typer.testing import CliRunner
+
+    from headstart.cli.app import app
+
+    own, also = conll(tmp_path, "fr.conll", 20, 1), conll(tmp_path, "en.conll", 40, 2)
+    tests, out = conll(tmp_path, "test.conll", 20, 3), str(tmp_path / "run")
+    options = ("--also", also, "--test", tests, "--source", encoder, "--finetune", "no")
+    done = CliRunner().invoke(app, ["fit", own, *options, "-o", out, "--json", "--quiet"])
+    found = json.loads(done.stdout)
+    assert found["plan"]["n_rows"] == {"to train on": 60, "to validate on": 0, "to test on": 20}
+    assert found["scores"]["test"]["entity_f1"] > 0.8
+    assert any("rows beside count" in note for note in found["plan"]["notes"])
