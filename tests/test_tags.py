@@ -291,3 +291,9 @@ def test_a_model_that_learned_from_other_words_is_refused(model, tmp_path, monke
     monkeypatch.setattr("headstart.heads.tags.splitting", lambda: "0" * 16)
     with pytest.raises(IntegrityError, match="cut by the rules"):
         hs.load(tmp_path / "model")
+
+
+def test_texts_are_split_into_words_for_the_model(model):
+    texts = hs.data.dataset.from_arrays(["the red dog"])
+    (record,) = model.bundle_.predictions(texts)
+    assert [one["text"] for one in record["entities"]] == ["red dog"]

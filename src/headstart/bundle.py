@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +15,8 @@ from headstart.checks.finding import Finding
 from headstart.checks.shift import Reference
 from headstart.data.dataset import Dataset, Skipped
 from headstart.data.ragged import ragged
-from headstart.data.tags import entities, types_of
+from headstart.data.tags import types_of
 from headstart.data.unlabelled import rows_of
-from headstart.data.words import Sentence
 from headstart.errors import (
     DataError,
     HeadstartError,
@@ -30,6 +29,7 @@ from headstart.features.engine import Engine, engine_for, engine_of
 from headstart.features.extract import forward
 from headstart.features.features import Features
 from headstart.heads.head import Head, decided, head_from
+from headstart.heads.tags import spans
 from headstart.io import (
     copy_file,
     read_json,
@@ -171,6 +171,7 @@ class Bundle:
         top
             How many classes a record lists under "top".
         """
+        rows = self._dataset(rows)
         found = self.features(rows)
         outputs = self.head.outputs(found.array()) if len(found) else np.zeros((0, 1))
         shift = self.reference.judge(found) if self.reference is not None and len(found) else None
@@ -192,7 +193,9 @@ class Bundle:
 
     def _record(self, row: Any, values: NDArray[np.floating], top: int) -> dict[str, Any]:
         if self.task.kind is Kind.TAGS:
-            return _tagged(row, values, types_of(self.task))
+            found = spans(row, values, types_of(self.task))
+            said = ", ".join(f"{one['label']} {one['text']}" for one in found)
+            return {"prediction": said, "text": row.text, "entities": found}
         said = self.decide(values[None])[0]
         if self.task.kind is Kind.REGRESSION:
             return {"prediction": float(said)}
@@ -388,27 +391,6 @@ def _reference(folder: Path) -> Reference | None:
 
 def _graph(folder: Path, facts: dict[str, Any]) -> Graph | None:
     return None if facts["graph"] is None else Graph.of(facts["graph"], folder / TRUNK)
-
-
-def _tagged(row: Sentence, values: NDArray[np.floating], types: Sequence[str]) -> dict[str, Any]:
-    """Return the record of a sentence: its entities, each with its place in the text.
-
-    The score of an entity is the probability of the tag of its least sure word.
-    """
-    (codes,) = decided(Kind.TAGS, ragged([values]))
-    sure = values[np.arange(len(codes)), codes]
-    found = []
-    for kind, first, last in entities(codes):
-        start, stop = row.place(first, last)
-        found.append({
-            "label": types[kind - 1],
-            "start": start,
-            "end": stop,
-            "text": row.text[start:stop],
-            "score": float(sure[first:last].min()),
-        })  # fmt: skip
-    said = ", ".join(f"{one['label']} {one['text']}" for one in found)
-    return {"prediction": said, "text": row.text, "entities": found}
 
 
 def _all_read(features: Features) -> Features:

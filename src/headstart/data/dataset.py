@@ -225,6 +225,21 @@ def untested(data: Dataset) -> Dataset:
     return data if data.split is None else data.take(data.split != TEST)
 
 
+def as_sentences(data: Dataset) -> Dataset:
+    """Return texts as sentences of words, under the same names.
+
+    >>> as_sentences(from_arrays(["an ant"])).rows[0].words
+    ('an', 'ant')
+    """
+    if data.modality is Modality.WORDS:
+        return data
+    names = tuple(data.name(i) for i in range(len(data)))
+    return dataclasses.replace(
+        data, modality=Modality.WORDS, rows=_sentences(data.rows), task=None, targets=None,
+        names=names,
+    )  # fmt: skip
+
+
 def pick(values: Sequence[Any], at: NDArray[np.int64]) -> Sequence[Any]:
     """Return the values at `at`: an array of an array, a tuple of anything else."""
     if isinstance(values, np.ndarray):

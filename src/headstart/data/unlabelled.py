@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from headstart.data.cells import rows_in
 from headstart.data.columns import Roles, column_error, learned_roles, roles, table_error
-from headstart.data.dataset import Dataset, Row, Skipped, from_arrays, listed
+from headstart.data.dataset import Dataset, Row, Skipped, as_sentences, from_arrays, listed
 from headstart.data.folders import home_expanded, pictures_in, walk
 from headstart.data.pictures import PICTURE_SUFFIXES
 from headstart.data.tables import TABLE_SUFFIXES, Table, decoded, lines_of, read_table, table_of
@@ -81,7 +81,7 @@ def rows_of(source: Any, modality: Modality | str, columns: Sequence[str] = ()) 
     ----------
     source
         A list, an array, a column, a DataFrame, a Hugging Face dataset, a list of records, or a
-        `Dataset`, which is returned as it is.
+        `Dataset`, which is returned as it is; texts are split where words are read.
     modality
         What the model reads.
     columns
@@ -100,7 +100,7 @@ def rows_of(source: Any, modality: Modality | str, columns: Sequence[str] = ()) 
     ('an ant',)
     """
     if isinstance(source, Dataset):
-        return source
+        return as_sentences(source) if modality == Modality.WORDS else source
     if isinstance(source, str | bytes | Path):
         raise UsageError("Expected a list of rows, got a single one.\nPut it in a list: [row].")
     wanted = Modality(modality)

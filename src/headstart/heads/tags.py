@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from headstart.data.ragged import Ragged, flat, lengths, like, ragged
 from headstart.data.sampling import folds as folds_of
-from headstart.data.tags import repaired
-from headstart.data.words import splitting
+from headstart.data.tags import entities, repaired
+from headstart.data.words import Sentence, splitting
 from headstart.errors import IntegrityError
 from headstart.features.compile import Boundaries
 from headstart.features.extract import TOP_OF_WORDS
@@ -29,7 +29,14 @@ from headstart.heads.head import Layer, run_layers
 from headstart.heads.linear import LinearFit, LinearHead, one_thread, unscaled
 from headstart.heads.solve import Tolerance
 from headstart.machine import seeds
-from headstart.metrics.chain import Chain, best_paths, forward_backward, legal_chain, path_scores
+from headstart.metrics.chain import (
+    Chain,
+    best_paths,
+    forward_backward,
+    legal_chain,
+    legal_paths,
+    path_scores,
+)
 from headstart.task import Kind, Task
 
 #: Sentences that the chain is learned on, at most: it has some dozens of unknowns.
@@ -160,6 +167,43 @@ class TagHead:
         chain = Chain(arrays["start"], arrays["transition"])
         temperature, reads = float(facts["temperature"]), tuple(facts["reads"])
         return cls(arrays["weight"], arrays["bias"], chain, temperature, reads)
+
+
+def spans(
+    row: Sentence, outputs: NDArray[np.floating], types: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return the entities said of a sentence, each with its place in the text.
+
+    The score of an entity is the probability of the tag of its least sure word.
+
+    Parameters
+    ----------
+    row
+        The sentence.
+    outputs
+        Shape (words, k).
+    types
+        The names of the entity types.
+
+    Examples
+    --------
+    >>> from headstart.data.words import sentence
+    >>> spans(sentence("in Rome"), np.array([[1, 0, 0], [0.25, 0.75, 0]]), ["LOC"])
+    [{'label': 'LOC', 'start': 3, 'end': 7, 'text': 'Rome', 'score': 0.75}]
+    """
+    (codes,) = legal_paths([outputs])
+    sure = outputs[np.arange(len(codes)), codes]
+    found = []
+    for kind, first, last in entities(codes):
+        start, stop = row.place(first, last)
+        found.append({
+            "label": types[kind - 1],
+            "start": start,
+            "end": stop,
+            "text": row.text[start:stop],
+            "score": float(sure[first:last].min()),
+        })  # fmt: skip
+    return found
 
 
 def fit_tags(
