@@ -335,23 +335,41 @@ def test_a_source_that_breaks_half_way_is_listed(toys, fresh_home, monkeypatch):
     assert [one.uri for one in found.left_out] == [toys[1]]
 
 
-@pytest.mark.parametrize(
-    ("small", "large", "first"), [(0.895, 0.9, "a"), (0.85, 0.9, "bb"), (0.9, 0.9, "a")]
-)
-def test_of_two_within_noise_the_smaller_is_listed_first(toys, monkeypatch, small, large, first):
+def _two(toys, monkeypatch, n, shares, sizes=(10, 20), priors=(0.0, 0.0)):
+    """Return the first of two sources whose probes are given, and the notes of the ranking."""
     sources = [
-        dataclasses.replace(one, n_parameters=size)
-        for one, size in zip(_sources(toys, ["a", "bb"]), (10, 20), strict=True)
+        dataclasses.replace(one, n_parameters=size, prior=prior)
+        for one, size, prior in zip(_sources(toys, ["a", "bb"]), sizes, priors, strict=True)
     ]
-    search = _Hand(_texts(200), sources, {"a": small, "bb": large})
-    search._round(0, sources, 200)
+    search = _Hand(_texts(n), sources, dict(zip(("a", "bb"), shares, strict=True)))
+    search._round(0, sources, n)
     search.standings = {
         uri: dataclasses.replace(one, final=one.ridge) for uri, one in search.standings.items()
     }
-    monkeypatch.setattr(search, "_row", lambda one, gap, *, is_best: (one.source.uri, gap))
-    found = search._ranked()
-    assert found[0][0] == first
-    assert bool(search.notes) == (first == "a" and small < large)
+    monkeypatch.setattr(search, "_row", lambda one, gap, *, is_best: one.source.uri)
+    return search._ranked()[0], search.notes
+
+
+@pytest.mark.parametrize(
+    ("n", "small", "large", "first"),
+    [
+        (20_000, 0.898, 0.9, "a"),
+        (20_000, 0.9, 0.9, "a"),
+        (20_000, 0.85, 0.9, "bb"),
+        (60, 0.88, 0.9, "bb"),  # few rows do not make two sources equal
+    ],
+)
+def test_of_two_alike_the_smaller_is_listed_first(toys, monkeypatch, n, small, large, first):
+    found, notes = _two(toys, monkeypatch, n, (small, large))
+    assert found == first
+    assert bool(notes) == (first == "a" and small < large)
+
+
+@pytest.mark.parametrize("mean", [-0.03, 0.0, 0.02])
+def test_the_loss_is_the_mean_of_what_is_lost(mean):
+    draws = np.random.default_rng(0).normal(mean, 0.02, 400_000)
+    slow = np.maximum(0, -draws).mean()
+    assert searching.Belief(mean, 0.02).loss == pytest.approx(slow, rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -364,18 +382,9 @@ def test_of_two_within_noise_the_smaller_is_listed_first(toys, monkeypatch, smal
     ],
 )
 def test_priors_only_break_ties(toys, monkeypatch, n, priors, first):
-    sources = [
-        dataclasses.replace(one, n_parameters=10, prior=prior)
-        for one, prior in zip(_sources(toys, ["a", "bb"]), priors, strict=True)
-    ]
-    search = _Hand(_texts(n), sources, {"a": 0.88, "bb": 0.90})
-    search._round(0, sources, n)
-    search.standings = {
-        uri: dataclasses.replace(one, final=one.ridge) for uri, one in search.standings.items()
-    }
-    monkeypatch.setattr(search, "_row", lambda one, gap, *, is_best: one.source.uri)
-    assert search._ranked()[0] == first
-    assert bool(search.notes) == (first == "a")
+    found, notes = _two(toys, monkeypatch, n, (0.88, 0.90), (10, 10), priors)
+    assert found == first
+    assert bool(notes) == (first == "a")
 
 
 def test_finalists_are_weighed_too_and_come_from_the_last_round(toys):

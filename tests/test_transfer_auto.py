@@ -43,7 +43,7 @@ def test_auto_ranks_and_says_so_in_plan_and_bundle(shelf, tmp_path):
     assert model.plan_.ranking is not None
     assert {row.source.uri for row in model.plan_.ranking.rows} == set(shelf)
     assert model.source_ == model.plan_.ranking.best
-    assert "of 2 ranked, accuracy" in str(model.plan_) and "next pkg:" in str(model.plan_)
+    assert "of 2 ranked, accuracy 1.000 [0." in str(model.plan_) and "next pkg:" in str(model.plan_)
     assert model.bundle_.facts["n_computed"] == 0  # the ranking had run these rows already
     kept = load(model.save(tmp_path / "model")).facts["plan"]["ranking"]
     assert [row["uri"] for row in kept["rows"]] == [r.source.uri for r in model.plan_.ranking.rows]

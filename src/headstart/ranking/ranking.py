@@ -123,11 +123,13 @@ class Ranking:
     def in_a_line(self) -> str:
         """Say why the first was chosen, and what comes next."""
         first, *others = self.rows
-        said = f"of {len(self.rows)} ranked, {self.measure} {first.score} on {first.n_rows} rows"
+        said = (
+            f"of {len(self.rows)} ranked, {self.measure} {first.score:.3f} on {first.n_rows} rows"
+        )
         if not others:
             return said
         tied = ", within noise" if others[0].is_tied else ""
-        return f"{said}; next {others[0].source.uri}, {others[0].score}{tied}"
+        return f"{said}; next {others[0].source.uri}, {others[0].score:.3f}{tied}"
 
     def __str__(self) -> str:
         """Return a line a source."""

@@ -1,6 +1,7 @@
 """Search: probes round after round; who is known to be worse leaves, the last two are measured."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,7 @@ from headstart.ranking.trainless import distance, side_by_side, trainless
 from headstart.sources.source import Source
 from headstart.steps.train import labelled, targets_of
 
-#: A smaller source within noise is listed first if no more than this is given up for it.
+#: A smaller source within noise is listed first if no more than this is likely given up for it.
 GIVEN_UP = 0.005
 #: How far off the difference of two cards' priors may be, one standard deviation.
 PRIOR_NOISE = 0.05
@@ -212,7 +213,7 @@ class Search:
         """Return those of the last round that are likely best, the cards' priors weighed in."""
         standings = self._sorted()
         last = [one for one in standings if one.round == standings[0].round]
-        ordered = sorted(last, key=lambda one: weighed(one, last[0]), reverse=True)
+        ordered = sorted(last, key=lambda one: weighed(one, last[0]).mean, reverse=True)
         return ordered[:N_FINALISTS]
 
     def _sorted(self) -> list[Standing]:
@@ -231,13 +232,16 @@ class Search:
         ))  # fmt: skip
 
     def _first(self, standings: Sequence[Standing], gaps: dict[str, Interval]) -> Standing:
-        """Return the one to start from: of those within noise of the best, by prior, then size."""
+        """Return the one to start from: within noise of the best, the likely one or a smaller.
+
+        Rows too few to tell sources apart do not make them equal, so a smaller one is taken only
+        where little is likely lost by it.
+        """
         best = standings[0]
         tied = [one for one in standings if one.final and gaps[one.source.uri].high >= 0]
-        worth = {one.source.uri: weighed(one, best) for one in tied}
-        most = max(worth.values(), default=0.0)
-        near = [one for one in tied if worth[one.source.uri] >= most - GIVEN_UP - 1e-9]
-        first = min(near, key=_size) if near else best
+        likely = max(tied, key=lambda one: weighed(one, best).mean, default=best)
+        near = [one for one in tied if weighed(one, likely).loss <= GIVEN_UP]
+        first = min((likely, *near), key=_size)
         if first is not best:
             is_smaller = n_parameters(first.source) < n_parameters(best.source)
             why = "the smaller one" if is_smaller else "the one whose card promises more"
@@ -294,31 +298,56 @@ def _gains(a: Probed, b: Probed) -> NDArray[np.float64]:
     return a.scores[here] - b.scores[there]
 
 
-def weighed(one: Standing, best: Standing) -> float:
+@dataclass(frozen=True)
+class Belief:
+    """What is believed of a difference: a normal distribution.
+
+    >>> round(Belief(0.0, 0.01).loss, 6)  # as likely worse as better
+    0.003989
+    >>> Belief(-0.02, 0.0).loss, Belief(0.02, 0.0).loss
+    (0.02, 0.0)
+    """
+
+    mean: float
+    noise: float
+
+    @property
+    def loss(self) -> float:
+        """How much is lost, on average, if it is negative: E[max(0, −x)]."""
+        if not self.noise:
+            return max(0.0, -self.mean)
+        from scipy.special import ndtr
+
+        z = self.mean / self.noise
+        density = math.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+        return float(self.noise * density - self.mean * ndtr(-z))
+
+
+def weighed(one: Standing, other: Standing) -> Belief:
     """Return a measured difference, and as far as it is noise, what the cards say of it.
 
-    It is the mean of a normal posterior: where much was measured the priors hardly count, and a
-    card without a prior says nothing.
+    Where much was measured the priors hardly count; a card without a prior says nothing.
     """
-    if one is best:
-        return 0.0
-    gap, priors = one.minus(best), (one.source.prior, best.source.prior)
+    if one is other:
+        return Belief(0.0, 0.0)
+    gap, priors = one.minus(other), (one.source.prior, other.source.prior)
+    noise = (gap.high - gap.low) / (2 * HALF_WIDTH)
     if not all(priors):
-        return gap.mid
-    return shrunk(gap, priors[0] - priors[1])
+        return Belief(gap.mid, noise)
+    return shrunk(Belief(gap.mid, noise), priors[0] - priors[1])
 
 
-def shrunk(gap: Interval, guess: float) -> float:
-    """Return the mean of a difference, measured with noise, that was guessed before.
+def shrunk(measured: Belief, guess: float) -> Belief:
+    """Return what is believed of a difference that was guessed before it was measured.
 
-    >>> shrunk(Interval(0.0, 0.0, 0.0), -0.02)  # measured exactly
-    0.0
-    >>> round(shrunk(Interval(-0.098, 0.0, 0.098), -0.02), 6)  # as noisy as the guess
+    >>> shrunk(Belief(0.0, 0.0), -0.02)  # measured exactly
+    Belief(mean=0.0, noise=0.0)
+    >>> round(shrunk(Belief(0.0, 0.05), -0.02).mean, 6)  # as noisy as the guess
     -0.01
     """
-    noise = (gap.high - gap.low) / (2 * HALF_WIDTH)
-    trust = PRIOR_NOISE**2 / (PRIOR_NOISE**2 + noise**2)
-    return trust * gap.mid + (1 - trust) * guess
+    trust = PRIOR_NOISE**2 / (PRIOR_NOISE**2 + measured.noise**2)
+    mean = trust * measured.mean + (1 - trust) * guess
+    return Belief(mean, measured.noise * math.sqrt(trust))
 
 
 def _size(one: Standing) -> tuple[int, float]:

@@ -207,7 +207,7 @@ def _shelved(name: str, path: Path) -> Shelved:
 
 
 def _as_shelved(one: Added) -> Shelved:
-    """Return an added source as the shelf shows it; only names in a local cache are looked up."""
+    """Return an added source as the shelf shows it; one gone from the cache is fetched again."""
     try:
         return Shelved(resolve(one.uri), on_disk=True)
     except (HeadstartError, OSError) as error:
