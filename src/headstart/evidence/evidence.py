@@ -1,6 +1,7 @@
 """Evidence: what a study found, in records that JSON can keep."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -181,6 +182,8 @@ class Gain:
     --------
     >>> print(Gain("labels saved", Interval(541.2, 558.0, 570.4), "rows"))
     labels saved: +558 [+541, +570] rows
+    >>> print(Gain("labels saved", Interval(-math.inf, 558.0, math.inf), "rows"))
+    labels saved: +558 rows, interval unknown
     >>> print(Gain("jumpstart", Interval(0.31, 0.381, 0.452), "accuracy"))
     jumpstart: +0.381 [+0.310, +0.452] accuracy
     """
@@ -197,6 +200,8 @@ class Gain:
     def _amount(self, interval: Interval) -> str:
         n_digits = {"rows": 0, "s saved": 1}.get(self.unit, 3)
         low, mid, high = (f"{value:+,.{n_digits}f}" for value in interval)
+        if not math.isfinite(interval.high - interval.low):
+            return f"{mid} {self.unit}, interval unknown"
         return f"{mid} [{low}, {high}] {self.unit}"
 
     def to_json(self) -> dict[str, Any]:
