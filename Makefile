@@ -55,7 +55,7 @@ $(PEERS): $(READY) bench/requirements-peers.txt
 	@rm -rf .venv-peers
 	@$(BIN)/python -m venv --without-pip .venv-peers
 	@$(BIN)/python -m pip --python .venv-peers/bin/python install --quiet --quiet \
-	  --disable-pip-version-check --no-deps -r bench/requirements-peers.txt
+	  --disable-pip-version-check -r bench/requirements-peers.txt
 	@touch $(PEERS)
 
 check: $(READY)

@@ -27,7 +27,6 @@ PEERS = {
     "SetFit": "setfit_texts",
     "sentence-transformers + logistic regression": "sentence_lr",
     "Trainer": "trainer_texts",
-    "model2vec + logistic regression": "static_lr",
     "TF-IDF + logistic regression": "tfidf_texts",
 }
 QUICKEST = ("sentence-transformers + logistic regression", "TF-IDF + logistic regression")

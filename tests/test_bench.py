@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from bench import measure, run
+from bench import measure, run, study_fewshot, study_finetune, study_frozen
+from bench.against import PEERS, n_lines
 from bench.measure import Row, Skip, Study
 
 
@@ -78,3 +79,61 @@ def test_a_study_that_breaks_fails_and_one_without_data_does_not(study, capsys):
     assert "skipped: no data" in capsys.readouterr().out
     study.SIZES["quick"]["other"] = 1.0
     assert not run.run("toy", "quick", 3)
+
+
+def outcome(right, seconds):
+    """What a side says of itself: two of these on the same rows can be compared."""
+    return {
+        "right": [1] * right + [0] * (20 - right),
+        "seconds": seconds,
+        "rate": 100 / seconds,
+        "peak_gb": 0.5,
+        "curve": [(seconds / 2, 0.4), (seconds, right / 20)],
+    }
+
+
+def told(rows):
+    return {row.what: row for row in rows}
+
+
+def test_a_frozen_fit_that_is_not_worse_is_to_be_ten_times_as_fast():
+    case = study_fewshot.Case("names", 4, ("SetFit",), 2)
+    runs = {"ours": [outcome(15, 3.0)] * 2, "ours, frozen": [outcome(15, 2.0)] * 2}
+    good = told(study_fewshot._told(case, {**runs, "SetFit": [outcome(14, 30.0)] * 2}))
+    time = good["names, 4 a class: time of SetFit / ours, frozen"]
+    assert (time.values, time.at_least) == ((15.0, 15.0), 10)
+    better = told(study_fewshot._told(case, {**runs, "SetFit": [outcome(20, 30.0)] * 2}))
+    time = better["names, 4 a class: time of SetFit / ours"]
+    assert (time.values, time.at_least) == ((10.0, 10.0), 2)
+    assert better["names, 4 a class: upper end of ours − SetFit"].is_reached is False
+
+
+def test_the_last_quarter_is_judged_by_the_whole_network_of_the_loop():
+    sides = {"ours, all": 2.0, "ours, quarter": 0.5, "loop, all": 5.0, "loop, quarter": 2.5}
+    found = {name: [outcome(10, seconds)] for name, seconds in sides.items()}
+    rows = told(study_finetune._told("texts", found))
+    assert rows["texts: whole network, ours / loop"].values == (2.5,)
+    assert rows["texts: our last quarter / whole network of the loop"].values == (10.0,)
+    assert rows["texts: last quarter, ours / loop"].values == (5.0,)
+    assert rows["texts: upper end of ours − loop, all"].is_reached
+
+
+def test_the_time_to_the_accuracy_of_a_peer_is_that_of_its_first_pass_there():
+    case = study_frozen.Case("fashion", peers=("tutorial",))
+    found = {"ours": [outcome(15, 3.0)], "ours, frozen": [outcome(15, 2.0)]}
+    rows = told(study_frozen._told(case, {**found, "tutorial": [outcome(15, 40.0)]}))
+    assert rows["fashion: time of tutorial / ours, frozen"].values == (20.0,)
+    assert rows["fashion: time of tutorial / ours, frozen, to its accuracy"].values == (20.0,)
+    better = told(study_frozen._told(case, {**found, "tutorial": [outcome(16, 40.0)]}))
+    assert "fashion: time of tutorial / ours, frozen, to its accuracy" not in better
+
+
+@pytest.mark.parametrize("path", sorted(PEERS.glob("[a-z]*_*.py")), ids=lambda path: path.stem)
+def test_a_peer_says_what_a_user_writes(path):
+    assert 1 <= n_lines(path) <= 80
+    assert "headstart" not in path.read_text("utf-8").lower()
+
+
+def test_every_peer_that_is_asked_for_is_there():
+    for named in (*study_fewshot.PEERS.values(), *study_frozen.PEERS.values()):
+        assert (PEERS / f"{named}.py").exists()
