@@ -350,3 +350,17 @@ def test_a_control_that_ships_goes_beside_the_model_that_was_fitted(tmp_path):
     text = Reader(report.html(toy_evidence(word="negative"), run=run)).text
     assert f"--source scratch:pkg:efficientnet-lite0 --out {run}-scratch" in text
     assert f"headstart predict {run}-scratch" in text
+
+
+def test_points_that_had_not_converged_are_provisional():
+    found = toy_evidence()
+    assert "on so many labeled rows, run to its end." in Reader(report.html(found)).text
+    cut = tuple(dataclasses.replace(point, is_converged=False) for point in found.data["scratch"])
+    gains = tuple(
+        dataclasses.replace(gain, note=f"{gain.note}; provisional") if gain.unit == "rows" else gain
+        for gain in found.gains
+    )
+    short = dataclasses.replace(found, data=found.data | {"scratch": cut}, gains=gains)
+    text = Reader(report.html(short)).text
+    assert "stopped before they had converged" in text and "run to its end" not in text
+    assert "of 600, provisional: scratch had not converged" in text

@@ -65,8 +65,10 @@ def facts(evidence: Evidence) -> list[dict[str, str]]:
     ]
     known = {key(g): g for g in evidence.gains if g.interval is not None}
     saved = figures.saving(evidence)
+    is_provisional = "labels_saved" in known and "provisional" in known["labels_saved"].note
+    provisional = ", provisional: scratch had not converged" if is_provisional else ""
     notes = {
-        "labels_saved": ("labels saved", f"of {saved.n:,}" if saved else ""),
+        "labels_saved": ("labels saved", (f"of {saved.n:,}" if saved else "") + provisional),
         "time_to_threshold": ("time saved", "to a good score, each training"),
         "jumpstart": ("head start", "before any fine-tuning"),
     }
@@ -160,8 +162,15 @@ def data(evidence: Evidence) -> dict[str, Any] | None:
     if found is None:
         return None
     saved = found["saved"]
+    is_whole = all(point.is_converged for points in evidence.data.values() for point in points)
     return found | {
-        "lead": "Every point is a training of its own, on so many labeled rows, run to its end.",
+        "lead": "Every point is a training of its own, on so many labeled rows"
+        + (
+            ", run to its end."
+            if is_whole
+            else ". Some were stopped before they had converged, and might get better: what is "
+            "read off here is provisional."
+        ),
         "caption": "Test score against labeled training rows; bands are 95 % intervals for new "
         "seeds and new rows." + ("" if saved is None else f" On these means, {saved}."),
         "meaning": "Where the two curves reach the same height, the distance between them is what "
