@@ -314,8 +314,9 @@ def _best(
     found = []
     for reads, rows in candidates.items():
         job, scaler = rows.job()
-        choice = choose(job, penalties or PATH, _word_folds(rows.sizes, folds))
-        loss = min((tried.loss for tried in choice.path), default=math.inf)
+        tried = penalties or (PATH if folds else None)
+        choice = choose(job, tried, _word_folds(rows.sizes, folds))
+        loss = min((one.loss for one in choice.path), default=math.inf)
         found.append((loss, reads, choice, (job, scaler)))
     return min(found, key=lambda one: one[0])[1:]
 
