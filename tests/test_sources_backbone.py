@@ -15,6 +15,7 @@ from headstart.sources.files import keep_weights
 from headstart.sources.networks import network_of
 from headstart.sources.preprocess import PicturePreprocess, TextPreprocess
 from headstart.sources.source import Source
+from headstart.sources.stages import cut
 from headstart.task import Modality
 from tests.toys import toy_picture_source, toy_text_source
 
@@ -126,6 +127,39 @@ def test_it_exports_to_onnx_with_any_batch_and_length(backbone):
     feed = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
     found = session.run(None, feed)[0]
     np.testing.assert_allclose(found, backbone(*inputs).detach(), rtol=1e-3, atol=1e-4)
+
+
+class Block(torch.nn.Module):
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(n_in, n_out, 3)
+
+    def forward(self, activation: torch.Tensor) -> torch.Tensor:
+        return self.conv(activation).relu()
+
+
+class Stemless(torch.nn.Module):
+    """A network in timm's ways whose first block reads the picture itself, as LeViT's does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.blocks = torch.nn.Sequential(Block(3, 4), Block(4, 6))
+
+    def forward_features(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.blocks(pixels)
+
+    def forward_head(self, activation: torch.Tensor) -> torch.Tensor:
+        return activation.mean((2, 3))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.forward_head(self.forward_features(pixels))
+
+
+def test_a_network_without_a_stem_is_cut_between_its_blocks():
+    found = cut(Stemless().eval(), "timm", "mean", (torch.ones(2, 3, 8, 8),))
+    assert found.names == ("blocks.0", "blocks.1", "final")
+    assert found.blocks == range(2)
 
 
 def test_pooling_below_the_top_is_the_mean_over_places(picture_source):

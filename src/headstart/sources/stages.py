@@ -282,7 +282,8 @@ def _traced(network: nn.Module, names: Sequence[str]) -> Stages:
         raise ValueError("no place where one activation says all")
     middle = (str(node.target).removeprefix("network.") for node in cuts)
     parts = _parts(alone, graph, cuts)
-    return Stages(("stem", *middle, "final"), parts, range(1, len(parts) - 1))
+    first = ("stem",) * (len(parts) - len(cuts) - 1)
+    return Stages((*first, *middle, "final"), parts, range(len(first), len(parts) - 1))
 
 
 def _is_alone(last: fx.Node, graph: fx.Graph) -> bool:
@@ -301,12 +302,14 @@ def _is_alone(last: fx.Node, graph: fx.Graph) -> bool:
 def _parts(network: nn.Module, graph: fx.Graph, cuts: list[fx.Node]) -> tuple[nn.Module, ...]:
     """Return the stem, one part a block, and the end; a part ends where the next begins.
 
-    The stem goes up to the first block's input, so that the first block is a part of its own.
+    The stem goes up to the first block's input, so that the first block is a part of its own; there
+    is none where that is the picture.
     """
     nodes = [node for node in graph.nodes if node.op not in ("placeholder", "get_attr")]
     enters = cuts[0].args[0]
     assert isinstance(enters, fx.Node)
-    ends = [nodes.index(node) + 1 for node in (enters, *cuts)]
+    stem = [] if enters.op == "placeholder" else [enters]
+    ends = [nodes.index(node) + 1 for node in (*stem, *cuts)]
     ends.append(len(nodes))
     start = 0
     parts = []
