@@ -189,6 +189,17 @@ def training(share: float, folder: Path) -> list[Line]:
     ]  # fmt: skip
 
 
+def fuzz(share: float, folder: Path) -> list[Line]:
+    """S3, S20: changed files of every format at its parser, 10 minutes each."""
+    from tests.faults.fuzz import fuzzed
+
+    found = fuzzed(folder, sys.maxsize, seed=int(time.time()), seconds=600 * share)
+    return [
+        _line(one.what, one.n, "files", one.wrong, f"{one.n_read:,} read, {one.n_named:,} refused")
+        for one in found
+    ]
+
+
 #: The rivals, by what `bench/rivals.py` calls them.
 RIVALS = {
     "trainer": "Hugging Face Trainer, resume_from_checkpoint=True",
@@ -242,7 +253,8 @@ def _rival(server: Any, name: str, n_kills: int, folder: Path) -> Line:
 
 TRIALS: dict[str, Trial] = {
     "kills": kills, "stops": stops, "points": points, "errors": errors, "crowds": crowds,
-    "full": full, "damage": damage, "mutants": mutants, "training": training, "rivals": rivals,
+    "full": full, "damage": damage, "mutants": mutants, "training": training, "fuzz": fuzz,
+    "rivals": rivals,
 }  # fmt: skip
 
 

@@ -334,10 +334,10 @@ def _parquet(path: Path) -> Table:
     parquet = need("pyarrow.parquet", "parquet")
     try:
         file = parquet.read_table(path)
-    except (OSError, ValueError) as error:  # pyarrow's errors are of these
+        columns = {name: file.column(name).to_pylist() for name in file.column_names}
+    except (OSError, ValueError) as error:  # pyarrow's errors are of these, and broken UTF-8
         raise DataError(f"{path} cannot be read as Parquet: {error}") from error
     refuse_duplicates(file.column_names, str(path))
-    columns = {name: file.column(name).to_pylist() for name in file.column_names}
     names = [f"{path}:{i + 1}" for i in range(file.num_rows)]
     return Table(columns, names, folder=path.parent)
 

@@ -161,7 +161,7 @@ def _from_file(path: Path, modality: Modality, columns: _Columns) -> Part:
 def _from_npy(path: Path) -> Part:
     try:
         vectors = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # the header is text, which breaks in any way
         raise DataError(f"{path} is no array of numbers: {error}.") from error
     if vectors.ndim != 2 or vectors.dtype.kind not in "fiub":
         raise DataError(

@@ -156,9 +156,10 @@ def _value_named(graph: "onnx.GraphProto", output: str, path: Path) -> str:
     for node in graph.node:
         if node.name == output:
             return str(node.output[0])
+    last = ", ".join(str(name) for node in graph.node[-5:] for name in node.output)
     raise UsageError(
         f"{path} has no value or node named {output!r}; the card's `output` must name one.\n"
-        f"Its last ones: {', '.join(node.output[0] for node in graph.node[-5:])}."
+        f"Its last ones: {last}."
     )
 
 
