@@ -19,6 +19,10 @@ from bench.measure import Row, Skip, Study, data_folder, own_home
 
 SHARE = 0.25
 LARGE = "pkg:efficientnet-lite2"
+SIZES: dict[str, dict[str, Any]] = {
+    "full": {},
+    "tiny": {"only": ("hymenoptera", "emoji"), "most": 60},
+}
 #: The ways to choose that are compared; the first is judged.
 WAYS = ("ranking", "largest model", "LogME", "always Lite2")
 BASELINE = "always Lite2"
@@ -63,11 +67,22 @@ class Truth:
         return max(float(v.mean()) for (u, _), v in self.right.items() if u == uri)
 
 
-def study(repeats: int) -> Study:
-    """Rank every data set `repeats` times, on other quarters of the rows."""
+def study(repeats: int, only: Sequence[str] = (), most: int = MOST_TEST) -> Study:
+    """Rank every data set `repeats` times, on other quarters of the rows.
+
+    Parameters
+    ----------
+    only
+        Names of data sets; all of them if empty.
+    most
+        Rows of each part at most.
+    """
     found: dict[str, Any] = {}
     with own_home():
         for case in cases():
+            if only and case.name not in only:
+                continue
+            case = Case(case.name, _some(case.train, most), _some(case.test, most))
             began = time.perf_counter()
             found[case.name] = one = _case(case, repeats)
             lost = {way: round(_mean(each), 2) for way, each in one["regret"].items()}
@@ -393,7 +408,7 @@ def _case_of(name: str, train: Any, test: Any) -> Case:
 def _some(data: Any, most: int) -> Any:
     from headstart.data.sampling import sample
 
-    most = max(most, 10 * len(data.task.labels)) if most == MOST_TRAIN else most
+    most = max(most, 10 * len(data.task.labels)) if most != MOST_TEST else most
     if len(data) > most:
         data = data.take(sample(data.targets, data.task, most, 0))
     return data.with_split([""] * len(data))

@@ -11,11 +11,12 @@ import numpy as np
 from bench.measure import Row, Study, alternate, data_folder, own_home, ratios, seconds_of
 
 N_ROWS = 2000
+SIZES: dict[str, dict[str, Any]] = {"quick": {}, "full": {}, "tiny": {"n_rows": 40}}
 
 
-def study(repeats: int) -> Study:
+def study(repeats: int, n_rows: int = N_ROWS) -> Study:
     """Rank, and run every source over the same rows, in turn; nothing but graphs is kept."""
-    data = rows()
+    data = rows(n_rows)
     with own_home() as home:
         ranking = _rank(data)  # compiles, times, decides
         sources = [row.source for row in ranking.rows]
@@ -72,7 +73,7 @@ def _timed(home: Path, work: Any) -> float:
     return seconds_of(work)
 
 
-def rows() -> Any:
+def rows(n_rows: int) -> Any:
     """Return photographs, cartoons, sketches and insects, a class a folder."""
     from headstart.data.dataset import from_arrays
     from headstart.data.readers import read
@@ -81,5 +82,5 @@ def rows() -> Any:
     parts = [read(str(folder)) for folder in (*folders, data_folder("hymenoptera"))]
     paths = [row for part in parts for row in part.rows]
     labels = [part.task.labels[int(t)] for part in parts if part.task for t in part.targets]
-    some = np.random.default_rng(0).permutation(len(paths))[:N_ROWS]
+    some = np.random.default_rng(0).permutation(len(paths))[:n_rows]
     return from_arrays([paths[i] for i in some], [labels[i] for i in some])

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from bench.measure import Row, Study, own_home
 from bench.study_rank import SHARE, Case, _emoji, _hymenoptera, _pairs, regret
 
+SIZES: dict[str, dict[str, Any]] = {"full": {}}
+
 
 def study(repeats: int) -> Study:
     """Fine-tune everything on two small sets, `repeats` seeds each."""
