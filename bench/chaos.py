@@ -241,7 +241,7 @@ def _rival(server: Any, name: str, n_kills: int, folder: Path) -> Line:
             n += 1
             continue
         if child.wait():
-            failed.append(child.said().strip().splitlines()[-1][:120])
+            failed.append(child.said().strip().splitlines()[-1][:300])
         else:
             ends += 1
             differs += (at / "run" / "done.txt").read_text(encoding="ascii") != expected
