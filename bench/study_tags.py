@@ -311,7 +311,7 @@ def _extract(asked: Any) -> dict[str, Any]:
     from headstart.sources.networks import network_of
     from headstart.task import Modality
 
-    source, data = resolve(SOURCE), _sentences("en.train", min(asked.n, 1000))
+    source, data = resolve(SOURCE), _sentences("en.train", min(asked.n, 3000))
     with own_home():
         extract(source, data.take(np.arange(16)))  # compiles
         ours = len(data) / seconds_of(lambda: extract(source, data, cache=False))
