@@ -19,6 +19,7 @@ from headstart.task import Modality
 NEEDED = (
     "torch", "torchvision", "timm", "transformers", "tokenizers", "safetensors",
     "huggingface_hub", "onnxruntime", "onnx", "sklearn", "scipy", "PIL", "h5py", "sqlalchemy",
+    "alembic",
 )  # fmt: skip
 
 #: What makes more inputs readable, and the extra that brings it.
