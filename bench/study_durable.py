@@ -57,9 +57,10 @@ def _fit(side: str, data: Path, home: Path, run: Path, finetune: str) -> float:
 
 def switch_off() -> None:
     """Take the durable path out of this process."""
-    from headstart import io, runs, schema, store
+    from headstart import io, runs
     from headstart.features import cache, compile
     from headstart.sources import weights
+    from headstart.store import schema, store
 
     modules: tuple[Any, ...] = (io, runs, store, schema, cache, compile, weights)
     unhashed = {"sha256_file": lambda path: "0" * 64, "verify_folder": lambda path: None}

@@ -203,7 +203,7 @@ def long_run(model: Any, rows: Rows, found: Any) -> dict[str, Any]:
     from headstart.evidence.judge import Bench
     from headstart.evidence.study import Job, Worker, prepare
     from headstart.jobs import run
-    from headstart.store import open_store
+    from headstart.store.store import open_store
 
     truth = prepare(model, together(rows.pool, rows.far), LONG_SEEDS)
     worker = Worker.of(truth)

@@ -79,7 +79,7 @@ def main(data: Path, how: str, seeds: int, finetune: str) -> dict[str, Any]:
     from headstart.evidence.arms import SCRATCH, roster
     from headstart.evidence.study import Job, Worker, prepare
     from headstart.jobs import run
-    from headstart.store import open_store
+    from headstart.store.store import open_store
 
     with own_home(), open_store() as store, workers(how):
         rows = hs.read(str(data))

@@ -13,7 +13,7 @@ from headstart.features.extract import extract
 from headstart.io import write_npy, write_safetensors, write_sealed_json
 from headstart.sources.catalog import resolve
 from headstart.sources.files import _name_of
-from headstart.store import open_store
+from headstart.store.store import open_store
 from tests.test_cli import headstart
 from tests.toys import toy_text_source
 

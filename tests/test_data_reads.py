@@ -6,7 +6,7 @@ import pytest
 from headstart.data.dataset import Dataset, untested
 from headstart.data.pictures import row_hash
 from headstart.data.reads import count_read
-from headstart.store import open_store
+from headstart.store.store import open_store
 from headstart.task import Kind, Modality, Task
 from headstart.transfer.transfer import Transfer
 

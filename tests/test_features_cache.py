@@ -6,7 +6,7 @@ import pytest
 from headstart.features.cache import Block, FeatureCache, feature_key, rounded
 from headstart.sources.preprocess import PicturePreprocess
 from headstart.sources.source import Source
-from headstart.store import open_store
+from headstart.store.store import open_store
 from headstart.task import Modality
 
 

@@ -17,7 +17,7 @@ from headstart.features.engine import TorchEngine, engine_for, engine_of
 from headstart.sources.catalog import resolve
 from headstart.sources.preprocess import PicturePreprocess
 from headstart.sources.source import Source
-from headstart.store import open_store
+from headstart.store.store import open_store
 from headstart.task import Modality
 from tests.toys import toy_picture_source, toy_text_source
 

@@ -7,7 +7,7 @@ import joblib
 import pytest
 
 from headstart.jobs import run
-from headstart.store import open_store
+from headstart.store.store import open_store
 
 NUMBERS = {str(n): n for n in range(6)}
 

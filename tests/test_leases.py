@@ -7,9 +7,10 @@ import time
 
 import pytest
 
-from headstart import jobs, leases
-from headstart.leases import Leases, Owner
-from headstart.store import open_store
+from headstart import jobs
+from headstart.store import leases
+from headstart.store.leases import Leases, Owner
+from headstart.store.store import open_store
 
 
 @pytest.fixture
@@ -29,8 +30,8 @@ def test_a_job_has_one_owner(store):
 
 HOLDER = """
 import sys, time
-from headstart.leases import Leases
-from headstart.store import open_store
+from headstart.store.leases import Leases
+from headstart.store.store import open_store
 with open_store() as store, Leases(store, "study") as leases:
     print(leases.take("job"), flush=True)
     time.sleep(60)

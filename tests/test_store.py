@@ -16,7 +16,7 @@ from headstart.errors import (
     StoreVersionError,
     UsageError,
 )
-from headstart.store import open_store
+from headstart.store.store import open_store
 
 
 def row(i):
@@ -76,7 +76,7 @@ def test_graphs(store):
 
 def test_what_was_said_is_there_for_the_next_process(fresh_home):
     code = (
-        "import os\nfrom headstart.store import open_store\n"
+        "import os\nfrom headstart.store.store import open_store\n"
         "store = open_store()\n"
         "store.add_shard('k', 'a.npy', 'x', 'float16', [b'a' * 16])\n"
         "os._exit(9)"
@@ -88,7 +88,7 @@ def test_what_was_said_is_there_for_the_next_process(fresh_home):
 
 def test_two_processes_may_make_and_fill_it_at_once(fresh_home):
     code = (
-        "import sys\nfrom headstart.store import open_store\n"
+        "import sys\nfrom headstart.store.store import open_store\n"
         "store = open_store()\n"
         "for i in range(20):\n"
         "    store.add_shard(sys.argv[1], 'f', 'x', 'float16', [bytes([i]) * 16])\n"
@@ -150,7 +150,7 @@ def test_what_the_migrations_make_is_what_the_code_declares(store):
     from alembic.autogenerate import compare_metadata
     from alembic.runtime.migration import MigrationContext
 
-    from headstart import schema
+    from headstart.store import schema
 
     with store._reading() as link:
         options = {"compare_type": True, "target_metadata": schema._tables}

@@ -44,7 +44,7 @@ from headstart.io import (
 from headstart.machine import n_threads, versions
 from headstart.sources.preprocess import TextPreprocess, preprocess_hash
 from headstart.sources.source import BUNDLE_FORMAT, Source, from_json, to_json
-from headstart.store import open_store
+from headstart.store.store import open_store
 from headstart.task import Kind, Modality, Task
 
 #: The parts of a bundle's folder.

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from headstart.leases import Leases, waits
 from headstart.progress import track
-from headstart.store import Store
+from headstart.store.leases import Leases, waits
+from headstart.store.store import Store
 
 J = TypeVar("J")
 
@@ -49,7 +49,7 @@ def run(
     Examples
     --------
     >>> import tempfile
-    >>> from headstart.store import open_store
+    >>> from headstart.store.store import open_store
     >>> with open_store(f"sqlite:///{tempfile.mkdtemp()}/store.sqlite") as store:
     ...     first = run({"a": 2}, lambda n: {"square": n * n}, study="squares", store=store)
     ...     again = run({"a": 2}, lambda n: {"square": 0}, study="squares", store=store)

@@ -23,7 +23,7 @@ class Crowd:
 
 
 def _open(folder):
-    from headstart.store import open_store
+    from headstart.store.store import open_store
 
     return open_store(f"sqlite:///{folder / 'store.sqlite'}")
 
@@ -51,7 +51,7 @@ def claims(folder, n_processes, n_jobs):
 
 
 def _claim(folder, n_jobs, seed, told, gate):
-    from headstart.leases import Leases
+    from headstart.store.leases import Leases
 
     try:
         order = list(map(str, range(n_jobs)))
@@ -211,7 +211,7 @@ def _square(n):
 
 def _do_and_hang(folder, n_jobs):
     """Do one job, then take the next and never end it."""
-    from headstart.leases import Leases
+    from headstart.store.leases import Leases
 
     with _open(folder) as store, Leases(store, "study") as leases:
         done = store.outcomes("study")

@@ -115,7 +115,7 @@ class Shard:
             return [found.get(name, (0, -1))[1] for name in HASHES], block.values.tobytes()
 
     def _store(self, folder):
-        from headstart.store import open_store
+        from headstart.store.store import open_store
 
         return open_store(f"sqlite:///{folder / 'store.sqlite'}")
 

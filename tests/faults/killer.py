@@ -131,7 +131,7 @@ def _whole(server, job, at, warm):
 
 def _compiled_only(home):
     """Take everything but compiled trunks out of a home."""
-    from headstart.store import open_store
+    from headstart.store.store import open_store
 
     for name in ("features", "rankings", "outcomes"):
         shutil.rmtree(home / name, ignore_errors=True)

@@ -35,7 +35,7 @@ class Sweep:
 
 
 def store_at(folder):
-    from headstart.store import open_store
+    from headstart.store.store import open_store
 
     return open_store(f"sqlite:///{folder / 'store.sqlite'}")
 

@@ -11,7 +11,7 @@ from headstart.features.cache import is_intact
 from headstart.io import read_sealed_json, remove, sha256_file, sweep, verify_folder
 from headstart.machine import home
 from headstart.sources.files import is_kept_whole
-from headstart.store import Shard, Store, open_store
+from headstart.store.store import Shard, Store, open_store
 
 #: The folders of the home, and what is in them.
 KEPT = {

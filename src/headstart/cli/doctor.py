@@ -123,7 +123,7 @@ def _space() -> Iterator[Complaint]:
 
 
 def _store() -> Iterator[Complaint]:
-    from headstart.store import open_store
+    from headstart.store.store import open_store
 
     try:
         open_store().close()

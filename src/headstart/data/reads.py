@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 
-from headstart.store import Store
+from headstart.store.store import Store
 
 #: What the counts are kept under; they are facts, and outlive every cache.
 PREFIX = "reads-"
@@ -24,7 +24,7 @@ def count_read(store: Store, rows: Iterable[bytes], by: str) -> int:
     Examples
     --------
     >>> import tempfile
-    >>> from headstart.store import open_store
+    >>> from headstart.store.store import open_store
     >>> with open_store(f"sqlite:///{tempfile.mkdtemp()}/store.sqlite") as store:
     ...     [count_read(store, [b"ant", b"bee"], by) for by in ("fit", "study", "fit")]
     [1, 2, 2]

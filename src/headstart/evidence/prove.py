@@ -26,7 +26,7 @@ from headstart.machine import versions
 from headstart.metrics.curve import Curve
 from headstart.steps.phase import SCRATCH as RECIPE
 from headstart.steps.phase import Phase
-from headstart.store import Store, open_store
+from headstart.store.store import Store, open_store
 from headstart.task import Kind
 
 #: The seed of the pilot's split; studies have fewer seeds than this.

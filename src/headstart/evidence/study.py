@@ -36,7 +36,7 @@ from headstart.metrics.curve import Curve
 from headstart.metrics.scores import is_imbalanced, scores
 from headstart.ranking.ranking import Ranking
 from headstart.sources.source import Source
-from headstart.store import Store
+from headstart.store.store import Store
 from headstart.task import Kind, Task
 from headstart.transfer.auto import AUTO, Start, start
 

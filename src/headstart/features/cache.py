@@ -14,7 +14,7 @@ from headstart.io import read_safetensors, sha256_file, write_npy, write_safeten
 from headstart.progress import track
 from headstart.sources.preprocess import preprocess_hash
 from headstart.sources.source import Source
-from headstart.store import Shard, Store
+from headstart.store.store import Shard, Store
 
 #: Changes when the same row would give other features.
 FEATURES_VERSION = 1

@@ -25,7 +25,7 @@ from headstart.machine import home, versions
 from headstart.progress import track
 from headstart.sources.preprocess import PicturePreprocess, Preprocess, preprocess_hash
 from headstart.sources.source import Source
-from headstart.store import Store
+from headstart.store.store import Store
 from headstart.task import Modality
 
 if TYPE_CHECKING:

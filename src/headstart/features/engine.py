@@ -29,7 +29,7 @@ from headstart.features.inputs import inputs_for
 from headstart.machine import device as best_device
 from headstart.progress import track
 from headstart.sources.source import Source
-from headstart.store import open_store
+from headstart.store.store import open_store
 from headstart.task import Modality
 
 if TYPE_CHECKING:

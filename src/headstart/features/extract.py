@@ -26,7 +26,7 @@ from headstart.features.reading import Reading
 from headstart.machine import home
 from headstart.progress import Progress, track
 from headstart.sources.source import Source
-from headstart.store import open_store
+from headstart.store.store import open_store
 from headstart.task import Modality
 
 #: Where sentences are read unless told otherwise: above the last block, below what pools.

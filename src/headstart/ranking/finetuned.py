@@ -17,7 +17,7 @@ from headstart.ranking.probe import Probed
 from headstart.sources.source import Source
 from headstart.steps.phase import default_phase
 from headstart.steps.train import labelled, targets_of
-from headstart.store import open_store
+from headstart.store.store import open_store
 
 #: Passes over the rows, and views of a picture: enough to see which of two gains more.
 EPOCHS, VIEWS = 5, 1

@@ -26,7 +26,7 @@ from headstart.metrics.scores import scores
 from headstart.runs import Run
 from headstart.steps.train import Trained, labelled, reads_of, targets_of, top_head, train
 from headstart.steps.weigh import weigh, weighted
-from headstart.store import open_store
+from headstart.store.store import open_store
 from headstart.task import Kind
 from headstart.transfer.choose import Candidate, Choice, prefer
 from headstart.transfer.plan import Plan

@@ -10,8 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from headstart.database import reading, shown, writing
 from headstart.errors import StoreVersionError
+from headstart.store.database import reading, shown, writing
 
 #: The last file in `migrations/versions`.
 REVISION = "0002"

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.errors import HeadstartError
-from headstart.store import Lease, Store
+from headstart.store.store import Lease, Store
 
 #: Seconds between two signs of life; and how long there is none before an owner counts as dead.
 BEAT_S, SILENT_S = 10.0, 60.0

@@ -18,10 +18,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from headstart.database import engine_of, reading, writing
 from headstart.errors import IntegrityError
 from headstart.machine import home
-from headstart.schema import feature_rows, graphs, leases, outcomes, prepare, shards
+from headstart.store.database import engine_of, reading, writing
+from headstart.store.schema import feature_rows, graphs, leases, outcomes, prepare, shards
 
 _ASKED_AT_ONCE = 2_000  # hashes in one IN; from ten times that on, the whole index is read instead
 
