@@ -277,7 +277,7 @@ def test_every_blas_runs_in_one_thread_during_a_fit():
     code = """
 from headstart.heads import linear
 from threadpoolctl import threadpool_info
-with linear._one_thread():
+with linear.one_thread():
     import scipy.optimize
     threads = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 assert set(threads) == {1}, threads

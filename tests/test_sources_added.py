@@ -5,7 +5,7 @@ import json
 import pytest
 
 from headstart.cli.shelf import search as print_hits
-from headstart.errors import IntegrityError, SourceUnavailable, UnknownSource, UsageError
+from headstart.errors import IntegrityError, UnknownSource, UsageError
 from headstart.ranking.candidates import Limits, candidates
 from headstart.sources import packages
 from headstart.sources import search as searching
@@ -79,7 +79,7 @@ def test_names_that_lead_nowhere_are_not_added(tmp_path, fresh_home, monkeypatch
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     for uri, error in (
-        ("nothing", UnknownSource), ("timm:no.such", SourceUnavailable),
+        ("nothing", UnknownSource), ("timm:no.such", UnknownSource),
         (f"file:{tmp_path}/gone.toml", Exception),
     ):  # fmt: skip
         with pytest.raises(error):
