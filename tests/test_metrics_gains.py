@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from headstart.metrics.curve import (
-    Curve,
+from headstart.metrics.curve import Curve
+from headstart.metrics.gains import (
     Needed,
     TimeTo,
     asymptote,

@@ -24,14 +24,14 @@ from headstart.metrics.crossed import (
     multilabel_macro_f1_left_out,
     over_seeds,
 )
-from headstart.metrics.curve import (
-    Curve,
+from headstart.metrics.curve import Curve
+from headstart.metrics.entities import counts, f1, f1_left_out
+from headstart.metrics.gains import (
     labels_saved,
     slope,
     threshold,
     time_to_threshold,
 )
-from headstart.metrics.entities import counts, f1, f1_left_out
 from headstart.metrics.interval import Interval
 from headstart.metrics.scores import macro_f1, multilabel_macro_f1, row_scores, scores
 from headstart.task import Kind, Task

@@ -12,7 +12,8 @@ from headstart.evidence.page import words
 from headstart.evidence.page.chart import Axis, Chart, Line
 from headstart.evidence.page.network import Network
 from headstart.evidence.page.svg import Scale, element, number, picture, polyline
-from headstart.metrics.curve import Curve, LabelsSaved, labels_saved
+from headstart.metrics.curve import Curve
+from headstart.metrics.gains import LabelsSaved, labels_saved
 from headstart.metrics.interval import Interval
 from headstart.task import Kind, Modality
 
