@@ -1,5 +1,9 @@
 """Kept features are rounded alike everywhere, and never used unchecked."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -37,6 +41,18 @@ def test_ragged_rows_are_kept_with_their_offsets(cache):
     block = cache.open(cache.add("key", Block.of(rows), [b"a", b"b"]))
     assert block.offsets is not None and block.offsets.tolist() == [0, 2, 3]
     assert block.values.tolist() == [[1, 1, 1], [1, 1, 1], [0, 0, 0]]
+
+
+def test_what_a_dead_writer_left_half_written_goes(cache):
+    folder = cache.folder / "key"
+    folder.mkdir(parents=True)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    names = {pid: f".x.npy.{pid}-0123abcd.tmp" for pid in (dead.pid, os.getpid())}
+    for name in names.values():
+        (folder / name).write_bytes(b"half")
+    cache.find("key", [b"a"])
+    assert [path.name for path in folder.iterdir()] == [names[os.getpid()]]
 
 
 @pytest.mark.parametrize("harm", ["changed", "gone"])

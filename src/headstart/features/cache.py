@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.io import read_safetensors, sha256_file, write_npy, write_safetensors
+from headstart.io import read_safetensors, sha256_file, sweep, write_npy, write_safetensors
 from headstart.progress import track
 from headstart.sources.preprocess import preprocess_hash
 from headstart.sources.source import Source
@@ -169,6 +169,7 @@ class FeatureCache:
 
     def find(self, key: str, hashes: Sequence[bytes]) -> dict[bytes, Place]:
         """Return (shard, position) of the rows that are known and whose shard is whole."""
+        sweep(self.folder / key)
         found = self.store.find_rows(key, hashes)
         shards = {shard for shard, _ in found.values()}
         whole = {shard for shard in sorted(shards, key=str) if self._is_whole(shard)}
