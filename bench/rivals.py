@@ -1,5 +1,8 @@
-"""The same small training, saved every second step, by three hands: what is killed side by side.
+"""The same small network, 60 steps of 8 rows, by three hands: what is killed side by side.
 
+All save after every second step. Trainer and Lightning do so, and go on, inside one pass over 480
+rows; Headstart saves at the ends of passes (and where a person stops it): every second step one of
+16 rows ends.
 Each is called the way its documentation says to go on after an interruption. `do` runs inside a
 fork of `tests.faults.server`, under the Python that `HEADSTART_RIVALS_PYTHON` names.
 """
@@ -122,7 +125,7 @@ def lightning(folder: Path) -> dict[str, Any]:
 
 
 def headstart(folder: Path) -> dict[str, Any]:
-    """The same command again; an epoch is two steps here, so that it saves as often."""
+    """The same command again; a pass is two steps (16 rows) here, so that it saves as often."""
     import numpy as np
 
     from headstart.features.features import Features

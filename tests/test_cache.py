@@ -10,7 +10,7 @@ import pytest
 from headstart.cli import cache
 from headstart.data.readers import read
 from headstart.features.extract import extract
-from headstart.io import write_npy, write_safetensors, write_sealed_json
+from headstart.io import write_npy, write_safetensors, write_sealed_json, write_text
 from headstart.sources.catalog import resolve
 from headstart.sources.files import _name_of
 from headstart.store.store import open_store
@@ -82,6 +82,24 @@ def test_gc_removes_what_is_old_and_it_is_computed_again(home, tmp_path):
         assert store.shards() == () and store.graphs() == () and store.studies() == {}
     assert extract(source, rows).n_computed == 16
     assert extract(source, rows).n_computed == 0
+
+
+def test_gc_leaves_the_cards_a_person_added(home):
+    card = home / "sources" / "added" / "0123456789abcdef.toml"
+    write_text(card, 'uri = "file:x"\n')
+    make_old(home, days=400)
+    cache.collect(86_400)
+    assert card.exists()
+
+
+def test_gc_removes_what_a_killed_conversion_left(home):
+    for root in ("sources", "outcomes"):  # the second holds no file of its own
+        left = home / root / f".{'0' * 64}.state.999999999-00000000.tmp"
+        write_npy(left / "half.npy", np.ones(9))
+    for path in cache._files(home / "outcomes" / "study"):
+        path.unlink()
+    cache.collect()
+    assert not [path for path in home.rglob("*.tmp")]
 
 
 @pytest.mark.parametrize("part", ["features", "graphs", "sources/moved", "rankings"])

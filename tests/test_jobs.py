@@ -57,6 +57,15 @@ def test_what_is_done_is_kept_while_others_run(tmp_path, store, backend):
     assert found["patient"] == {"saw": ["quick"]}
 
 
+def test_the_backend_of_the_user_is_left_as_it_was(store):
+    from joblib.parallel import get_active_backend
+
+    with joblib.parallel_config("multiprocessing", n_jobs=2):
+        backend, _ = get_active_backend()
+        assert run(NUMBERS, square, study="s", store=store)
+        assert get_active_backend()[0] is backend and not backend.supports_return_generator
+
+
 @pytest.mark.slow
 def test_a_ray_cluster_of_two(store, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "token")  # read when Ray is imported

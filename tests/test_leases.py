@@ -8,6 +8,7 @@ import time
 import pytest
 
 from headstart import jobs
+from headstart.progress import Silent, listen
 from headstart.store import leases
 from headstart.store.leases import Leases, Owner
 from headstart.store.store import open_store
@@ -50,9 +51,54 @@ def test_the_job_of_a_killed_process_is_free_at_once(store):
 
 def test_a_process_number_that_was_given_out_again_is_another_process():
     now = Owner.here()
-    assert not now.is_dead()
     assert Owner(now.machine, now.pid, "1", "x").is_dead()
     assert Owner("another machine", 1, "1", "x").is_dead() is False  # nobody here knows
+
+
+def test_what_was_not_given_back_is_free_for_the_same_process(store, monkeypatch):
+    def fail(*_):
+        raise OSError("no space left")
+
+    with monkeypatch.context() as broken, pytest.raises(OSError, match="no space"):
+        broken.setattr(store, "release", fail)
+        with Leases(store, "study") as mine:
+            assert mine.take("job")
+    assert store.claim("study", "job", "x").owner == mine.owner  # its lease is there still
+    with Leases(store, "study") as mine, Leases(store, "study") as yours:
+        assert mine.take("job") and not yours.take("job")
+
+
+def test_who_is_stopped_while_it_takes_a_job_gives_it_back(store, monkeypatch):
+    claim = store.claim
+
+    def stopped(*asked, **more):
+        claim(*asked, **more)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr(store, "claim", stopped)
+        with Leases(store, "study") as mine:
+            mine.take("job")
+    assert store.claim("study", "job", "x") is None
+
+
+def test_who_waits_long_says_for_whom(store, monkeypatch):
+    said = []
+
+    class Ears(Silent):
+        def note(self, token, text):
+            said.append(text)
+
+    def sleep(_):
+        if said:
+            store.put_outcome("s", "a", {"n": 1})
+
+    monkeypatch.setattr(jobs.time, "sleep", sleep)
+    there = Owner("build-1 boot ns", 345, "12", "name")
+    store.claim("s", "a", str(there))
+    with listen(Ears()):
+        assert jobs.run({"a": 1}, lambda n: {"n": n}, study="s", store=store) == {"a": {"n": 1}}
+    assert said == ["waiting for process 345 on build-1"]
 
 
 def test_an_owner_elsewhere_is_dead_when_it_is_silent(store, monkeypatch):

@@ -2,6 +2,8 @@
 
 import pickle
 import struct
+import time
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 from headstart import io, machine
 from headstart.errors import IntegrityError
 from headstart.sources.formats import h5, pth, q4, safetensors
+from headstart.sources.formats.opcodes import Refused, Storage, Strided, followed
 from headstart.sources.networks import by_order
 
 
@@ -178,8 +181,6 @@ def test_tensors_of_every_kind_are_those_that_were_saved(tmp_path, is_zipped, pr
 
 
 def test_tensors_that_reach_outside_their_numbers_are_refused():
-    from headstart.sources.formats.opcodes import Refused, Storage, Strided
-
     storage, numbers = Storage("0", "torch FloatStorage", 4), np.arange(4, dtype=np.float32)
     assert Strided(storage, 1, (3,), (1,)).of(numbers).tolist() == [1, 2, 3]
     for offset, shape, steps in (
@@ -191,3 +192,56 @@ def test_tensors_that_reach_outside_their_numbers_are_refused():
     ):
         with pytest.raises(Refused, match="reaches outside"):
             Strided(storage, offset, shape, steps).of(numbers)
+
+
+#: A tuple of two of the one before, thirty times over: 2 ** 30 values in 100 bytes.
+DOUBLED = b"K\x00" + b"".join(b"q%cq%ch%c\x86" % (n, n, n) for n in range(30))
+KIND = b"ctorch\nFloatStorage\n"
+
+
+@pytest.mark.parametrize(
+    "opcodes",
+    [
+        b"})" + b"\x85" * 150_000 + b"K\x01s.",  # a key so deep that its hash ends the process
+        b"}(" + b")" + b"\x85" * 150_000 + b"K\x01u.",
+        DOUBLED + b"X\x01\0\0\0a\x93.",
+        b"(X\x07\0\0\0storage" + KIND + DOUBLED + b"X\x03\0\0\0cpuK\x01tQ.",
+        b"(X\x07\0\0\0storage" + DOUBLED + b"X\x01\0\0\x000X\x03\0\0\0cpuK\x01tQ.",
+        b"ctorch._utils\n_rebuild_tensor\n((X\x07\0\0\0storage" + KIND
+        + b"X\x01\0\0\x000X\x03\0\0\0cpuK\x01tQK\x00" + DOUBLED + b")tR.",
+    ],
+    ids=["deep key", "deep keys", "name", "storage's key", "storage's type", "shape"],
+)  # fmt: skip
+def test_what_is_nested_or_doubled_is_neither_hashed_nor_shown(opcodes):
+    with pytest.raises(Refused):
+        followed(io_of(opcodes))
+
+
+def test_many_marks_take_no_longer_each():
+    began = time.perf_counter()
+    found = followed(io_of(b"](" + b"K\x00" * 60_000 + b"(K\x01t" * 20_000 + b"e."))
+    assert len(found) == 80_000
+    assert time.perf_counter() - began < 5
+
+
+def test_many_names_of_one_storage_are_refused(tmp_path):
+    path = tmp_path / "weights.pth"
+    numbers = torch.ones(100_000)
+    torch.save({"tied": numbers, "again": numbers.reshape(100, 1_000)}, path)
+    assert pth.tensors(path)["again"].shape == (100, 1_000)
+    torch.save({str(n): numbers for n in range(100)}, path)
+    with pytest.raises(IntegrityError, match="more than 4 times its bytes"):
+        pth.tensors(path)
+
+
+def test_dictionaries_doubled_through_the_memo_are_walked_once():
+    state = {}
+    for _ in range(60):
+        state = {"a": state, "b": state}
+    assert pth._storages(state) == {}
+    state["itself"] = state
+    assert pth._storages(state) == {}
+
+
+def io_of(opcodes):
+    return BytesIO(b"\x80\x02" + opcodes)

@@ -4,8 +4,10 @@ import hashlib
 import sqlite3
 import subprocess
 import sys
+import threading
 
 import pytest
+import sqlalchemy as sa
 
 from headstart.errors import (
     Busy,
@@ -16,7 +18,8 @@ from headstart.errors import (
     StoreVersionError,
     UsageError,
 )
-from headstart.store.store import open_store
+from headstart.store.schema import outcomes
+from headstart.store.store import _sealed, open_store
 
 
 def row(i):
@@ -185,6 +188,10 @@ def test_a_current_store_is_opened_without_the_write_lock(store, fresh_home):
     [
         ("UPDATE outcomes SET facts = replace(facts, '0.5', '0.7')", "outcomes"),
         ("UPDATE outcomes SET job = 'other'", "outcomes"),
+        ("UPDATE outcomes SET facts = '{\"score\": '", "outcomes"),
+        ("UPDATE outcomes SET facts = 7", "outcomes"),
+        ("UPDATE outcomes SET facts = CAST(X'7B22FF223A317D' AS TEXT)", "outcomes"),
+        ("UPDATE graphs SET meta = 'none'", "graphs"),
         ("UPDATE graphs SET sha256 = 'z'", "graphs"),
         ("UPDATE graphs SET meta = replace(meta, 'e-06', 'e-05')", "graphs"),
         ("UPDATE shards SET file = 'b.npy'", "shards"),
@@ -212,6 +219,17 @@ def test_a_changed_fact_is_as_if_it_were_not_there(store, fresh_home, change, ta
 def test_the_first_of_two_answers_stays(store):
     assert store.first_outcome("study", "plan", {"epochs": 3}) == {"epochs": 3}
     assert store.first_outcome("study", "plan", {"epochs": 4}) == {"epochs": 3}
+
+
+def test_a_broken_answer_is_replaced_and_the_others_are_read(store, fresh_home):
+    store.put_outcome("study", "plan", {"epochs": 3})
+    store.put_outcome("study", "other", {"epochs": 5})
+    with sqlite3.connect(fresh_home / "store.sqlite") as link:
+        link.execute("UPDATE outcomes SET facts = '{' WHERE job = 'plan'")
+    link.close()
+    assert store.outcomes("study") == {"other": {"epochs": 5}}
+    assert store.first_outcome("study", "plan", {"epochs": 4}) == {"epochs": 4}
+    assert store.outcomes("study") == {"other": {"epochs": 5}, "plan": {"epochs": 4}}
 
 
 def test_a_file_that_is_no_store_is_explained(fresh_home):
@@ -273,6 +291,30 @@ def test_postgresql_answers_alike(postgresql):
             assert store.claim("study", "job", "you", dead=held).beats == 1
             store.release("study", "me")
             store.drop_study("study")
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_postgresql_keeps_the_first_of_two_answers_at_once(postgresql, is_broken):
+    with open_store(postgresql) as store, open_store(postgresql) as other:
+        store.drop_study("study")
+        if is_broken:
+            store.put_outcome("study", "plan", {"epochs": 2})
+            with store._writing() as link:
+                link.exec_driver_sql("UPDATE outcomes SET seal = 'broken'")
+        later = []
+        second = threading.Thread(
+            target=lambda: later.append(other.first_outcome("study", "plan", {"epochs": 4}))
+        )
+        with store._writing() as link:  # the first has answered, and is about to say so
+            link.exec_driver_sql("DELETE FROM outcomes")
+            said = _sealed("study", "plan", {"epochs": 3})
+            link.execute(sa.insert(outcomes).values(study="study", job="plan", **said))
+            second.start()
+            second.join(0.5)
+            assert not later
+        second.join(30)
+        assert later == [{"epochs": 3}]
+        store.drop_study("study")
 
 
 def test_postgresql_that_is_not_there_is_explained_without_its_password(postgresql):

@@ -8,6 +8,7 @@ backend for a cluster, such as Ray's (`ray.util.joblib.register_ray`, then "ray"
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from headstart.progress import track
@@ -57,8 +58,8 @@ def run(
     True
     """
     done: dict[str, Facts] = {}
-    pauses = waits()
     with track(name, len(jobs), unit="fits") as bar, Leases(store, study) as leases:
+        pauses = waits(lambda: bar.note(f"waiting for {leases.other and leases.other.whom()}"))
         while len(done) < len(jobs):
             kept = store.outcomes(study)
             found = {k: kept[k] for k in jobs if k in kept and k not in done and is_whole(kept[k])}
@@ -106,12 +107,26 @@ def _results(
     backend, n_jobs = get_active_backend()
     if n_jobs in (None, 1):
         return ((key, do(job)) for key, job in jobs)
-    if backend.supports_retrieve_callback and not backend.supports_return_generator:
-        # joblib will not hand over the results of a pool of processes one by one, nor of Ray,
-        # which is such a pool to it; yet both tell of each as it ends, which is all that it takes.
-        backend.supports_return_generator = True
-    parallel = Parallel(return_as="generator_unordered")
+    with _one_by_one(backend):
+        parallel = Parallel(return_as="generator_unordered")
     return parallel(delayed(_one)(key, job, do) for key, job in jobs)
+
+
+@contextmanager
+def _one_by_one(backend: Any) -> Iterator[None]:
+    """Let joblib hand over results one by one, where its backend says that it cannot.
+
+    It says so of a pool of processes, and of Ray, which is such a pool to it; yet both tell of each
+    as it ends, which is all that it takes. joblib asks once; the backend is the user's own.
+    """
+    if backend.supports_return_generator or not backend.supports_retrieve_callback:
+        yield
+        return
+    backend.supports_return_generator = True
+    try:
+        yield
+    finally:
+        backend.supports_return_generator = False
 
 
 def _one(key: str, job: J, do: Callable[[J], Facts]) -> tuple[str, Facts]:

@@ -113,8 +113,9 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _leftovers() -> Iterator[Path]:
     """Remove what dead writers left, and yield files that were set aside as damaged."""
-    for folder in {path.parent for name in KEPT for path in _files(home() / name)}:
-        sweep(folder)
+    for root in (home() / name for name in KEPT):
+        for folder in [root, *(path for path in root.rglob("*") if path.is_dir())]:
+            sweep(folder)
     yield from (path for name in KEPT for path in _files(home() / name) if path.suffix == ".bad")
 
 
@@ -135,13 +136,18 @@ def _moved() -> Iterator[Path]:
 
 
 def _old(store: Store, older_than_s: float) -> Iterator[Path]:
-    """Yield every file of the home that was not used for so long, and forget old studies."""
+    """Yield every file of the home that was not used for so long, and forget old studies.
+
+    Cards of added sources stay: a person wrote what they say, and nothing makes them again.
+    """
+    cards = home() / "sources" / "added"
     for study in store.studies():
         files = list(_files(home() / "outcomes" / study))
         if files and all(_unused_s(path) > older_than_s for path in files):
             store.drop_study(study)
-    for name in KEPT:
-        yield from (path for path in _files(home() / name) if _unused_s(path) > older_than_s)
+    for path in (path for name in KEPT for path in _files(home() / name)):
+        if path.parent != cards and _unused_s(path) > older_than_s:
+            yield path
 
 
 def _unused_s(path: Path) -> float:

@@ -20,6 +20,12 @@ SPACE_BYTES = 200_000
 #: How long a writer waits for another one.
 BUSY_TIMEOUT_S = 30
 
+#: What a person loses with the file.
+LOST = (
+    "Features and graphs are computed again, and so is what studies had found; how often a test "
+    "set was read is lost."
+)
+
 
 @contextmanager
 def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
@@ -65,6 +71,8 @@ def _unknown_store(asked: str) -> str:
 def _on_connect(connection: Any, _: Any) -> None:
     # We say BEGIN ourselves: the driver's own habit starts transactions too late for a safe write.
     connection.isolation_level = None
+    # A fact with a broken letter is a changed fact, which its seal shows; the others are read.
+    connection.text_factory = lambda text: text.decode(errors="replace")
     for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
     _write_ahead(connection)
@@ -127,9 +135,7 @@ def _told(url: sa.URL, reason: str) -> HeadstartError:
             "set HEADSTART_HOME to another folder."
         )
     return IntegrityError(
-        f"The store {where} cannot be used: {reason}.\n"
-        "Move that file away and start again: only cached features and graphs are lost, "
-        "and they are computed again."
+        f"The store {where} cannot be used: {reason}.\nMove that file away and start again. {LOST}"
     )
 
 

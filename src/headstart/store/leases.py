@@ -12,7 +12,7 @@ import platform
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,13 +22,20 @@ from headstart.store.store import Lease, Store
 #: Seconds between two signs of life; and how long there is none before an owner counts as dead.
 BEAT_S, SILENT_S = 10.0, 60.0
 
+#: Seconds of waiting for others after which a person should know.
+LONG_S = 10.0
+
+#: The owners in this process that are inside their `with` block. A lease of another one of this
+#: process was not given back: the disk was full, or somebody stopped it.
+_at_work: set[str] = set()
+
 
 @dataclass(frozen=True)
 class Owner:
     """A process on a machine that was started once, and one piece of work in it.
 
-    >>> Owner.here().is_dead(), Owner.of(str(Owner.here())).pid == os.getpid()
-    (False, True)
+    >>> Owner.of(str(Owner.here())).pid == os.getpid()
+    True
     """
 
     machine: str
@@ -51,8 +58,16 @@ class Owner:
         return f"{self.machine} {self.pid} {self.began} {self.name}"
 
     def is_dead(self) -> bool:
-        """Say whether the process has ended; of another machine's, nobody here knows."""
-        return self.machine == _machine() and _began(self.pid) != self.began
+        """Say whether the process, or its work, has ended; elsewhere, nobody here knows."""
+        if self.machine != _machine():
+            return False
+        if _began(self.pid) != self.began:
+            return True
+        return self.pid == os.getpid() and str(self) not in _at_work
+
+    def whom(self) -> str:
+        """Return who it is, for people."""
+        return f"process {self.pid} on {self.machine.split(' ')[0] or 'this machine'}"
 
 
 class Leases:
@@ -69,27 +84,34 @@ class Leases:
     def __init__(self, store: Store, study: str) -> None:
         self.store, self.study = store, study
         self.owner = str(Owner.here())
+        self.other: Owner | None = None  # who had the last job that was not to be had
         self._held: set[str] = set()
         self._heard: dict[Lease, float] = {}
         self._ended = threading.Event()
 
     def __enter__(self) -> "Leases":
+        _at_work.add(self.owner)
         threading.Thread(target=self._beat, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Give back what is still held: others may go on with it."""
         self._ended.set()
-        if self._held:
-            self.store.release(self.study, self.owner)
+        try:
+            if self._held:
+                self.store.release(self.study, self.owner)
+        finally:
+            _at_work.discard(self.owner)
 
     def take(self, job: str) -> bool:
         """Take a job, if nobody who lives has it; say whether it is ours."""
+        self._held.add(job)  # before it is: whoever is stopped in between gives it back
         held = self.store.claim(self.study, job, self.owner)
         if held is not None and self._is_dead(held):
             held = self.store.claim(self.study, job, self.owner, dead=held)
-        if held is None:
-            self._held.add(job)
+        if held is not None:
+            self._held.discard(job)
+            self.other = Owner.of(held.owner)
         return held is None
 
     def give_back(self, job: str) -> None:
@@ -111,17 +133,20 @@ class Leases:
                     self.store.beat(self.study, self.owner)
 
 
-def waits() -> Iterator[float]:
-    """Yield the seconds to wait before looking again: short ones first.
+def waits(tell: Callable[[], None]) -> Iterator[float]:
+    """Yield the seconds to wait before looking again, short ones first; tell once it is long.
 
-    >>> pauses = waits()
-    >>> [round(next(pauses), 2) for _ in range(3)]
-    [0.05, 0.1, 0.2]
+    >>> pauses = waits(lambda: print("long"))
+    >>> [round(next(pauses), 2) for _ in range(9)]
+    long
+    [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0]
     """
-    pause = 0.05
+    pause, waited = 0.05, 0.0
     while True:
         yield pause
-        pause = min(2.0, 2 * pause)
+        if waited < LONG_S <= waited + pause:
+            tell()
+        waited, pause = waited + pause, min(2.0, 2 * pause)
 
 
 def _machine() -> str:

@@ -23,6 +23,27 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 _tables = sa.MetaData()
 
+
+class Facts(sa.TypeDecorator[Any]):
+    """JSON; what does not parse is None, which no seal is of: a fact that is not there."""
+
+    impl = sa.JSON
+    cache_ok = True
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
+        """Return what reads a value of the database."""
+        if (read := super().result_processor(dialect, coltype)) is None:
+            return None  # the driver reads it, of a server that keeps no other
+
+        def tolerant(value: Any) -> Any:
+            try:
+                return read(value)
+            except (ValueError, TypeError, RecursionError):
+                return None
+
+        return tolerant
+
+
 _version = sa.table("alembic_version", sa.column("version_num"))
 
 shards = sa.Table(
@@ -55,7 +76,7 @@ graphs = sa.Table(
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("file", sa.Text, nullable=False),
     sa.Column("sha256", sa.Text, nullable=False),
-    sa.Column("meta", sa.JSON, nullable=False),
+    sa.Column("meta", Facts, nullable=False),
     sa.Column("created", sa.Text, nullable=False),
     sa.Column("seal", sa.Text, nullable=False),
 )
@@ -65,7 +86,7 @@ outcomes = sa.Table(
     _tables,
     sa.Column("study", sa.Text, primary_key=True),
     sa.Column("job", sa.Text, primary_key=True),
-    sa.Column("facts", sa.JSON, nullable=False),
+    sa.Column("facts", Facts, nullable=False),
     sa.Column("created", sa.Text, nullable=False),
     sa.Column("seal", sa.Text, nullable=False),
 )

@@ -20,7 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from headstart.errors import IntegrityError
 from headstart.machine import home
-from headstart.store.database import engine_of, reading, writing
+from headstart.store.database import LOST, engine_of, reading, writing
 from headstart.store.schema import feature_rows, graphs, leases, outcomes, prepare, shards
 
 _ASKED_AT_ONCE = 2_000  # hashes in one IN; from ten times that on, the whole index is read instead
@@ -93,7 +93,7 @@ class Store:
         if said != "ok":
             raise IntegrityError(
                 f"The store {self._engine.url.database} is damaged: {said}.\n"
-                "Move that file away: features and graphs are computed again."
+                f"Move that file away. {LOST}"
             )
 
     # -- features ---------------------------------------------------------------------------------
@@ -213,12 +213,15 @@ class Store:
         if (kept := self.outcomes(study).get(job)) is not None:
             return kept
         with self._writing() as link:
-            row = link.execute(_outcome(study, job)).one_or_none()
-            if row is None or row.seal != _seal(study, job, row.facts):
-                said = _sealed(study, job, facts)
-                insert = _insert(link, outcomes).values(study=study, job=job, **said)
-                names = ["study", "job"]
-                link.execute(insert.on_conflict_do_update(index_elements=names, set_=said))
+            here = sa.and_(outcomes.c.study == study, outcomes.c.job == job)
+            # Locked, where writers do not wait for each other: else what is broken could be in
+            # order by now, and somebody else's.
+            row = link.execute(sa.select(outcomes).where(here).with_for_update()).one_or_none()
+            if row is not None and row.seal != _seal(study, job, row.facts):
+                link.execute(sa.delete(outcomes).where(here))
+            said = _sealed(study, job, facts)
+            insert = _insert(link, outcomes).values(study=study, job=job, **said)
+            link.execute(insert.on_conflict_do_nothing())
         return self.outcomes(study)[job]
 
     def outcomes(self, study: str) -> dict[str, dict[str, Any]]:
@@ -324,11 +327,6 @@ def _json(values: Mapping[str, Any]) -> dict[str, Any]:
 def _sealed(study: str, job: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     plain = _json(facts)
     return {"facts": plain, "created": _now(), "seal": _seal(study, job, plain)}
-
-
-def _outcome(study: str, job: str) -> sa.Select[Any]:
-    table = outcomes.c
-    return sa.select(table.facts, table.seal).where(table.study == study, table.job == job)
 
 
 def _shard_seal(link: sa.Connection, shard_id: int, shard: Shard) -> str:

@@ -4,9 +4,11 @@ A pickle is a program: a list of opcodes for a small stack machine, whose GLOBAL
 and whose REDUCE calls it. Here the list is taken apart (`pickletools` does that, and runs nothing)
 and followed by a machine that knows only what a state dictionary needs: plain values, dictionaries,
 and six names, which are never imported but stand for a tensor, a parameter, a dictionary. Any other
-opcode or name is refused.
+opcode or name is refused. Nothing that a file nested or doubled through the memo is ever hashed,
+compared or shown: keys are plain, names are texts, a tensor's shape is numbers.
 """
 
+import math
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,10 +28,10 @@ STORAGES = {
         "Int": "<i4", "Short": "<i2", "Char": "i1", "Byte": "u1", "Bool": "?",
     }.items()
 }  # fmt: skip
+_BRAIN = "torch BFloat16Storage"
 _TENSOR = ("torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_tensor")
 _PARAMETER = "torch._utils _rebuild_parameter"
 _ORDERED = "collections OrderedDict"
-_MARK = object()
 
 
 class Refused(ValueError):
@@ -61,6 +63,17 @@ class Strided:
     shape: tuple[int, ...]
     steps: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        whole = (self.offset, *self.shape, *self.steps)
+        if len(self.shape) != len(self.steps) or not all(type(n) is int and n >= 0 for n in whole):
+            raise Refused("a tensor that reaches outside its numbers")
+
+    @property
+    def n_bytes(self) -> int:
+        """What the tensor takes as an array of its own."""
+        itemsize = 4 if self.storage.kind == _BRAIN else STORAGES[self.storage.kind].itemsize
+        return math.prod(self.shape) * itemsize
+
     def of(self, numbers: NDArray[Any]) -> NDArray[Any]:
         """Return the tensor as an array of its own; BF16 becomes float32, exactly.
 
@@ -69,16 +82,14 @@ class Strided:
         Refused
             Where it reaches outside its numbers, or would be larger than they are.
         """
-        whole = (self.offset, *self.shape, *self.steps)
-        size = int(np.prod(self.shape, dtype=object))
+        size = math.prod(self.shape)
         reach = sum((n - 1) * step for n, step in zip(self.shape, self.steps, strict=True))
-        is_inside = self.offset + (reach if size else -1) < len(numbers) and size <= len(numbers)
-        if not is_inside or not all(type(n) is int and n >= 0 for n in whole):
+        if self.offset + (reach if size else -1) >= len(numbers) or size > len(numbers):
             raise Refused(f"a tensor of shape {self.shape} reaches outside its numbers")
         steps = [step * numbers.itemsize for step in self.steps]
         part = numbers[self.offset :]
         array = np.lib.stride_tricks.as_strided(part, self.shape, steps, writeable=False)
-        if self.storage.kind == "torch BFloat16Storage":
+        if self.storage.kind == _BRAIN:
             return (array.astype(np.uint32) << 16).view(np.float32)
         return np.array(array, order="C")
 
@@ -107,6 +118,7 @@ def followed(file: IO[bytes]) -> Any:
 @dataclass
 class _Machine:
     stack: list[Any] = field(default_factory=list)
+    marks: list[int] = field(default_factory=list)  # how high the stack was at each mark
     memo: dict[int, Any] = field(default_factory=dict)
 
     def follow(self, name: str, argument: Any) -> None:
@@ -122,8 +134,8 @@ class _Machine:
 
     def marked(self) -> list[Any]:
         """Take what was put on the stack since the last mark."""
-        at = max(i for i, value in enumerate(self.stack) if value is _MARK)
-        taken = self.stack[at + 1 :]
+        at = self.marks.pop()
+        taken = self.stack[at:]
         del self.stack[at:]
         return taken
 
@@ -137,9 +149,19 @@ class _Machine:
         del self.stack[len(self.stack) - n :]
         self.stack.append(taken)
 
+    def extend(self, taken: list[Any]) -> None:
+        """Put values into the list below them."""
+        _plain(self.stack[-1], list).extend(taken)
+
+    def set_item(self) -> None:
+        """Put a name and a value into the dictionary below them."""
+        value, name = self.stack.pop(), self.stack.pop()
+        self.set_items([name, value])
+
     def set_items(self, taken: list[Any]) -> None:
         """Put names and values into the dictionary below them."""
-        _plain(self.stack[-1], dict).update(zip(taken[::2], taken[1::2], strict=True))
+        names = [_plain(name, str, int) for name in taken[::2]]
+        _plain(self.stack[-1], dict).update(zip(names, taken[1::2], strict=True))
 
     def call(self) -> None:
         """Stand in for a call: of the names a state dictionary needs, and no other."""
@@ -147,7 +169,8 @@ class _Machine:
         name = called.text if isinstance(called, Name) else repr(type(called))
         if name in _TENSOR:
             storage, offset, shape, steps = arguments[:4]
-            made: Any = Strided(_plain(storage, Storage), offset, tuple(shape), tuple(steps))
+            shape, steps = _plain(shape, tuple), _plain(steps, tuple)
+            made: Any = Strided(_plain(storage, Storage), offset, shape, steps)
         elif name == _PARAMETER:
             made = _plain(arguments[0], Strided)
         elif name == _ORDERED and not arguments:
@@ -163,7 +186,7 @@ class _Machine:
 
     def global_of(self) -> None:
         """Put a name that was spelled on the stack."""
-        name, module = self.stack.pop(), self.stack.pop()
+        name, module = _plain(self.stack.pop(), str), _plain(self.stack.pop(), str)
         self.stack.append(_name(f"{module} {name}"))
 
     def storage(self) -> None:
@@ -171,9 +194,9 @@ class _Machine:
         word, kind, key, _, count, *view = _plain(self.stack.pop(), tuple)
         if word != "storage" or view not in ([], [None]) or type(count) is not int:
             raise Refused("something that is not a tensor's numbers")
-        if not isinstance(kind, Name) or kind.text not in STORAGES:
-            raise Refused(f"numbers of an unknown type, {kind!r}")
-        self.stack.append(Storage(str(key), kind.text, count))
+        if (name := _plain(kind, Name).text) not in STORAGES:
+            raise Refused(f"numbers of an unknown type, {name}")
+        self.stack.append(Storage(str(_plain(key, str, int)), name, count))
 
 
 def _name(text: str) -> Name:
@@ -182,9 +205,10 @@ def _name(text: str) -> Name:
     return Name(text)
 
 
-def _plain(value: Any, kind: type) -> Any:
-    if type(value) is not kind:
-        raise Refused(f"a {type(value).__name__} where a {kind.__name__} was expected")
+def _plain(value: Any, *kinds: type) -> Any:
+    if type(value) not in kinds:
+        expected = " or ".join(kind.__name__ for kind in kinds)
+        raise Refused(f"a {type(value).__name__} where a {expected} was expected")
     return value
 
 
@@ -194,12 +218,13 @@ _VALUES = {
     "BINFLOAT",
 }  # fmt: skip
 _MAKERS: dict[str, Callable[[], Any]] = {
-    "EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "MARK": lambda: _MARK,
+    "EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple,
     "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False,
 }  # fmt: skip
 _ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
     "GLOBAL": lambda machine, text: machine.stack.append(_name(text)),
     "STACK_GLOBAL": lambda machine, _: machine.global_of(),
+    "MARK": lambda machine, _: machine.marks.append(len(machine.stack)),
     "BINPUT": lambda machine, at: machine.keep(at),
     "LONG_BINPUT": lambda machine, at: machine.keep(at),
     "MEMOIZE": lambda machine, _: machine.keep(None),
@@ -209,12 +234,9 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
     "TUPLE1": lambda machine, _: machine.tuple_of(1),
     "TUPLE2": lambda machine, _: machine.tuple_of(2),
     "TUPLE3": lambda machine, _: machine.tuple_of(3),
-    "APPEND": lambda machine, _: _plain(machine.stack[-2], list).append(machine.stack.pop()),
-    "APPENDS": lambda machine, _: (
-        taken := machine.marked(),
-        _plain(machine.stack[-1], list).extend(taken),
-    )[1],
-    "SETITEM": lambda machine, _: machine.set_items([machine.stack.pop(-2), machine.stack.pop()]),
+    "APPEND": lambda machine, _: machine.extend([machine.stack.pop()]),
+    "APPENDS": lambda machine, _: machine.extend(machine.marked()),
+    "SETITEM": lambda machine, _: machine.set_item(),
     "SETITEMS": lambda machine, _: machine.set_items(machine.marked()),
     "BINPERSID": lambda machine, _: machine.storage(),
     "REDUCE": lambda machine, _: machine.call(),

@@ -1,6 +1,7 @@
 """PyTorch state dictionaries: read once, as plain tensors, then kept as safetensors."""
 
 import io
+import os
 import zipfile
 from pathlib import Path
 from typing import IO, Any
@@ -15,6 +16,9 @@ from headstart.sources.formats.opcodes import STORAGES, Refused, Storage, Stride
 
 #: What the older form of these files begins with.
 MAGIC = 0x1950A86A20F9469CFC6C
+
+#: The most that tensors which share numbers may take, in sizes of the file.
+COPIES_MAX = 4
 
 #: Where training scripts put the weights among other things.
 NESTED = ("state_dict", "model_state_dict", "model", "params")
@@ -64,8 +68,10 @@ def tensors(path: Path) -> dict[str, NDArray[Any]]:
         for name in NESTED:
             state = state[name] if isinstance(state.get(name), dict) else state
         found = {str(name): one for name, one in state.items() if isinstance(one, Strided)}
+        if sum(one.n_bytes for one in found.values()) > COPIES_MAX * path.stat().st_size:
+            raise Refused(f"tensors of more than {COPIES_MAX} times its bytes")
         return {name: one.of(numbers[one.storage.key]) for name, one in found.items()}
-    except (Refused, KeyError, OSError, AttributeError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, OSError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise IntegrityError(
             f"{path} holds more than tensors by name, or is damaged: {error}.\n"
             "Expected a state dictionary; save one with safetensors, or with "
@@ -82,7 +88,8 @@ def _zipped(file: IO[bytes]) -> tuple[Any, dict[str, NDArray[Any]]]:
         if not inner or any(one.compress_type for one in sizes.values()):
             raise Refused("an archive that is not of PyTorch's making")
         root = inner.removesuffix("data.pkl")
-        if archive.read(f"{root}byteorder") != b"little" if f"{root}byteorder" in sizes else False:
+        order = f"{root}byteorder"
+        if order in sizes and archive.read(order) != b"little":
             raise Refused("numbers of another byte order")
         state = followed(io.BytesIO(archive.read(inner)))
         numbers = {
@@ -99,12 +106,15 @@ def _plain(file: IO[bytes]) -> tuple[Any, dict[str, NDArray[Any]]]:
         raise Refused("no file of PyTorch")
     followed(file), followed(file)  # versions and byte order
     state, keys = followed(file), followed(file)
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise Refused("numbers without a key")
     known = _storages(state)
     numbers = {}
+    size = os.fstat(file.fileno()).st_size
     for key in keys:
         kind = STORAGES[known[key].kind]
         count = int.from_bytes(file.read(8), "little")
-        values = file.read(count * kind.itemsize) if count == known[key].count else b""
+        values = file.read(min(count * kind.itemsize, size)) if count == known[key].count else b""
         numbers[key] = np.frombuffer(values, kind)
         if len(numbers[key]) != count:
             raise Refused(f"{len(numbers[key]):,} numbers of {count:,}: it was cut short")
@@ -116,9 +126,12 @@ def _storages(state: Any) -> dict[str, Storage]:
     if not isinstance(state, dict):
         raise Refused(f"a {type(state).__name__}, not tensors by name")
     found: dict[str, Storage] = {}
-    for value in state.values():
-        if isinstance(value, Strided):
-            found[value.storage.key] = value.storage
-        elif isinstance(value, dict):
-            found |= _storages(value)
+    seen, left = {id(state)}, [state]  # a file can put a dictionary into itself, or twice anywhere
+    while left:
+        for value in left.pop().values():
+            if isinstance(value, Strided):
+                found[value.storage.key] = value.storage
+            elif isinstance(value, dict) and id(value) not in seen:
+                seen.add(id(value))
+                left.append(value)
     return found
