@@ -114,6 +114,12 @@ def test_an_owner_elsewhere_is_dead_when_it_is_silent(store, monkeypatch):
         assert mine.take("job")
 
 
+def test_a_lease_that_cannot_be_read_is_nobodys(store):
+    store.claim("study", "job", "a damaged \ufffd owner")
+    with Leases(store, "study") as mine:
+        assert mine.take("job")
+
+
 def test_a_clock_that_jumps_ends_no_lease(store, monkeypatch):
     store.claim("study", "job", "elsewhere boot ns 12 345 name")
     with Leases(store, "study") as mine:

@@ -84,7 +84,7 @@ class Leases:
     def __init__(self, store: Store, study: str) -> None:
         self.store, self.study = store, study
         self.owner = str(Owner.here())
-        self.other: Owner | None = None  # who had the last job that was not to be had
+        self.other: Owner | None = None  # who had the last job that was not free
         self._held: set[str] = set()
         self._heard: dict[Lease, float] = {}
         self._ended = threading.Event()
@@ -111,7 +111,6 @@ class Leases:
             held = self.store.claim(self.study, job, self.owner, dead=held)
         if held is not None:
             self._held.discard(job)
-            self.other = Owner.of(held.owner)
         return held is None
 
     def give_back(self, job: str) -> None:
@@ -120,7 +119,10 @@ class Leases:
         self._held.discard(job)
 
     def _is_dead(self, held: Lease) -> bool:
-        owner = Owner.of(held.owner)
+        try:
+            owner = self.other = Owner.of(held.owner)
+        except ValueError:
+            return True  # it was damaged: nobody says any more that they live
         if owner.machine == _machine():
             return owner.is_dead()
         since = self._heard.setdefault(held, time.monotonic())
