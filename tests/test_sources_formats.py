@@ -189,6 +189,7 @@ def test_tensors_that_reach_outside_their_numbers_are_refused():
         (0, (2, 2), (-1, 1)),
         (0, (10**9,), (0,)),  # one number, repeated until the memory is full
         (0, (10**18, 10**18), (0, 0)),
+        (0, (1,), (10**30,)),
     ):
         with pytest.raises(Refused, match="reaches outside"):
             Strided(storage, offset, shape, steps).of(numbers)
@@ -232,6 +233,13 @@ def test_many_names_of_one_storage_are_refused(tmp_path):
     torch.save({str(n): numbers for n in range(100)}, path)
     with pytest.raises(IntegrityError, match="more than 4 times its bytes"):
         pth.tensors(path)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\ud800"])
+def test_names_that_are_no_text_are_refused(tmp_path, name):
+    torch.save({name: torch.ones(1)}, tmp_path / "weights.pth")
+    with pytest.raises(IntegrityError, match="no line of text"):
+        pth.tensors(tmp_path / "weights.pth")
 
 
 def test_dictionaries_doubled_through_the_memo_are_walked_once():

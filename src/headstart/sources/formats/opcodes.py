@@ -65,7 +65,8 @@ class Strided:
 
     def __post_init__(self) -> None:
         whole = (self.offset, *self.shape, *self.steps)
-        if len(self.shape) != len(self.steps) or not all(type(n) is int and n >= 0 for n in whole):
+        is_plain = all(type(n) is int and 0 <= n < 2**48 for n in whole)
+        if len(self.shape) != len(self.steps) or not is_plain:
             raise Refused("a tensor that reaches outside its numbers")
 
     @property

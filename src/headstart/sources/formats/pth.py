@@ -68,6 +68,8 @@ def tensors(path: Path) -> dict[str, NDArray[Any]]:
         for name in NESTED:
             state = state[name] if isinstance(state.get(name), dict) else state
         found = {str(name): one for name, one in state.items() if isinstance(one, Strided)}
+        if not all(name.isprintable() for name in found):
+            raise Refused("a name that is no line of text")
         if sum(one.n_bytes for one in found.values()) > COPIES_MAX * path.stat().st_size:
             raise Refused(f"tensors of more than {COPIES_MAX} times its bytes")
         return {name: one.of(numbers[one.storage.key]) for name, one in found.items()}
