@@ -139,9 +139,9 @@ def waits(tell: Callable[[], None]) -> Iterator[float]:
     """Yield the seconds to wait before looking again, short ones first; tell once it is long.
 
     >>> pauses = waits(lambda: print("long"))
-    >>> [round(next(pauses), 2) for _ in range(9)]
+    >>> [round(next(pauses), 2) for _ in range(11)]
     long
-    [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0]
+    [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0, 2.0, 2.0]
     """
     pause, waited = 0.05, 0.0
     while True:
