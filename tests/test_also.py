@@ -1,5 +1,8 @@
 """Rows of another domain beside those a model is for: joined, weighed, left out, alone."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,7 +10,10 @@ import headstart as hs
 from headstart.data.also import beside, is_also, only_also, with_tests, without_also
 from headstart.data.dataset import Dataset, from_arrays
 from headstart.errors import DataError, UsageError
+from headstart.features.extract import extract_beside
 from headstart.features.features import Features
+from headstart.sources.catalog import resolve
+from headstart.steps.train import reads_of, train
 from headstart.steps.weigh import WEIGHTS, weigh, weighted
 from tests.test_tags import corpus
 from tests.toys import toy_text_source
@@ -82,6 +88,68 @@ def test_rows_to_test_on_take_the_place_of_those_of_the_data():
     assert (both.rows, both.split.tolist()) == (("un", "one"), ["train", "test"])
 
 
+def test_vectors_are_joined_by_the_names_of_their_columns():
+    target = replace(vectors(4, 0.0, 0), columns=tuple("wxyz"))
+    turned = replace(vectors(4, 0.0, 1), columns=tuple("zyxw"))
+    for both in (beside(target, turned), with_tests(target, turned)):
+        np.testing.assert_array_equal(both.rows[4:], np.asarray(turned.rows)[:, ::-1])
+    for join in (beside, with_tests):
+        with pytest.raises(DataError, match=r"'w', 'x', 'y', 'z' of the data, 'a', 'x', 'y', 'z'"):
+            join(target, replace(turned, columns=tuple("axyz")))
+        with pytest.raises(DataError, match=r"'w', .* of the data, 2 without names beside"):
+            join(target, from_arrays([[1.0, 2.0]] * 2, ["a", "b"]))
+
+
+def test_copies_of_what_is_judged_do_not_teach():
+    own = from_arrays(["un", "deux", "trois"], list("aba")).with_split(
+        ["train", "test", "validation"]
+    )
+    both = beside(own, from_arrays(["deux", "trois", "one"], list("baa")))
+    assert both.rows == ("un", "deux", "trois", "one")
+    assert both.notes[-1] == "2 rows beside that the data have too are left out."
+    both = with_tests(own, from_arrays(["un", "deux"], list("ab")))
+    assert (both.rows, both.split.tolist()) == (
+        ("trois", "un", "deux"), ["validation", "test", "test"],
+    )  # fmt: skip
+    assert both.notes == ("1 rows of the data that are rows to test on too are left out.",)
+    with pytest.raises(DataError, match="All 3 rows of the data are rows to test on"):
+        with_tests(own.with_split([""] * 3), own)
+
+
+def test_rows_that_cannot_be_read_stay_to_be_named_later():
+    gone, other = (from_arrays([Path(name)], ["a"]) for name in ("gone.png", "lost.png"))
+    assert len(beside(gone, other)) == 2
+
+
+def test_what_own_rows_count_is_kept():
+    few, others = vectors(30, 0.0, 0), vectors(60, 0.0, 1)
+    own = np.linspace(0.5, 2, 30)
+    both = beside(replace(few, weight=own), others)
+    np.testing.assert_array_equal(both.weight, [*own, *np.ones(60)])
+    assert beside(few, others).weight is None
+    light = weigh(features(both), replace(both, weight=np.append(np.full(30, 1e-3), np.ones(60))))
+    assert light.losses != weigh(features(both), both).losses
+
+
+@pytest.mark.parametrize("head", ["linear", "mlp"])
+def test_rows_of_another_domain_are_in_every_fit_and_never_held_out(head):
+    both = beside(vectors(40, 0.0, 0), vectors(60, 0.0, 1))
+    trained = train(head, features(both), both)
+    seen = np.isfinite(trained.outputs).all(axis=1)
+    assert not seen[is_also(both)].any()
+    assert seen[:40].sum() == (40 if head == "linear" else 8)
+
+
+def test_a_class_that_the_others_teach_may_be_held_out():
+    one = from_arrays(np.eye(4), list("abab"))
+    lonely = from_arrays(np.eye(4) + 1, list("abac"))
+    assert train("linear", features(lonely), lonely).outputs is None
+    both = beside(lonely, vectors(20, 0.0, 0))
+    assert train("linear", features(both), both).outputs is None  # none of the others is a "c"
+    both = beside(one, vectors(20, 0.0, 0))
+    assert np.isfinite(train("linear", features(both), both).outputs).all(axis=1).sum() == 4
+
+
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
     return toy_text_source(tmp_path_factory.mktemp("encoder"))
@@ -101,6 +169,17 @@ def test_tags_beside_tags(encoder):
     assert min(scores.values()) > 0.8
     with pytest.raises(UsageError, match="also="):
         hs.Transfer(encoder, also="some").fit(both)
+
+
+@pytest.mark.parametrize("above", [20_000, 50])
+def test_sentences_of_another_domain_are_never_held_out(encoder, monkeypatch, above):
+    monkeypatch.setattr("headstart.heads.tags.SPLIT_ABOVE", above)
+    both = beside(tagged(20, 1), tagged(60, 2))
+    reads = reads_of(both.task)
+    trained = train("linear", extract_beside(resolve(encoder), both, reads), both)
+    seen = np.array([bool(np.isfinite(row).all()) for row in trained.outputs])
+    assert not seen[is_also(both)].any()
+    assert seen[~is_also(both)].sum() == (20 if above == 20_000 else 10)
 
 
 def test_finetuning_holds_out_rows_of_the_target(encoder):
@@ -142,6 +221,7 @@ def test_the_command_line_reads_all_three(encoder, tmp_path):
     options = ("--also", also, "--test", tests, "--source", encoder, "--finetune", "no")
     done = CliRunner().invoke(app, ["fit", own, *options, "-o", out, "--json", "--quiet"])
     found = json.loads(done.stdout)
-    assert found["plan"]["n_rows"] == {"to train on": 60, "to validate on": 0, "to test on": 20}
+    # Nine of the sixty sentences to learn from are copies of others.
+    assert found["plan"]["n_rows"] == {"to train on": 51, "to validate on": 0, "to test on": 20}
     assert found["scores"]["test"]["entity_f1"] > 0.8
     assert any("rows beside count" in note for note in found["plan"]["notes"])

@@ -6,12 +6,13 @@ import random
 import numpy as np
 import pytest
 
+from headstart.data.conll import blocks
 from headstart.data.dataset import from_arrays
 from headstart.data.readers import read
 from headstart.data.tags import Span, coded, entities, illegal, read_tags, repaired, tags_of
 from headstart.data.unlabelled import read_rows
 from headstart.data.words import sentence
-from headstart.errors import DataError
+from headstart.errors import DataError, UsageError
 from headstart.task import Kind, Modality
 
 CONLL = "John\tB-PER\nlives\tO\nin\tO\nNew\tB-LOC\nYork\tI-LOC\n\nYes\tO\n\n"
@@ -217,3 +218,46 @@ def test_rows_to_predict(tmp_path):
     rows = read_rows([str(path), "Ann left.", "  "], "words")
     assert [row.words for row in rows.rows][1:] == [("Yes",), ("Ann", "left", ".")]
     assert rows.skipped[0].reason == "no text"
+
+
+def test_tags_that_are_no_texts_are_refused_in_words():
+    with pytest.raises(DataError, match="The tag 0 is neither O nor"):
+        from_arrays([["an", "ant"]], [[0, 1]])
+
+
+def test_a_span_of_another_length_leaves_its_row_out():
+    right = {"text": "in Rome", "spans": [[3, 7, "LOC"]]}
+    wrong = [{"text": "in Paris", "spans": [[3, 8]]}, {"text": "at Delphi", "spans": [3]}]
+    found = read([right, wrong[0], right, wrong[1], *[right] * 400], max_skipped=0.1)
+    assert len(found) == 402
+    with pytest.raises(DataError, match="which is no label"):
+        read([right, *wrong])
+    assert [row.reason for row in found.skipped] == [
+        "the span [3, 8] has no start, end and label",
+        "the span 3 has no start, end and label",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("# newdoc\nin O\nParis B-LOC\n", [["in", "Paris"]]),
+        ("#\nin O\nParis B-LOC\n", [["in", "Paris"]]),
+        ("# O\nin O\n", [["#", "in"]]),
+        ("no. NN B-NP O\n# NN B-NP O\n", [["no.", "#"]]),
+        ("# id = a b\nno. NN B-NP O\n", [["no."]]),
+        ("# sent O\nin O\n", [["in"]]),
+        ("# NN O\n", [["#"]]),
+    ],
+)
+def test_a_number_sign_is_a_word_where_it_has_a_tag(text, words):
+    assert blocks(text, "a.conll").words == words
+
+
+def test_tags_are_told_only_of_tags():
+    with pytest.raises(UsageError, match="the labels of the data are multiclass"):
+        read([{"body": "an ant", "label": "B-X"}, {"body": "a bee", "label": "O"}], kind="tags")
+    tagged = [{"tokens": ["an", "ant"], "tags": ["O", "B-X"]}] * 2
+    assert read(tagged, kind="tags").task.kind is Kind.TAGS
+    with pytest.raises(UsageError, match="the labels of the data are tags"):
+        read(tagged, kind="multiclass")

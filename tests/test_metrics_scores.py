@@ -90,6 +90,19 @@ def test_row_scores_are_a_mean_over_rows():
     )
 
 
+def test_row_scores_of_some_rows_are_on_the_scale_of_all():
+    outputs = np.eye(4)[RNG.integers(0, 4, 200)]
+    task = Task(Kind.MULTICLASS, ("a", "b", "c", "d"))
+    rare = np.where(CLASSES == 3, np.where(np.arange(200) % 4 == 0, 3, 0), CLASSES)
+    some = np.flatnonzero(rare < 2)
+    for of, truth, said in ((task, rare, outputs),
+                            (Task(Kind.REGRESSION), NUMBERS, GUESSES[:, None])):  # fmt: skip
+        whole = ours.row_scores(of, truth, said)
+        at = some[some < len(truth)]
+        np.testing.assert_allclose(ours.row_scores(of, truth[at], said[at], among=truth), whole[at])
+        assert not np.allclose(ours.row_scores(of, truth[at], said[at]), whole[at])
+
+
 def test_calibration_error_is_zero_when_confidence_is_met():
     truth = [0, 0, 0, 1]  # right 3 times of 4
     assert ours.expected_calibration_error(truth, [[0.75, 0.25]] * 4) == 0

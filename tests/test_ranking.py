@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from headstart.data.dataset import TEST, TRAIN, Dataset
-from headstart.errors import DataError, SourceUnavailable, UsageError
+from headstart.errors import DataError, IntegrityError, SourceUnavailable, UsageError
 from headstart.features.engine import OnnxEngine
 from headstart.features.extract import extract
+from headstart.metrics import scores
 from headstart.ranking import candidates
 from headstart.ranking import search as searching
 from headstart.ranking.measure import N_TIMED
@@ -163,6 +164,42 @@ def test_the_last_two_are_fine_tuned_where_asked_for_and_once(toys, fresh_home, 
     again = rank(data, sources=toys[:2], finetune=True)
     assert again.rows == first.rows and again.n_computed == 0
     assert all(row.finetuned is None for row in rank(data, sources=toys[:2]).rows)
+    with pytest.raises(pytest.fail.Exception, match="again"):
+        rank(data, sources=toys[:2], finetune=True, fresh=True)
+
+
+def test_what_fine_tuning_gave_is_on_the_scale_of_the_probe(toys, fresh_home, monkeypatch):
+    scales = []
+    true = scores.row_scores
+
+    def seen(task, targets, outputs, thresholds=None, among=None):
+        scales.append(None if among is None else np.sort(among).tolist())
+        return true(task, targets, outputs, thresholds, among)
+
+    monkeypatch.setattr("headstart.ranking.probe.row_scores", seen)
+    monkeypatch.setattr("headstart.ranking.finetuned.row_scores", seen)
+    rank(_texts(60, kind=Kind.REGRESSION), sources=toys[:2], finetune=True)
+    told = [scale for scale in scales if scale is not None]
+    assert len(told) == 4 and told.count(told[0]) == 4  # of each finalist: its probe, its tuning
+
+
+def test_outcomes_of_fewer_rows_are_others(toys, fresh_home):
+    from headstart.ranking.finetuned import finetuned
+
+    data, source = _texts(60, seed=9), catalog.resolve(toys[0])
+    found = [finetuned(source, data.take(np.arange(n)), extract(source, data.take(np.arange(n))), 0,
+                       "rank-key") for n in (60, 40)]  # fmt: skip
+    assert [len(one.rows) for one in found] == [15, 10]
+
+
+@pytest.mark.parametrize("error", [IntegrityError("damaged"), OSError("gone")])
+def test_an_old_head_that_cannot_be_read_leaves_the_ranking(toys, fresh_home, monkeypatch, error):
+    def broken(*_):
+        raise error
+
+    monkeypatch.setattr("headstart.ranking.trainless.old_head", broken)
+    row = rank(_texts(40), sources=toys[:1]).rows[0]
+    assert row.trainless.leep is None and row.trainless.logme is not None
 
 
 def test_a_source_that_cannot_be_fine_tuned_keeps_its_probe(toys, fresh_home, monkeypatch):

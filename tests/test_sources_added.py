@@ -1,6 +1,7 @@
 """A person's own shelf: added by URI, pinned by hash, found by `rank`, searched."""
 
 import json
+import re
 
 import pytest
 
@@ -56,9 +57,12 @@ def test_what_the_card_says_stands(toy):
 
 def test_a_card_with_other_fields_is_refused(toy):
     _, path = add(toy)
-    path.write_text(path.read_text() + "color = 3\n")
-    with pytest.raises(IntegrityError, match="no card of an added source"):
-        added()
+    card = path.read_text()
+    for wrong in (card + "color = 3\n", re.sub("prior = .*", 'prior = "0.8"', card)):
+        path.write_text(wrong)
+        for do in (added, shelf):
+            with pytest.raises(IntegrityError, match="no card of an added source"):
+                do()
 
 
 def test_damaged_weights_are_not_added(tmp_path, fresh_home):

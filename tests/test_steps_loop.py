@@ -19,6 +19,7 @@ from headstart.steps.attach import Tail
 from headstart.steps.batches import CachedRows, Examples
 from headstart.steps.loop import Descent, descend
 from headstart.steps.phase import Phase
+from headstart.steps.saved import random_states, set_random_states, under, weights_as_arrays
 from headstart.task import Kind, Task
 
 TASK = Task(Kind.MULTICLASS, ("low", "high"))
@@ -266,6 +267,25 @@ def test_where_memory_runs_out_the_batch_stays_and_the_curve_with_it(error):
         torch.nn.Dropout.forward = before
     np.testing.assert_allclose(pieces.loss, whole.loss, atol=1e-5)
     np.testing.assert_allclose(pieces.train_loss, whole.train_loss, atol=1e-5)
+
+
+def test_random_numbers_of_every_device_are_drawn_again(monkeypatch):
+    cards = [torch.Generator().manual_seed(i) for i in (1, 2)]
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(cards))
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda i: cards[i].get_state())
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, i: cards[i].set_state(state))
+
+    def drawn():
+        return [float(torch.rand(1)), *(float(torch.rand(1, generator=one)) for one in cards)]
+
+    kept = weights_as_arrays("random/", random_states())
+    first, later = drawn(), drawn()
+    set_random_states(under("random/", kept))
+    assert drawn() == first != later
+    cards.pop()  # another machine has one card
+    set_random_states(under("random/", kept))
+    assert drawn() == first[:2]
 
 
 def test_where_not_one_row_fits_it_says_so():

@@ -1,11 +1,13 @@
 """`source="auto"` is ranked on the rows it may learn from, and the plan and the bundle say so."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from headstart.bundle import load
+from headstart.data.also import beside
 from headstart.data.dataset import TEST, TRAIN, from_arrays
 from headstart.evidence.prove import prove
 from headstart.evidence.study import prepare
@@ -47,6 +49,15 @@ def test_auto_ranks_and_says_so_in_plan_and_bundle(shelf, tmp_path):
     assert model.bundle_.facts["n_computed"] == 0  # the ranking had run these rows already
     kept = load(model.save(tmp_path / "model")).facts["plan"]["ranking"]
     assert [row["uri"] for row in kept["rows"]] == [r.source.uri for r in model.plan_.ranking.rows]
+
+
+def test_sources_are_ranked_on_the_rows_the_model_is_for(shelf, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        auto, "rank_whole", lambda data, **_: seen.append(data) or SimpleNamespace(best=None)
+    )
+    start("auto", beside(pictures(10), pictures(30, seed=1)), 0)
+    assert [len(data) for data in seen] == [10]
 
 
 def test_a_named_source_is_not_ranked(shelf, monkeypatch):

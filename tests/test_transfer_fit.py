@@ -189,6 +189,29 @@ def test_an_unknown_head_is_told_before_any_work(encoder, monkeypatch):
         hs.Transfer(encoder, head="lineer").fit(["a b", "c d"] * 10, ["x", "y"] * 10)
 
 
+@pytest.mark.parametrize(
+    ("head", "rows", "labels", "said"),
+    [
+        ("tags", ["a b", "c d"] * 10, ["x", "y"] * 10, "is not known here"),
+        ("mlp", [["a", "b"]] * 10, [["O", "B-X"]] * 10, "does not tag words"),
+    ],
+)
+def test_a_head_of_another_task_is_refused_before_anything_runs(
+    encoder, monkeypatch, head, rows, labels, said
+):
+    monkeypatch.setattr(
+        "headstart.transfer.fitting.extract_beside", lambda *_: pytest.fail("extracted")
+    )
+    with pytest.raises(UsageError, match=said):
+        hs.Transfer(encoder, head=head, finetune="no").fit(hs.read((rows, labels)))
+
+
+@pytest.mark.parametrize("also", ["some", None, ["no"]])
+def test_what_is_made_of_another_domain_is_told_in_known_words(encoder, also):
+    with pytest.raises(UsageError, match=r"also=.*expected one of weighed, no, only, all"):
+        hs.Transfer(encoder, also=also).fit(["a b", "c d"] * 10, ["x", "y"] * 10)
+
+
 def test_step_5_without_rows_to_hold_out_says_how_many_it_needs(encoder):
     texts, labels = [f"thing {i}" for i in range(5)], list("abcde")
     with pytest.raises(UsageError, match="held out"):

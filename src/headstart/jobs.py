@@ -78,8 +78,14 @@ def run(
     return {key: done[key] for key in jobs}
 
 
-def once(key: str, make: Callable[[], Facts], *, study: str, store: Store) -> Facts:
-    """Return what was kept under a key; make it, and keep it, the first time."""
+def once(
+    key: str, make: Callable[[], Facts], *, study: str, store: Store, fresh: bool = False
+) -> Facts:
+    """Return what was kept under a key; make it, and keep it, the first time or if `fresh`."""
+    if fresh:
+        made = make()
+        store.put_outcome(study, key, made)
+        return made
     kept = store.outcomes(study)
     return kept[key] if key in kept else store.first_outcome(study, key, make())
 

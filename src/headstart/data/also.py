@@ -5,15 +5,17 @@ The others only ever teach: they are neither validated nor tested on.
 """
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.dataset import TEST, TRAIN, UNASSIGNED, Dataset
+from headstart.data.pictures import row_hash
 from headstart.data.ragged import is_ragged, ragged
 from headstart.data.tags import tag_task, types_of
-from headstart.errors import DataError
+from headstart.errors import DataError, UnreadableRow
 from headstart.task import Kind, Modality, Task
 
 #: What `Dataset.domain` says of the rows a model is for, and of the others.
@@ -23,10 +25,12 @@ TARGET, ALSO = "target", "also"
 def beside(target: Dataset, also: Dataset) -> Dataset:
     """Return the rows of both, the target's first, under the labels of both.
 
+    Rows that the target has too are left out of the others: they would teach what is to be judged.
+
     Raises
     ------
     DataError
-        Where one is of another kind, or has no labels.
+        Where one is of another kind, has other columns, or has no labels.
 
     Examples
     --------
@@ -36,21 +40,26 @@ def beside(target: Dataset, also: Dataset) -> Dataset:
     (('a', 'b', 'c'), [0, 1, 2], ['target', 'target', 'also'])
     """
     task = _joined(target, also)
+    n_given, also = len(also), unlike(_in_order(also, target), contents(target))
     targets = [_renumbered(data, task) for data in (target, also)]
     parts = np.full(len(target), UNASSIGNED) if target.split is None else target.split
     names = [data.name(i) for data in (target, also) for i in range(len(data))]
-    rows: Any = (*target.rows, *also.rows)
-    rows = np.stack(rows) if target.modality is Modality.VECTOR else rows
     return Dataset(
         target.modality,
-        rows,
+        _rows(target, also),
         task,
         np.concatenate(targets),
         np.concatenate([parts, np.full(len(also), TRAIN)]).astype("<U10"),
         names,
         domain=np.array([TARGET] * len(target) + [ALSO] * len(also)),
+        weight=_weights(target, also),
         skipped=(*target.skipped, *also.skipped),
-        notes=(*target.notes, *also.notes, *_differing(target, also)),
+        notes=(
+            *target.notes,
+            *also.notes,
+            *_differing(target, also),
+            *_left_out(n_given - len(also), "rows beside that the data have too"),
+        ),
         columns=target.columns,
     )
 
@@ -84,17 +93,61 @@ def only_also(data: Dataset) -> Dataset:
 def with_tests(data: Dataset, tests: Dataset) -> Dataset:
     """Return data with other rows to test on; its own test rows are learned from no more.
 
+    Nor is what the rows to test on have too.
+
+    Raises
+    ------
+    DataError
+        As `beside`, or where that leaves nothing to learn from.
+
+    Examples
+    --------
     >>> from headstart.data.dataset import from_arrays
     >>> rows = from_arrays(["one", "two"], ["a", "b"])
     >>> with_tests(rows, from_arrays(["un"], ["a"])).split.tolist()
     ['', '', 'test']
     """
-    own = data if data.split is None else data.take(data.split != TEST)
-    both = beside(own, tests)
+    given = data if data.split is None else data.take(data.split != TEST)
+    _joined(given, tests)  # refused before a row is compared
+    own = unlike(given, contents(_in_order(tests, given)))
+    if not len(own):
+        raise DataError(
+            f"All {len(given)} rows of the data are rows to test on too.\n"
+            "Expected other rows to test on: what was learned by heart proves nothing."
+        )
+    notes = _left_out(len(given) - len(own), "rows of the data that are rows to test on too")
+    both = beside(dataclasses.replace(own, notes=(*own.notes, *notes)), tests)
     assert both.split is not None
     split = np.where(is_also(both), TEST, both.split)
     domain = np.where(np.append(is_also(own), np.zeros(len(tests), dtype=bool)), ALSO, TARGET)
     return dataclasses.replace(both, split=split, domain=None if own.domain is None else domain)
+
+
+def contents(data: Dataset) -> set[bytes]:
+    """Return what names the content of the rows; those that cannot be read have none."""
+    return {name for name in map(_content, data.rows) if name is not None}
+
+
+def unlike(data: Dataset, known: Iterable[bytes]) -> Dataset:
+    """Return the rows whose content is not known; one that cannot be read is named later.
+
+    >>> from headstart.data.dataset import from_arrays
+    >>> unlike(from_arrays(["un", "one"]), contents(from_arrays(["un"]))).rows
+    ('one',)
+    """
+    had = set(known)
+    return data.take([i for i, row in enumerate(data.rows) if _content(row) not in had])
+
+
+def _content(row: Any) -> bytes | None:
+    try:
+        return row_hash(row)
+    except UnreadableRow:
+        return None
+
+
+def _left_out(n: int, what: str) -> tuple[str, ...]:
+    return (f"{n:,} {what} are left out.",) if n else ()
 
 
 def _joined(target: Dataset, also: Dataset) -> Task:
@@ -107,10 +160,51 @@ def _joined(target: Dataset, also: Dataset) -> Task:
             f"The rows beside are {also.modality} rows of {b.kind}, those of the data "
             f"{target.modality} rows of {a.kind}.\nExpected the same kind of rows and labels."
         )
+    _check_columns(target, also)
     if a.kind is Kind.TAGS:
         return tag_task({*types_of(a), *types_of(b)}, a.target)
     labels = a.labels + tuple(label for label in b.labels if label not in a.labels)
     return dataclasses.replace(a, labels=labels)
+
+
+def _check_columns(target: Dataset, also: Dataset) -> None:
+    """Refuse vectors of other numbers."""
+    if target.modality is not Modality.VECTOR:
+        return
+    ours, theirs = target.columns, also.columns
+    widths = [np.shape(data.rows)[1] for data in (target, also)]
+    if widths[0] != widths[1] or (ours and theirs and sorted(ours) != sorted(theirs)):
+        raise DataError(
+            f"The rows of both have other columns: {_named(ours, widths[0])} of the data, "
+            f"{_named(theirs, widths[1])} beside.\nExpected the same columns, in any order."
+        )
+
+
+def _named(columns: tuple[str, ...], width: int) -> str:
+    return ", ".join(map(repr, columns)) if columns else f"{width} without names"
+
+
+def _in_order(data: Dataset, like: Dataset) -> Dataset:
+    """Return vectors with their numbers in the order of the columns of others."""
+    if data.modality is not Modality.VECTOR or not (data.columns and like.columns):
+        return data
+    at = [data.columns.index(name) for name in like.columns]
+    rows: Any = np.asarray(data.rows)[:, at]
+    return dataclasses.replace(data, rows=rows, columns=like.columns)
+
+
+def _rows(target: Dataset, also: Dataset) -> Any:
+    if target.modality is not Modality.VECTOR:
+        return (*target.rows, *also.rows)
+    return np.concatenate([np.asarray(target.rows), np.asarray(also.rows)])
+
+
+def _weights(target: Dataset, also: Dataset) -> NDArray[np.float64] | None:
+    """Return what the rows of both count; None where neither says."""
+    if target.weight is None and also.weight is None:
+        return None
+    parts = (target, also)
+    return np.concatenate([np.ones(len(d)) if d.weight is None else d.weight for d in parts])
 
 
 def _renumbered(data: Dataset, task: Task) -> NDArray[Any]:

@@ -3,8 +3,10 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import mode
 
 from headstart.data.dataset import Skipped
+from headstart.data.tags import is_tag
 from headstart.errors import DataError
 
 CONLL_SUFFIXES = (".conll", ".conllu", ".bio", ".iob", ".iob2", ".bioes")
@@ -35,8 +37,9 @@ class Blocks:
 def blocks(text: str, name: str) -> Blocks:
     r"""Read a file's text; columns stand between tabs, or between spaces where there are none.
 
-    Lines of comments (`# …` alone) and of documents (`-DOCSTART-`) are passed over. Where lines
-    begin with the number of the word, the word is the second column.
+    Lines of comments and of documents (`-DOCSTART-`) are passed over: `# …` is a comment unless it
+    ends with a tag and has as many columns as other lines. Where lines begin with the number of the
+    word, the word is the second column.
 
     Examples
     --------
@@ -68,9 +71,10 @@ Group = tuple[int, list[list[str]]]  # the first line's number, and the cells of
 
 def _groups(text: str) -> Iterator[Group]:
     begun, group = 0, list[list[str]]()
-    for number, line in enumerate([*text.split("\n"), ""], start=1):
-        cells = _cells(line.rstrip("\r"))
-        if cells and cells[0] != "-DOCSTART-" and not _is_comment(cells):
+    lines = [_cells(line.rstrip("\r")) for line in [*text.split("\n"), ""]]
+    usual = _usual_width(lines)
+    for number, cells in enumerate(lines, start=1):
+        if cells and cells[0] != "-DOCSTART-" and not _is_comment(cells, usual):
             begun = begun if group else number
             group.append(cells)
         elif not cells and group:
@@ -85,9 +89,22 @@ def _cells(line: str) -> list[str]:
     return [part.strip(" ") for part in parts]
 
 
-def _is_comment(cells: Sequence[str]) -> bool:
-    # Between spaces "# O" is a word and its tag, and a comment has more words.
-    return cells[0].startswith("# ") or (cells[0] == "#" and len(cells) > 2)
+def _usual_width(lines: Sequence[Sequence[str]]) -> int:
+    """Return how many cells most lines have; those that begin with # only where there is no other.
+
+    >>> _usual_width([["in", "O"], [], ["#", "a", "comment"], ["#", "another", "comment"]])
+    2
+    """
+    filled = [cells for cells in lines if cells]
+    plain = [cells for cells in filled if not cells[0].startswith("#")]
+    return mode([len(cells) for cells in plain or filled] or [0])
+
+
+def _is_comment(cells: Sequence[str], usual: int) -> bool:
+    # Between spaces "# O" is a word and its tag, "# newdoc" and "# text = an ant" are comments.
+    if cells[0] != "#":
+        return cells[0].startswith("# ")
+    return len(cells) != usual or (usual > 1 and not is_tag(cells[-1]))
 
 
 def _is_numbered(groups: Sequence[Group]) -> bool:

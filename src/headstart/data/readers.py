@@ -78,7 +78,8 @@ def read(  # noqa: PLR0913  (as many options as there are kinds of files)
     separator
         What stands between the labels of a row that has several.
     kind
-        "multiclass", "multilabel" or "regression", where the guess is wrong.
+        "multiclass", "multilabel" or "regression", where the guess is wrong. "tags" refuses what
+        has no tag a word.
     max_skipped
         The share of rows that may be unusable, from 0 to 1. They are named in `Dataset.skipped`.
     strict
@@ -105,8 +106,27 @@ def read(  # noqa: PLR0913  (as many options as there are kinds of files)
     if isinstance(source, str) and not source.strip():
         raise UsageError("The path of the data is empty.\nExpected a folder or a table.")
     if isinstance(source, str | Path):
-        return _read_path(home_expanded(str(source)), options).check()
-    return _read_object(source, options).check()
+        data = _read_path(home_expanded(str(source)), options)
+    else:
+        data = _read_object(source, options)
+    _check_tagged(data, kind)
+    return data.check()
+
+
+def _check_tagged(data: Dataset, kind: Kind | str | None) -> None:
+    """Refuse labels of another shape than was told: a tag a word is never guessed from one a row.
+
+    Raises
+    ------
+    UsageError
+        Where tags were told and the rows have none, or the other way round.
+    """
+    if kind is None or data.task is None or (kind == Kind.TAGS) == (data.task.kind is Kind.TAGS):
+        return
+    raise UsageError(
+        f"kind={str(kind)!r}, but the labels of the data are {data.task.kind}.\n"
+        "Tags are a list a row, one for each word of a list of words, or lines of a CoNLL file."
+    )
 
 
 def _read_path(path: Path, options: _Options) -> Dataset:

@@ -117,13 +117,17 @@ def _tags(cells: list[Any], row: Sentence, names: tuple[str, ...] | None) -> lis
     return tags
 
 
+def _is_triple(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 3
+
+
 def _span(value: Any) -> Span:
     """Return {"start", "end", "label"}, or [start, end, label], as a span."""
     if isinstance(value, Mapping):
         label = value.get("label", value.get("type", value.get("entity")))
         parts = (label, value.get("start"), value.get("end"))
     else:
-        parts = (value[2], value[0], value[1])
+        parts = (value[2], value[0], value[1]) if _is_triple(value) else (None, None, None)
     label, start, stop = parts
     if not isinstance(label, str) or not isinstance(start, int) or not isinstance(stop, int):
         raise DataError(f"the span {value!r:.60} has no start, end and label")

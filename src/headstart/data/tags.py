@@ -168,6 +168,18 @@ def read_tags(sentences: Sequence[Sequence[str]], target: str = "") -> Tagged:
     return Tagged(task, ragged(values), sum(counts), first)
 
 
+def is_tag(cell: Any) -> bool:
+    """Tell whether a cell holds a tag of an entity, or O.
+
+    >>> is_tag("O"), is_tag("B-PER"), is_tag("NN"), is_tag(3)
+    (True, True, False, False)
+    """
+    if not isinstance(cell, str):
+        return False
+    prefix, dash, kind = cell.partition("-")
+    return cell == OUTSIDE or (prefix in _PREFIXES and bool(dash and kind))
+
+
 def _part(tag: str) -> tuple[str, str]:
     """Return (prefix, type) of a tag.
 
@@ -176,12 +188,12 @@ def _part(tag: str) -> tuple[str, str]:
     """
     if tag == OUTSIDE:
         return OUTSIDE, ""
-    prefix, dash, kind = tag.partition("-")
-    if prefix not in _PREFIXES or not dash or not kind:
+    if not is_tag(tag):
         raise DataError(
             f"The tag {tag!r:.40} is neither O nor B-… or I-… of an entity type.\n"
             "Expected BIO, BIOES or BILOU tags, one a word; is the last column another one?"
         )
+    prefix, _, kind = tag.partition("-")
     return _PREFIXES[prefix], kind
 
 

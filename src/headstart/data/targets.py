@@ -272,6 +272,12 @@ def _several(cells: list[Any], guess: _Guess, name: str) -> Targets:
     """Encode rows of several labels; an empty cell says that none of them applies."""
     separator = guess.separator or _consistent_separator([str(c) for c in cells if c]) or ";"
     rows = [_labels_of(cell, separator) for cell in cells]
+    nested = [label for row in rows for label in row if isinstance(label, list | dict)]
+    if nested:
+        raise DataError(
+            f"{_column(name)} holds {nested[0]!r:.60}, which is no label.\n"
+            "Expected lists of texts; or spans, each [start, end, label] or {start, end, label}."
+        )
     order = _sorted({label for row in rows for label in row})
     at = {label: i for i, label in enumerate(order)}
     values = np.zeros((len(rows), len(order)), dtype=np.int8)  # (n, labels)

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 
-from headstart.data.also import beside, is_also, without_also
+from headstart.data.also import beside, is_also, unlike, without_also
 from headstart.data.dataset import TRAIN, Dataset
-from headstart.data.pictures import row_hash
 from headstart.errors import DataError, UsageError
 from headstart.features.extract import extract
 from headstart.metrics.neighbors import nearest_elsewhere, unit
@@ -106,8 +105,7 @@ def unknown(also: Dataset, data: Dataset, known: Iterable[bytes]) -> Dataset:
             f"The rows beside have {f'the label {others[0]!r}' if others else 'no labels'}.\n"
             "Expected the labels of the data: what is compared is how well they are told apart."
         )
-    had = set(known)
-    return also.take([i for i, row in enumerate(also.rows) if row_hash(row) not in had])
+    return unlike(also, known)
 
 
 class Representative(Learner):

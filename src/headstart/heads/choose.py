@@ -96,24 +96,47 @@ class Choice:
     warnings: tuple[str, ...] = ()
 
 
-def holdouts(job: Job, folds: int | Sequence[Fold], seed: int) -> Sequence[Fold]:
-    """Return the folds to use; none where no row can be held out of every class."""
+def holdouts(
+    job: Job, folds: int | Sequence[Fold], seed: int, judges: NDArray[np.bool_] | None = None
+) -> Sequence[Fold]:
+    """Return the folds to use; none where no row can be held out of every class.
+
+    Parameters
+    ----------
+    judges
+        Which rows may be held out, shape (n,); the others are in every fit. All if None.
+    """
     if not isinstance(folds, int):
         return folds
-    most = min(folds, _smallest(job))
+    n = len(job.targets)
+    at = np.arange(n) if judges is None else np.flatnonzero(judges)
+    most = min(folds, _most(job, at))
     if most < 2:
         return ()
-    if len(job.rows) > SPLIT_ABOVE:
-        return folds_of(job.targets, job.task, max(folds, 5), seed)[:1]
-    return folds_of(job.targets, job.task, most, seed)
+    if n > SPLIT_ABOVE:
+        return among(
+            folds_of(job.targets[at], job.task, min(max(folds, 5), len(at)), seed)[:1], at, n
+        )
+    return among(folds_of(job.targets[at], job.task, most, seed), at, n)
 
 
-def _smallest(job: Job) -> int:
-    # The most folds of which each can hold out a row of every class, and leave one.
+def among(folds: Sequence[Fold], at: NDArray[np.int64], n: int) -> list[Fold]:
+    """Return folds of the rows `at` as folds of all `n`: the others are in every fit.
+
+    >>> [(fit.tolist(), out.tolist()) for fit, out in among([([0], [1])], np.array([0, 2]), 3)]
+    [([0, 1], [2])]
+    """
+    return [(np.delete(np.arange(n), at[out]), at[out]) for _, out in folds]
+
+
+def _most(job: Job, at: NDArray[np.int64]) -> int:
+    # The most folds of which each can hold out one of these rows of every class, and leave one.
     if job.task.kind is not Kind.MULTICLASS:
-        return len(job.targets) // 2
-    counts = np.bincount(job.targets)
-    return int(counts[counts > 0].min())
+        return len(at) // 2
+    counts = np.bincount(job.targets, minlength=job.task.n_outputs)
+    here = np.bincount(job.targets[at], minlength=job.task.n_outputs)
+    alone = here[(here > 0) & (here == counts)]  # no other row teaches these classes
+    return int(min(len(at) // 2, alone.min(initial=len(at))))
 
 
 def choose(job: Job, penalties: Sequence[float] | None, folds: Sequence[Fold]) -> Choice:

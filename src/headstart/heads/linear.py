@@ -133,7 +133,7 @@ class LinearFit:
     warnings: tuple[str, ...] = ()
 
 
-def fit_linear(
+def fit_linear(  # noqa: PLR0913  (what is solved, and how it is chosen)
     features: Features,
     targets: ArrayLike,
     task: Task,
@@ -141,6 +141,7 @@ def fit_linear(
     weight: ArrayLike | None = None,
     penalties: Sequence[float] | None = None,
     folds: int | Sequence[Fold] = 5,
+    judges: NDArray[np.bool_] | None = None,
     seed: int = 0,
 ) -> LinearFit:
     """Return the linear head of least penalized loss; the penalty is chosen on held-out rows.
@@ -164,6 +165,8 @@ def fit_linear(
         How many, or the folds themselves as (rows to fit, rows to hold out). 0: nothing is held
         out, and the first of `penalties` is taken, or the default. Above 20,000 rows a number
         above 0 means one split.
+    judges
+        Which rows may be held out, shape (n,), where `folds` is a number; all if None.
 
     Raises
     ------
@@ -181,7 +184,7 @@ def fit_linear(
         scaler = scaler_of(features, counts)
         level = _level(task, targets, counts)
         job = Job(design(features, scaler), np.asarray(targets) - level, counts, task)
-        choice = choose(job, penalties, holdouts(job, folds, seed))
+        choice = choose(job, penalties, holdouts(job, folds, seed, judges))
         found = job.whole().solve(choice.penalty, choice.start, FINE)
     head, outputs = _calibrated(unscaled(job, scaler, found), choice.logits, job.targets)
     if task.kind is Kind.REGRESSION:

@@ -23,7 +23,7 @@ from headstart.errors import IntegrityError
 from headstart.features.compile import Boundaries
 from headstart.features.extract import TOP_OF_WORDS
 from headstart.features.features import Features
-from headstart.heads.choose import PENALTIES, Choice, Fold, Job, choose
+from headstart.heads.choose import PENALTIES, Choice, Fold, Job, among, choose
 from headstart.heads.design import Scaler, design, scaler_of
 from headstart.heads.head import Layer, run_layers
 from headstart.heads.linear import LinearFit, LinearHead, one_thread, unscaled
@@ -47,6 +47,8 @@ SPLIT_ABOVE = 20_000
 CHOICE_WORDS, CHOICE_SHARE = 20_000, 0.25
 #: The share of all sentences that is then held out for the chain.
 HELD_SHARE = 0.1
+#: Of few sentences beside many that may not judge, at least so many are held out, or half of them.
+LEAST_HELD = 20
 #: Up to this many bytes in float32 the words are held and turned; above, read at every pass.
 HELD_BYTES = 2**30
 #: The penalties that are tried: stronger ones leave most entities unfound.
@@ -213,6 +215,7 @@ def fit_tags(
     *,
     weight: ArrayLike | None = None,
     folds: int | Sequence[Fold] = 5,
+    judges: NDArray[np.bool_] | None = None,
     seed: int = 0,
 ) -> LinearFit:
     """Return the tag head of least penalized loss; layers, penalty and chain suit held-out rows.
@@ -232,6 +235,8 @@ def fit_tags(
     folds
         How many, or the folds of sentences themselves; sentences are never cut. Above 20,000
         words a number means one split.
+    judges
+        Which sentences may be held out, shape (n,), where `folds` is a number; all if None.
     """
     began = time.perf_counter()
     codes = ragged([repaired(row) for row in np.asarray(targets)])
@@ -239,8 +244,9 @@ def fit_tags(
     by_word = dataclasses.replace(task, kind=Kind.MULTICLASS)
     of = {TOP_OF_WORDS: candidates} if isinstance(candidates, Features) else candidates
     rows = {reads: _Sentences(one, codes, counts, by_word) for reads, one in of.items()}
+    may_judge = np.ones(len(codes), dtype=bool) if judges is None else judges
     with one_thread():
-        solved = _solved(rows, folds, seed)
+        solved = _solved(rows, folds, may_judge, seed)
     linear, choice = solved.head, solved.choice
     head = TagHead(linear.weight, linear.bias, legal_chain(task.n_outputs), reads=solved.reads)
     head, outputs = _chained(head, choice, codes)
@@ -286,20 +292,23 @@ class _Solved:
 
 
 def _solved(
-    candidates: Mapping[Boundaries, _Sentences], folds: int | Sequence[Fold], seed: int
+    candidates: Mapping[Boundaries, _Sentences],
+    folds: int | Sequence[Fold],
+    judges: NDArray[np.bool_],
+    seed: int,
 ) -> _Solved:
     rows = next(iter(candidates.values()))
     if isinstance(folds, int) and rows.sizes.sum() > SPLIT_ABOVE:
-        some = _some(rows.sizes, seed)
+        some = _some(rows.sizes, judges, seed)
         few = {reads: one.take(some) for reads, one in candidates.items()}
-        reads, tried, _ = _best(few, None, _split(len(some), CHOICE_SHARE, seed))
+        reads, tried, _ = _best(few, None, _split(judges[some], CHOICE_SHARE, seed))
         share = float(rows.weight[some] @ rows.sizes[some]) / float(rows.weight @ rows.sizes)
-        held = _split(len(rows.sizes), HELD_SHARE, seed)
+        held = _split(judges, HELD_SHARE, seed)
         of = {reads: candidates[reads]}
         _, choice, (job, scaler) = _best(of, [tried.penalty * share], held)
         choice = dataclasses.replace(choice, path=tried.path)
     else:
-        held = _split(len(rows.sizes), folds, seed) if isinstance(folds, int) else list(folds)
+        held = _split(judges, folds, seed) if isinstance(folds, int) else list(folds)
         reads, choice, (job, scaler) = _best(candidates, None, held)
     found = job.whole().solve(choice.penalty, choice.start, ENOUGH)
     return _Solved(unscaled(job, scaler, found), choice, found.converged, reads)
@@ -321,20 +330,24 @@ def _best(
     return min(found, key=lambda one: one[0])[1:]
 
 
-def _some(sizes: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Return sentences of some `CHOICE_WORDS` words in all, in their order."""
+def _some(sizes: NDArray[np.int64], judges: NDArray[np.bool_], seed: int) -> NDArray[np.int64]:
+    """Return sentences of some `CHOICE_WORDS` words in all, in their order; judges come first."""
     order = seeds(seed, "sentences").permutation(len(sizes))
+    order = order[np.argsort(~judges[order], kind="stable")]
     n = max(2, int(np.searchsorted(np.cumsum(sizes[order]), CHOICE_WORDS)))
     return np.sort(order[:n])
 
 
-def _split(n: int, folds: float, seed: int) -> list[Fold]:
-    """Return folds of `n` sentences: so many, or one that holds out such a share (below 1)."""
-    k = min(n, round(1 / folds) if folds < 1 else int(folds))
+def _split(judges: NDArray[np.bool_], folds: float, seed: int) -> list[Fold]:
+    """Return folds of sentences: so many, or one that holds out a share (below 1) of judges."""
+    at = np.flatnonzero(judges)
+    k = min(len(at), round(1 / folds) if folds < 1 else int(folds))
+    if folds < 1 and len(at) < len(judges):
+        k = min(k, max(2, len(at) // LEAST_HELD))
     if k < 2:
         return []
-    found = folds_of(np.zeros(n), ANY, k, seed)
-    return found[:1] if folds < 1 else found
+    found = folds_of(np.zeros(len(at)), ANY, k, seed)
+    return among(found[:1] if folds < 1 else found, at, len(judges))
 
 
 def _chained(

@@ -79,6 +79,7 @@ def row_scores(
     targets: ArrayLike,
     outputs: ArrayLike,
     thresholds: ArrayLike | None = None,
+    among: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
     """Return what each row gives to a score that is a mean over rows, shape (n,).
 
@@ -91,6 +92,9 @@ def row_scores(
     ----------
     targets, outputs, thresholds
         As in `scores`.
+    among
+        The targets of all the rows that these are some of: their classes and their variance are the
+        scale, so that scores of different rows of the same data can be compared. `targets` if None.
 
     Examples
     --------
@@ -105,18 +109,20 @@ def row_scores(
     if task.kind is Kind.TAGS:
         return f1_rows(counts(np.asarray(targets), legal_paths(np.asarray(outputs))))
     truth, said = np.asarray(targets), np.asarray(outputs, dtype=np.float64)
+    whole = truth if among is None else np.asarray(among)
     if task.kind is Kind.REGRESSION:
-        variance = truth.var() or 1.0
+        variance = whole.var() or 1.0
         return np.asarray(1 - (truth - said[:, 0]) ** 2 / variance)
     if task.kind is Kind.MULTILABEL:
         chosen = said >= (0.5 if thresholds is None else np.asarray(thresholds))
         hits, either = (chosen & (truth > 0)).sum(axis=1), chosen.sum(axis=1) + truth.sum(axis=1)
         return np.where(either > 0, 2 * hits / np.maximum(either, 1), 1.0)
     right = (said.argmax(axis=1) == truth).astype(np.float64)
-    if not is_imbalanced(truth):
+    if not is_imbalanced(whole):
         return right
-    _, which, sizes = np.unique(truth, return_inverse=True, return_counts=True)
-    return np.asarray(right * len(truth) / (len(sizes) * sizes[which]))
+    classes, sizes = np.unique(whole, return_counts=True)
+    which = np.searchsorted(classes, truth)
+    return np.asarray(right * len(whole) / (len(sizes) * sizes[which]))
 
 
 def is_imbalanced(targets: ArrayLike) -> bool:

@@ -26,7 +26,13 @@ HELD_OUT = 0.25
 
 
 def finetuned(
-    source: Source, sample: Dataset, features: Features, seed: int, study: str
+    source: Source,
+    sample: Dataset,
+    features: Features,
+    seed: int,
+    study: str,
+    *,
+    fresh: bool = False,
 ) -> Probed | None:
     """Return what rows held out gave once the upper stages had moved; None where they cannot.
 
@@ -43,15 +49,19 @@ def finetuned(
     seed
         Of the rows held out, the views and the order of batches.
     study
-        Names the ranking.
+        Names the ranking; with the number of rows it names the outcome.
+    fresh
+        Train anew, and keep that.
     """
     if not source.is_trainable:
         return None
     data = split(sample.take(features.kept), seed=seed, validation=HELD_OUT)
+    study = f"{study}-{len(features)}"
     with open_store() as store:
         facts = once(
-            source.uri, lambda: _tuned(source, data, features, seed), study=study, store=store
-        )
+            source.uri, lambda: _tuned(source, data, features, seed), study=study, store=store,
+            fresh=fresh,
+        )  # fmt: skip
     rows = np.array(facts["rows"], dtype=np.int64)
     return Probed(features.kept[rows], np.array(facts["scores"], dtype=np.float64))
 
@@ -66,7 +76,7 @@ def _tuned(source: Source, data: Dataset, features: Features, seed: int) -> dict
     phase = dataclasses.replace(phase, epochs=min(phase.epochs, EPOCHS), views=VIEWS)
     made = finetune(source, BOUNDARY, head, data, phase=phase, seed=seed)
     said = outputs_of(task.kind, made.validation, 1.0)
-    scores = row_scores(task, targets[held_out], said)
+    scores = row_scores(task, targets[held_out], said, among=targets)
     return {"rows": held_out.tolist(), "scores": scores.tolist()}
 
 

@@ -152,8 +152,9 @@ def logistic(features: Features, targets: NDArray[Any], task: Task, seed: int) -
     if fitted.oof_outputs is None:
         return ridge(features, targets, task)
     held = np.flatnonzero(np.isfinite(fitted.oof_outputs).all(axis=1))
-    said = row_scores(task, targets[held], fitted.oof_outputs[held], fitted.head.thresholds)
-    return Probed(features.kept[held], said)
+    said = fitted.oof_outputs[held]
+    scores = row_scores(task, targets[held], said, fitted.head.thresholds, among=targets)
+    return Probed(features.kept[held], scores)
 
 
 def measure_of(task: Task, targets: NDArray[Any]) -> str:

@@ -119,7 +119,7 @@ def _answer(
     jobs = _decided(sample, found, asked, fresh=fresh)
     left += jobs.left_out
     measured = _quick_enough([one for one in found if one.uri in jobs.facts], jobs, limits, left)
-    search = Search(sample, jobs.facts, asked, jobs.key)
+    search = Search(sample, jobs.facts, asked, jobs.key, fresh=fresh)
     rows = search.go(measured, jobs.rounds)
     left += search.left_out
     return _ranking(rows, left, jobs, search, (began, asked.seed))

@@ -131,12 +131,21 @@ class Search:
         How the ranking is to be made.
     key
         Names the question; a short fine-tuning is kept under it.
+    fresh
+        Do that fine-tuning anew.
     """
 
     def __init__(
-        self, sample: Dataset, facts: dict[str, Facts], asked: Asked, key: str = ""
+        self,
+        sample: Dataset,
+        facts: dict[str, Facts],
+        asked: Asked,
+        key: str = "",
+        *,
+        fresh: bool = False,
     ) -> None:
         self.sample, self.facts, self.asked, self.key = sample, facts, asked, key
+        self.fresh = fresh
         self.task, self.targets = labelled(sample), targets_of(sample)
         self.n_computed = 0
         self.left_out: list[LeftOut] = []
@@ -204,7 +213,9 @@ class Search:
             return None
         try:
             study = f"rank-{self.key}"
-            return finetuned(one.source, self.sample, one.top, self.asked.seed, study)
+            return finetuned(
+                one.source, self.sample, one.top, self.asked.seed, study, fresh=self.fresh
+            )
         except (HeadstartError, OSError, RuntimeError, MemoryError) as error:
             self.notes.append(f"{one.source.uri} could not be fine-tuned: {first_line(error)}")
             return None

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.errors import IntegrityError
 from headstart.features.features import Features
 from headstart.machine import n_threads
 from headstart.metrics import divergence, transferability
@@ -96,7 +97,10 @@ def _of_numbers(values: NDArray[Any], targets: NDArray[np.float64]) -> Trainless
 
 
 def _of_old_labels(source: Source, top: Features, targets: NDArray[Any]) -> dict[str, Any]:
-    head = old_head(source, int(top.shape[-1]))
+    try:
+        head = old_head(source, int(top.shape[-1]))
+    except (IntegrityError, OSError):  # these columns are no reason to rank nothing
+        return {}
     if head is None:
         return {}
     probabilities = head.probabilities(top.array())

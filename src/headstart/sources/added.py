@@ -10,10 +10,12 @@ import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_type_hints
 
-from headstart.errors import IntegrityError
+from headstart.errors import IntegrityError, UsageError
 from headstart.io import write_text
 from headstart.machine import home
+from headstart.sources.fields import check_types
 from headstart.sources.source import Source
 from headstart.task import Modality
 
@@ -74,8 +76,9 @@ def added() -> tuple[Added, ...]:
 def _read(path: Path) -> Added:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
+        check_types(path, "", values, get_type_hints(Added))
         return Added(**values | {"modality": Modality(values["modality"])})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
         raise IntegrityError(
             f"{path} is no card of an added source: {error}.\n"
             "Remove that file, and add the source again: headstart sources add URI"

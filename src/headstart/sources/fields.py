@@ -56,12 +56,12 @@ def check_card(path: Path, values: dict[str, Any]) -> None:
     hints = {name: hint for name, hint in get_type_hints(Source).items() if name != "uri"}
     plain = hints | dict.fromkeys(("modality", "format"), str)
     plain |= dict.fromkeys(("location", "architecture", "preprocess"), dict)
-    _check_types(path, "", values, plain)
+    check_types(path, "", values, plain)
     for name in REQUIRED:
         if name not in values:
             raise UsageError(f"{path} has no {name!r}; a card needs {', '.join(REQUIRED)}.")
-    _check_types(path, "architecture.", values["architecture"], ARCHITECTURE)
-    _check_types(path, "location.", values["location"], dict.fromkeys(set().union(*LOCATIONS), str))
+    check_types(path, "architecture.", values["architecture"], ARCHITECTURE)
+    check_types(path, "location.", values["location"], dict.fromkeys(set().union(*LOCATIONS), str))
     _check_preprocess(path, values["modality"], values.get("preprocess", {}))
     _check_choices(path, values)
     _check_architecture(path, values)
@@ -72,7 +72,8 @@ def check_card(path: Path, values: dict[str, Any]) -> None:
         )
 
 
-def _check_types(path: Path, where: str, values: dict[str, Any], types: dict[str, Any]) -> None:
+def check_types(path: Path, where: str, values: dict[str, Any], types: dict[str, Any]) -> None:
+    """Refuse fields that a card does not have, and values that are none of their type."""
     for name, value in values.items():
         if name not in types:
             near = difflib.get_close_matches(name, types, n=1)
@@ -127,7 +128,7 @@ def _check_preprocess(path: Path, modality: str, given: dict[str, Any]) -> None:
     record = TextPreprocess if modality == "text" else PicturePreprocess
     hints = get_type_hints(record)
     types = {name: list if get_origin(hint) is tuple else hint for name, hint in hints.items()}
-    _check_types(path, "preprocess.", given, types)
+    check_types(path, "preprocess.", given, types)
     for name, value in given.items():
         if get_origin(hints[name]) is Literal:
             _check_one_of(path, f"preprocess.{name}", value, get_args(hints[name]))

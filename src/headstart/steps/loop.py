@@ -30,7 +30,16 @@ from headstart.steps.attach import Tail
 from headstart.steps.batches import Examples
 from headstart.steps.phase import Phase
 from headstart.steps.pieces import backward_in_pieces
-from headstart.steps.saved import Moment, Pass, load_weights, under, weights_as_arrays, weights_of
+from headstart.steps.saved import (
+    Moment,
+    Pass,
+    load_weights,
+    random_states,
+    set_random_states,
+    under,
+    weights_as_arrays,
+    weights_of,
+)
 from headstart.stopping import is_asked, safe_points, stop_if_asked
 
 #: Rows a forward pass when nothing is trained.
@@ -194,13 +203,13 @@ class Descent:
         """Fill in the gradients of a batch, in smaller pieces where memory does not suffice."""
         while True:
             self.optimizer.zero_grad(set_to_none=True)
-            random = torch.get_rng_state()
+            random = random_states()
             try:
                 return self._backward(rows)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error) or self.at.pieces >= len(rows):
                     raise
-            torch.set_rng_state(random)
+            set_random_states(random)
             self.at.pieces = min(2 * self.at.pieces, len(rows))
             self._tell(f"Memory ran out: going on in pieces of {len(rows) // self.at.pieces} rows, "
                        f"still {len(rows)} a step.")  # fmt: skip
@@ -298,7 +307,7 @@ class Descent:
         facts: dict[str, Any] = {"at": asdict(self.at), "curve": asdict(self.curve)}
         if self.under_way is not None:
             arrays |= self.under_way.before.arrays("before/")
-            arrays["random"] = torch.get_rng_state().numpy()
+            arrays |= weights_as_arrays("random/", random_states())
             facts |= {"losses": self.under_way.losses, "before": self.under_way.before.step}
         self.run.checkpoint(self.name, arrays, facts | {"made": conditions()})
 
@@ -318,7 +327,7 @@ class Descent:
         if "losses" in facts:
             before = Moment.from_arrays("before/", arrays, groups, facts["before"])
             self.under_way = Pass(before, list(facts["losses"]))
-            torch.set_rng_state(torch.from_numpy(np.array(arrays["random"])))
+            set_random_states(under("random/", arrays))
 
     def _identity(self) -> str:
         """Return the checkpoint's name, which changes with all that the outcome depends on.

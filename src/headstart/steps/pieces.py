@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headstart.losses.loss import Step
+from headstart.steps.saved import random_states, set_random_states
 
 
 def backward_in_pieces(
@@ -38,7 +39,7 @@ def backward_in_pieces(
     buffers = {name: value.clone() for name, value in tail.named_buffers()}
     with torch.no_grad():
         for part in parts:
-            states.append(torch.get_rng_state())
+            states.append(random_states())
             steps.append(forward(part))
         for name, value in tail.named_buffers():
             value.copy_(buffers[name])
@@ -48,7 +49,7 @@ def backward_in_pieces(
     down = torch.autograd.grad(loss, said, allow_unused=True, materialize_grads=True)
     at = 0
     for part, state in zip(parts, states, strict=True):
-        torch.set_rng_state(state)
+        set_random_states(state)
         step = forward(part)
         here = (step.features, step.outputs)
         pieces = [_cut(g[at : at + len(x)], x) for g, x in zip(down, here, strict=True)]

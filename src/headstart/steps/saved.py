@@ -67,6 +67,31 @@ class Pass:
     losses: list[float]
 
 
+def random_states() -> Weights:
+    """Return the states of the random numbers, by the device that draws them.
+
+    Dropout on a graphics card draws there, not on the CPU. A device that nothing has been computed
+    on has drawn nothing.
+    """
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_initialized():
+        count = torch.cuda.device_count()
+        states |= {f"cuda:{i}": torch.cuda.get_rng_state(i) for i in range(count)}
+    if torch.backends.mps.is_available():
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def set_random_states(states: Weights) -> None:
+    """Go on drawing from there; states of devices that this machine lacks are passed over."""
+    torch.set_rng_state(states["cpu"])
+    for i in range(torch.cuda.device_count()):
+        if f"cuda:{i}" in states:
+            torch.cuda.set_rng_state(states[f"cuda:{i}"], i)
+    if "mps" in states and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(states["mps"])
+
+
 def weights_of(tail: Tail) -> Weights:
     """Return copies of the weights and buffers."""
     return {name: value.detach().clone() for name, value in tail.state_dict().items()}

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.also import is_also
 from headstart.data.dataset import VALIDATION, Dataset
 from headstart.data.sampling import split
 from headstart.errors import DataError, UsageError
@@ -81,13 +82,26 @@ def train(
         How an MLP learns; a linear head needs none.
     """
     task = labelled(data)
+    check_head(head, task)
     if task.kind is Kind.TAGS:
-        return _solve_tags(head, features, data, task, seed)
+        return _solve_tags(features, data, task, seed)
     if head == "linear":
         return _solve(features, data, task, seed)
-    if head == "mlp":
-        return _descend(features, data, task, phase or MLP, seed, run)
-    raise UsageError(f"head={head!r} is not known here.\nExpected 'linear' or 'mlp'.")
+    return _descend(features, data, task, phase or MLP, seed, run)
+
+
+def check_head(head: str, task: Task) -> None:
+    """Refuse a head that does not learn such a task.
+
+    Raises
+    ------
+    UsageError
+        It names those that do.
+    """
+    if task.kind is Kind.TAGS and head != "linear":
+        raise UsageError(f"head={head!r} does not tag words.\nExpected 'linear'.")
+    if head not in ("linear", "mlp"):
+        raise UsageError(f"head={head!r} is not known here.\nExpected 'linear' or 'mlp'.")
 
 
 def labelled(data: Dataset) -> Task:
@@ -123,19 +137,22 @@ def targets_of(data: Dataset) -> NDArray[Any]:
 def _held_out(data: Dataset, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the rows to learn from and those that say when to stop; no class loses its last row.
 
+    Those of another domain are never held out.
+
     Raises
     ------
     DataError
         Where no row can be held out.
     """
-    parts = split(replace(data, split=None), seed=seed, validation=0.2).split
-    held_out = np.flatnonzero(np.asarray(parts) == VALIDATION)
+    own = np.flatnonzero(~is_also(data))
+    parts = split(replace(data.take(own), split=None), seed=seed, validation=0.2).split
+    held_out = own[np.asarray(parts) == VALIDATION]
     if not len(held_out):
         raise DataError(
-            f"No row of {len(data)} can be held out to say when to stop.\n"
+            f"No row of {len(own)} can be held out to say when to stop.\n"
             "Expected at least five rows, and two of a class; or take the linear head."
         )
-    return np.flatnonzero(np.asarray(parts) != VALIDATION), held_out
+    return np.delete(np.arange(len(data)), held_out), held_out
 
 
 def _solve(features: Features, data: Dataset, task: Task, seed: int) -> Trained:
@@ -144,6 +161,7 @@ def _solve(features: Features, data: Dataset, task: Task, seed: int) -> Trained:
         targets_of(data),
         task,
         weight=data.weight,
+        judges=~is_also(data),
         seed=seed,
     )
     facts = {
@@ -156,12 +174,12 @@ def _solve(features: Features, data: Dataset, task: Task, seed: int) -> Trained:
     return Trained(fitted.head, fitted.oof_outputs, (*fitted.warnings, *tuned), facts)
 
 
-def _solve_tags(head: str, features: Features, data: Dataset, task: Task, seed: int) -> Trained:
+def _solve_tags(features: Features, data: Dataset, task: Task, seed: int) -> Trained:
     """Solve a head on all boundaries side by side, or on the topmost alone, by held-out words."""
-    if head != "linear":
-        raise UsageError(f"head={head!r} does not tag words.\nExpected 'linear'.")
     candidates = {LAYERS: features, TOP_OF_WORDS: features.parts[-1]}
-    fitted = fit_tags(candidates, targets_of(data), task, weight=data.weight, seed=seed)
+    fitted = fit_tags(
+        candidates, targets_of(data), task, weight=data.weight, judges=~is_also(data), seed=seed
+    )
     facts = {
         "head": "linear",
         "reads": list(fitted.head.reads),
@@ -185,7 +203,9 @@ def top_head(head: Head, features: Features, data: Dataset, seed: int = 0) -> He
     if head.reads in (None, TOP_OF_WORDS):
         return head
     top = features.parts[-1]
-    fitted = fit_tags(top, targets_of(data), labelled(data), weight=data.weight, seed=seed)
+    fitted = fit_tags(
+        top, targets_of(data), labelled(data), weight=data.weight, judges=~is_also(data), seed=seed
+    )
     made: Head = fitted.head
     return made
 

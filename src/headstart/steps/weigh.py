@@ -76,7 +76,8 @@ def weigh(features: Features, data: Dataset, seed: int = 0) -> Weighing:
     rows, seen = data.take(at), features.parts[-1].take(at)
     losses = {}
     for weight in WEIGHTS:
-        counts = np.concatenate([np.ones(len(targets)), np.full(len(some), weight * each)])
+        factors = np.concatenate([np.ones(len(targets)), np.full(len(some), weight * each)])
+        counts = factors if rows.weight is None else factors * rows.weight
         losses[weight] = _loss(seen, replace(rows, weight=counts), folds, seed)
     return Weighing(min(losses, key=lambda weight: losses[weight]), losses)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from headstart.data.also import without_also
 from headstart.data.dataset import Dataset
 from headstart.errors import DataError, SourceUnavailable
 from headstart.progress import track
@@ -33,14 +34,14 @@ def start(uri: str, data: Dataset, seed: int) -> Start:
     uri
         A source, or "auto".
     data
-        Labelled rows; only those to train on are read.
+        Labelled rows; only those to train on are read, and of them those of the target domain.
     seed
         Of a `scratch:` source, of the ranking's sample and folds.
     """
     if uri != AUTO or not _is_choice(data):
         return Start(take(uri, data, seed=seed))
     try:
-        found = rank_whole(data, seed=seed)
+        found = rank_whole(without_also(data), seed=seed)
     except (DataError, SourceUnavailable) as error:
         with track("ranking", None) as bar:
             bar.note(f"The sources were not ranked: {str(error).splitlines()[0]}")

@@ -15,7 +15,7 @@ from headstart.heads.head import HEADS
 from headstart.ranking.ranking import Ranking
 from headstart.sources.source import Source
 from headstart.steps.phase import Phase, default_phase
-from headstart.steps.train import labelled
+from headstart.steps.train import check_head, labelled
 from headstart.task import Kind, Modality, Task
 
 #: The share of the rows held out to choose between the arms, where the data name none.
@@ -225,7 +225,8 @@ def intend(
     """
     task = labelled(data)
     said = _in_words(task)
-    HEADS.get(head)  # an unknown one is told now, not after the extraction
+    HEADS.get(head)  # what cannot be is told now, not after the extraction
+    check_head(head, task)
     if source.uri.startswith("scratch:") and finetune != "head":
         data, holds_out = _holding_out(data, seed)
         plan = _rehearsed(Plan(source, said, {}, head), "all", data, phase)

@@ -112,8 +112,6 @@ class _Transfer(BaseEstimator):
 
     def _taught_by(self, data: Dataset) -> Dataset:
         """Return the rows that may teach, of those of two domains."""
-        if self.also not in ALSO_WORDS:
-            raise UsageError(f"also={self.also!r} is unknown; expected {', '.join(ALSO_WORDS)}.")
         if not is_also(data).any():
             return data
         return ALSO_WORDS[self.also](data)
@@ -144,6 +142,7 @@ class _Transfer(BaseEstimator):
             It names the option, what came and what was expected.
         """
         is_whole = isinstance(self.seed, int | np.integer) and not isinstance(self.seed, bool)
+        is_also_word = isinstance(self.also, str) and self.also in ALSO_WORDS
         is_number = isinstance(self.max_skipped, int | float | np.number)
         wanted = {
             "source": (isinstance(self.source, str), "a URI, or 'auto'"),
@@ -152,6 +151,7 @@ class _Transfer(BaseEstimator):
             "phase": (isinstance(self.phase, Phase | None), "a headstart.Phase, or None"),
             "seed": (is_whole and self.seed >= 0, "a whole number from 0 up"),
             "max_skipped": (is_number and 0 <= self.max_skipped <= 1, "a share from 0 to 1"),
+            "also": (is_also_word, f"one of {', '.join(ALSO_WORDS)}"),
         }
         for name, (is_right, expected) in wanted.items():
             if not is_right:
