@@ -10,6 +10,8 @@ import headstart as hs
 from headstart.data.also import beside, is_also, only_also, with_tests, without_also
 from headstart.data.dataset import Dataset, from_arrays
 from headstart.errors import DataError, UsageError
+from headstart.evidence.arms import roster
+from headstart.evidence.crossing import crossings
 from headstart.features.extract import extract_beside
 from headstart.features.features import Features
 from headstart.sources.catalog import resolve
@@ -225,3 +227,19 @@ def test_the_command_line_reads_all_three(encoder, tmp_path):
     assert found["plan"]["n_rows"] == {"to train on": 51, "to validate on": 0, "to test on": 20}
     assert found["scores"]["test"]["entity_f1"] > 0.8
     assert any("rows beside count" in note for note in found["plan"]["notes"])
+
+
+def test_learning_from_other_rows_alone_needs_some():
+    with pytest.raises(UsageError, match="there are none"):
+        hs.Transfer(also="only").fit(vectors(30, 0.0, 0))
+
+
+@pytest.mark.parametrize("also", ["only", "no"])
+def test_arms_learn_from_what_they_say_whatever_the_model_does(also):
+    few, others = vectors(40, 0.0, 0), vectors(300, 0.1, 1)
+    model, card = hs.Transfer(also=also), resolve("identity:")
+    data = with_tests(few, vectors(60, 0.0, 2))
+    more = crossings(model, card, data, others)
+    arms = {arm.name: arm for arm in roster(model, data, more, card)}
+    assert arms["zero-shot"].estimator.model.also == "only"
+    assert arms["beside"].estimator.model.also == arms["probe"].estimator.also == "weighed"

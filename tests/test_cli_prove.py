@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from headstart.cli import demo
+from headstart.cli import demo, proof
 from headstart.cli.app import app
 from headstart.data.dataset import Dataset, untested
+from headstart.errors import UsageError
 from headstart.evidence.saved import kept
 from headstart.task import Kind, Modality, Task
 from headstart.transfer.transfer import Transfer
@@ -65,6 +66,7 @@ def test_the_report_is_written_again(proved):
     [
         (("fit", "PETS", "--prove", "--source", "scratch:SOURCE"), "transfer nothing"),
         (("fit", "PETS", "--prove", "--budget", "soon"), "is no time"),
+        (("fit", "PETS", "--prove", "--remedies", "some"), "is no time"),
         (("prove", "PETS", "--remedies", "some"), "is no time"),
         (("prove", "PETS", "--seeds", "0"), "--seeds"),
     ],
@@ -108,3 +110,19 @@ def test_the_demo_without_a_proof_scores_the_test_rows_itself(demo_part):
     done = CliRunner().invoke(app, ["demo", "--no-prove", "--json", "-o", str(demo_part)])
     (part,) = json.loads(done.stdout)
     assert "evidence" not in part and "test" in part["scores"]
+
+
+def test_the_budget_of_a_fit_is_all_the_time_its_proof_has(pets, source, tmp_path, monkeypatch):  # noqa: F811
+    seen = []
+
+    def proved(*_, **asked):
+        seen.append(asked)
+        raise UsageError("enough")
+
+    monkeypatch.setattr(proof, "proved", proved)
+    words = ["fit", str(pets), "--source", source, "--finetune", "no", "--prove", "--quiet"]
+    for given in ([], ["--budget", "90s"], ["--budget", "90s", "--remedies", "1m"]):
+        CliRunner().invoke(app, [*words, *given, "-o", str(tmp_path / "run")])
+    assert [(one["budget_s"], one["remedies_s"]) for one in seen] == [
+        (900.0, 600.0), (90.0, 0.0), (90.0, 60.0),
+    ]  # fmt: skip

@@ -1,10 +1,12 @@
 """`headstart rank`, `sources` and their words on the command line."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
+from headstart.cli import ranked
 from headstart.cli.app import app
 from headstart.errors import UsageError
 from tests.toys import toy_picture_source, toy_text_source
@@ -64,3 +66,15 @@ def test_a_source_is_added_searched_and_removed(source):
     assert source not in run("sources", "--json").stdout
     for wrong in (("add",), ("remove", source), ("pkg:x", "y")):
         assert isinstance(run("sources", *wrong).exception, UsageError)
+
+
+@pytest.mark.parametrize(("boundary", "is_said"), [(None, False), (3, True)])
+def test_a_best_boundary_is_not_what_a_fit_would_use(boundary, is_said, monkeypatch, capsys):
+    for part in ("_measured", "_computed"):
+        monkeypatch.setattr(ranked, part, lambda _: None)
+    row = SimpleNamespace(boundary=boundary, source=SimpleNamespace(uri="pkg:one"))
+    found = SimpleNamespace(rows=[row], best=row.source, left_out=(), notes=())
+    ranked.ranking(found, "pets/")
+    said = capsys.readouterr().out
+    assert "headstart fit pets/ --source pkg:one" in said
+    assert ("all of it, not only up to its best boundary" in said) == is_said

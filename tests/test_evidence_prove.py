@@ -11,13 +11,15 @@ from sklearn.base import BaseEstimator
 from headstart.data.dataset import Dataset
 from headstart.errors import DataError, Diverged, UsageError
 from headstart.evidence.allot import Asked, Pace, allot
+from headstart.evidence.arms import roster
 from headstart.evidence.evidence import Evidence, Outcome
-from headstart.evidence.prove import prove
-from headstart.evidence.study import Sealed
+from headstart.evidence.prove import Proof, prove
+from headstart.evidence.study import Sealed, prepare
 from headstart.features.features import Features
 from headstart.metrics.curve import Curve
 from headstart.sources.preprocess import VectorPreprocess
 from headstart.sources.source import Source
+from headstart.store.store import open_store
 from headstart.task import Kind, Modality, Task
 
 CARD = Source("toy:source", Modality.TEXT, VectorPreprocess(), "", "none", trained_on="nothing")
@@ -365,3 +367,47 @@ def test_a_fold_of_one_class_is_its_own_answer(monkeypatch):
     found = prove(Toy(), toy_data(), seeds=2, remedies_s=0)
     assert found.verdict.word in ("positive", "negative", "undecided")
     assert all(np.isfinite(one.score) for one in found.outcomes if not one.error)
+
+
+def other_studies():
+    data = toy_data(60, 40)
+    targets, weight, split = np.array(data.targets), np.ones(100), data.split.astype("U10")
+    targets[0], weight[0], split[:20] = 1 - targets[0], 0.5, "validation"
+    return {
+        "labels": dataclasses.replace(data, targets=targets),
+        "weights": dataclasses.replace(data, weight=weight),
+        "validation": data.with_split(split),
+        "fewer rows": data.take(np.arange(1, 100)),
+    }
+
+
+@pytest.mark.parametrize("what", ["labels", "weights", "validation", "fewer rows"])
+def test_another_pool_is_another_study_and_another_reading(what):
+    asked = {"seeds": 1, "remedies_s": 0}
+    assert prove(Toy(), toy_data(60, 40), **asked).n_test_reads == 1
+    before = Toy.fits
+    assert prove(Toy(), other_studies()[what], **asked).n_test_reads == 2
+    assert Toy.fits > before
+
+
+def test_the_number_of_threads_is_no_other_reading(monkeypatch):
+    asked = {"seeds": 1, "remedies_s": 0}
+    prove(Toy(), toy_data(60, 40), **asked)
+    before = Toy.fits
+    monkeypatch.setattr("headstart.evidence.study.n_threads", lambda: 77)
+    assert prove(Toy(), toy_data(60, 40), **asked).n_test_reads == 1
+    assert Toy.fits > before  # the outcomes are others, the question is not
+
+
+def test_trying_nothing_forgets_nothing():
+    study = prepare(Toy(), toy_data(60, 40), 1)
+    with open_store() as store:
+        proof = Proof(study, roster(Toy(), study.pool, source=study.source), store, 1, None)
+        proof.fit()
+        n = len(proof.outcomes)
+        assert proof._pilot([], 1) == [] and len(proof.outcomes) == n > 0
+
+
+def test_test_rows_keep_the_names_they_have_in_the_data():
+    data = toy_data(60, 40)
+    assert prove(Toy(), data, seeds=1, remedies_s=0).judged.names[0] == data.name(60) == "row 60"

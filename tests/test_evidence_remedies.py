@@ -179,6 +179,12 @@ def test_more_rows_of_other_labels_are_refused():
         unknown(extra(["x"], "c", ("c",)), toy_data(), [])
 
 
+def test_more_rows_that_the_data_have_all_are_refused():
+    for also in (extra(["row0", "row130"], "ab"), extra(["row0"], "a")):
+        with pytest.raises(DataError, match="is in the data already"):
+            prove(Toy(gain=-0.2), toy_data(), seeds=1, also=also)
+
+
 def test_more_rows_are_the_first_remedy_and_teach_only_it():
     also = extra(["row1000", "row1001", "row3"], "abb")
     found = prove(Toy(gain=-0.2), toy_data(), seeds=2, also=also)

@@ -334,6 +334,10 @@ def test_elements_escape_what_they_are_given():
         ),
         ("random-probe", "--source scratch:pkg:efficientnet-lite0 --finetune head", "no network"),
         ("classical", "What ships is no network", "headstart predict"),
+        ("beside", "DATA --source pkg:efficientnet-lite0 --also ALSO --finetune no", "scikit"),
+        ("beside-finetuned", "DATA --source pkg:efficientnet-lite0 --also ALSO --out", "scikit"),
+        ("zero-shot", "fit ALSO --source pkg:efficientnet-lite0 --finetune no", "scikit"),
+        ("zero-shot", "none of this study taught it", "fit DATA"),
     ],
 )
 def test_what_ships_can_be_made(shipped, said, unsaid):
@@ -350,6 +354,22 @@ def test_a_control_that_ships_goes_beside_the_model_that_was_fitted(tmp_path):
     text = Reader(report.html(toy_evidence(word="negative"), run=run)).text
     assert f"--source scratch:pkg:efficientnet-lite0 --out {run}-scratch" in text
     assert f"headstart predict {run}-scratch" in text
+
+
+def test_what_learned_from_other_rows_alone_is_not_the_model_that_was_fitted(tmp_path):
+    (tmp_path / "pets" / "model").mkdir(parents=True)
+    run, found = str(tmp_path / "pets"), toy_evidence()
+    verdict = dataclasses.replace(found.verdict, shipped="zero-shot")
+    text = Reader(report.html(dataclasses.replace(found, verdict=verdict), run=run)).text
+    assert f"headstart predict {run}-zero-shot" in text
+
+
+def test_an_arm_of_yours_is_not_said_to_be_of_scikit_learn():
+    found = toy_evidence()
+    arms = (*found.arms, dataclasses.replace(found.arms[-1], name="mine", about="yours"))
+    verdict = dataclasses.replace(found.verdict, shipped="mine")
+    text = report.markdown(dataclasses.replace(found, arms=arms, verdict=verdict))
+    assert "What ships is an arm of yours" in text and "scikit-learn" not in text
 
 
 def test_points_that_had_not_converged_are_provisional():

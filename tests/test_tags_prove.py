@@ -1,5 +1,7 @@
 """A proof about tags: every arm, entity F1 with intervals, a page with marked sentences."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from headstart.data.tags import coded, entities
 from headstart.data.words import sentence
 from headstart.evidence.arms import Majority
 from headstart.evidence.page.sentences import marked
-from headstart.evidence.report import write
+from headstart.evidence.report import markdown, write
 from headstart.evidence.tagger import Tagger
 from headstart.metrics.chain import legal_paths
 from headstart.metrics.entities import counts, f1
@@ -67,6 +69,15 @@ def test_marks_tell_right_wrong_and_missed():
     assert '<mark class="wrong">Rome' in shown
     assert "<b>" not in shown
     assert len(entities(said)) == 2
+
+
+def test_markdown_shows_sentences_without_markup(evidence, data):
+    said = tuple((0,) * len(codes) for codes in evidence.judged.truth)
+    judged = dataclasses.replace(evidence.judged, said=said)
+    text = markdown(dataclasses.replace(evidence, judged=judged), rows=data.by_name())
+    rows = text.partition("## Where it is right")[2].partition("\n## ")[0]
+    assert "“" in rows and " PET\\]" in rows
+    assert "mark" not in rows and "small" not in rows
 
 
 def test_the_tagger_learns_what_words_look_like(data):

@@ -8,9 +8,12 @@ import pytest
 
 from headstart.bundle import load
 from headstart.data.also import beside
-from headstart.data.dataset import TEST, TRAIN, from_arrays
+from headstart.data.dataset import TEST, TRAIN, from_arrays, untested
+from headstart.data.pictures import row_hash
+from headstart.evidence.arms import roster
 from headstart.evidence.prove import prove
-from headstart.evidence.study import prepare
+from headstart.evidence.study import Job, prepare
+from headstart.ranking.rank import rank_whole
 from headstart.sources import packages
 from headstart.transfer import auto
 from headstart.transfer.auto import start
@@ -90,3 +93,51 @@ def test_the_evidence_keeps_the_ranking(shelf):
     found = prove(Transfer(finetune="no"), data, seeds=1, budget_s=5, best_effort=True)
     kept = found.source["ranking"]
     assert kept["rows"][0]["uri"] == found.source["uri"]
+
+
+def test_a_study_that_draws_its_test_rows_ranks_again_without_them(shelf, monkeypatch):
+    seen = []
+
+    def ranked(data, **asked):
+        seen.append(data)
+        return rank_whole(data, **asked)
+
+    monkeypatch.setattr(auto, "rank_whole", ranked)
+    data = pictures(60)
+    model = Transfer(finetune="no").fit(data)
+    study = prepare(model, data, 1, True)
+    assert [len(one) for one in seen] == [60, 48]
+    assert {row_hash(row) for row in seen[1].rows} == set(study.hashes)
+    assert {row_hash(row) for row in study.test.rows}.isdisjoint(study.hashes)
+    assert study.source == study.ranking.best
+
+
+def test_a_study_says_where_its_source_is_not_that_of_the_model(shelf, monkeypatch):
+    data = pictures(60)
+    model = Transfer(finetune="no").fit(data)
+    (other,) = {*shelf} - {model.source_.uri}
+    monkeypatch.setattr(auto, "rank_whole", lambda data, **_: rank_whole(data, sources=[other]))
+    study = prepare(model, data, 1, True)
+    assert study.source.uri == other
+    assert any(f"The model was fitted from {model.source_.uri}" in note for note in study.notes)
+
+
+def test_a_model_that_never_saw_the_test_rows_keeps_its_source(shelf, monkeypatch):
+    data = pictures(48).with_split([TRAIN] * 32 + [TEST] * 16)
+    model = Transfer(finetune="no").fit(untested(data))
+    monkeypatch.setattr(auto, "rank_whole", lambda *_, **__: pytest.fail("ranked"))
+    assert prepare(model, data, 1, True).ranking == model.plan_.ranking
+
+
+def test_weights_trained_again_are_another_study(tmp_path, fresh_home):
+    data = pictures(40)
+    uri = toy_picture_source(tmp_path / "toy", seed=1)
+    model = Transfer(uri, finetune="no").fit(data)
+    first = prepare(model, data, 1, True)
+    assert first.key == prepare(Transfer(uri, finetune="no"), data, 1, True).key
+    mine = roster(model, data, {"mine": Transfer(uri)})[-1]
+    assert toy_picture_source(tmp_path / "toy", seed=2) == uri
+    again = prepare(model, data, 1, True)
+    assert again.key != first.key and again.subject != first.subject
+    assert again.source.weights_sha256 != first.source.weights_sha256
+    assert Job(roster(model, data, {"mine": Transfer(uri)})[-1], 0).key != Job(mine, 0).key

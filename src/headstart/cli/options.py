@@ -27,6 +27,10 @@ Fresh = Annotated[
 ]
 Seeds = Annotated[int, typer.Option(min=1, help="How many times a proof fits every arm.")]
 Budget = Annotated[str, typer.Option(help="Time for the fits of a proof: 15m, 90s or none.")]
+Remedies = Annotated[
+    str,
+    typer.Option(help="Time to try what else there is, where transfer does not win; 0s: none."),
+]
 KindOfLabels = Annotated[
     Kind | None, typer.Option("--kind", help="What the labels are, where the guess is wrong.")
 ]
@@ -45,6 +49,10 @@ MaxSkipped = Annotated[
 ]
 
 
+#: The time for a proof and, on top of it, for remedies, where a person says nothing.
+BUDGET, REMEDIES = "15m", "10m"
+
+
 def seconds(budget: str) -> float | None:
     """Return seconds for "90s", "15m", "2h"; None for "none"."""
     if budget == "none":
@@ -60,3 +68,16 @@ def unlimited(budget: str) -> float:
     """
     found = seconds(budget)
     return math.inf if found is None else found
+
+
+def time_to_prove(budget: str | None, remedies: str | None) -> tuple[float | None, float]:
+    """Return seconds for the fits of a proof, and those for remedies on top.
+
+    A budget that was given is all the time there is, unless remedies are given time too.
+
+    >>> time_to_prove(None, None), time_to_prove("90s", None), time_to_prove("90s", "1m")
+    ((900.0, 600.0), (90.0, 0.0), (90.0, 60.0))
+    """
+    if remedies is None:
+        remedies = REMEDIES if budget is None else "0s"
+    return seconds(BUDGET if budget is None else budget), unlimited(remedies)

@@ -17,6 +17,9 @@ SCORES: tuple[tuple[str, str, str], ...] = (
     ("nce", "NCE", ".2f"),
 )
 
+#: What is said where the best score is that of a source's lower stages; a shell skips it.
+WHOLE = "  # all of it, not only up to its best boundary; --source auto ranks whole sources"
+
 
 def ranking(found: Any, data: str = "DATA") -> None:
     """Print the sources, the one to start from first.
@@ -36,7 +39,9 @@ def ranking(found: Any, data: str = "DATA") -> None:
         out(f"left out   {one.uri}: {one.reason}")
     for note in found.notes:
         out(f"note       {note}")
-    out(f"next       headstart fit {shlex.quote(data)} --source {shlex.quote(found.best.uri)}")
+    whole = "" if found.rows[0].boundary is None else WHOLE
+    uri = shlex.quote(found.best.uri)
+    out(f"next       headstart fit {shlex.quote(data)} --source {uri}{whole}")
 
 
 def _measured(found: Any) -> None:

@@ -12,8 +12,8 @@ from headstart.data.dataset import Dataset
 from headstart.data.pictures import decode
 from headstart.data.ragged import flat, is_ragged, ragged
 from headstart.data.tags import repaired
-from headstart.errors import UsageError
-from headstart.evidence.evidence import Role
+from headstart.errors import HeadstartError, UsageError
+from headstart.evidence.evidence import YOURS, Role
 from headstart.evidence.tagger import Tagger
 from headstart.features.extract import extract_beside
 from headstart.sources.source import Source
@@ -47,12 +47,16 @@ class Arm:
         "transfer", or "control".
     about
         What it is, in a few words for people.
+    weights
+        What names the weights it starts from and their input, where the source is its own: a URI
+        stays the same when what it names is trained again. Empty: the study's source.
     """
 
     name: str
     estimator: Any
     role: Role
     about: str = ""
+    weights: tuple[str, ...] = ()
 
     def with_phase(self, phase: Phase | None) -> "Arm":
         """Return the same arm, learning so fast and so long."""
@@ -81,7 +85,7 @@ def roster(
     """
     source = source or source_of(model, data)
     arms = [*_controls(model, source, data), *_transfers(model, source, data)]
-    yours = [_yours(name, given) for name, given in (more or {}).items()]
+    yours = [_yours(name, given, data) for name, given in (more or {}).items()]
     names = [arm.name for arm in arms]
     twice = sorted({arm.name for arm in yours if arm.name in names})
     if twice:
@@ -98,7 +102,8 @@ def source_of(model: Any, data: Dataset) -> Source:
             "Expected a Transfer; give other estimators as arms: prove(model, data, arms={…})."
         )
     found = getattr(model, "source_", None)
-    source: Source = take(model.source, data, seed=0) if found is None else found
+    # Arms open what the URI names now, which may have been trained again since the model's fit.
+    source = take(model.source if found is None else found.uri, data, seed=0)
     if source.uri.startswith("scratch:"):
         raise UsageError(f"{source.uri} transfers nothing: name the source without 'scratch:'.")
     return source
@@ -156,21 +161,42 @@ def finetunes(model: Any, source: Source, automatic: str) -> str:
 
 def like(model: Any, source: str, finetune: str, phase: Phase | None = None) -> Any:
     """Return the model unfitted, with another source and another step 5, writing nowhere."""
-    wanted = {"source": source, "finetune": finetune, "phase": phase, "run": None}
     known = model.get_params(deep=False)
+    # Arms of the data's own rows are given no others, and those of both are to learn from both.
+    also = known.get("also") if known.get("also") not in ("only", "no") else "weighed"
+    wanted = {
+        "source": source, "finetune": finetune, "phase": phase, "run": None, "also": also,
+    }  # fmt: skip
     return clone(model).set_params(**{k: v for k, v in wanted.items() if k in known})
 
 
-def _yours(name: str, given: Any) -> Arm:
+def _yours(name: str, given: Any, data: Dataset) -> Arm:
     if isinstance(given, Arm):
-        return replace(given, name=name)
+        return replace(given, name=name, weights=given.weights or _weights(given.estimator, data))
     if not (hasattr(given, "fit") and hasattr(given, "get_params")):
         raise UsageError(
             f"The arm {name!r} is {type(given).__name__}; expected an unfitted estimator as "
             "scikit-learn has them: `fit`, `predict` and `get_params`."
         )
     source = str(given.get_params(deep=False).get("source", "scratch:"))
-    return Arm(name, given, "control" if source.startswith("scratch:") else "transfer", "yours")
+    role: Role = "control" if source.startswith("scratch:") else "transfer"
+    return Arm(name, given, role, YOURS, _weights(given, data))
+
+
+def _weights(estimator: Any, data: Dataset) -> tuple[str, ...]:
+    """Return what names the weights an estimator starts from; none where no source of ours."""
+    source = estimator.get_params(deep=False).get("source")
+    if not isinstance(source, str):
+        return ()
+    try:
+        return identity(take(source, data, seed=0))
+    except HeadstartError:  # a source of its own kind; of ours, the fit will say what is wrong
+        return ()
+
+
+def identity(source: Source) -> tuple[str, ...]:
+    """Return what names a source's weights, and how it reads its rows."""
+    return source.weights_sha256, repr(source.preprocess)
 
 
 def fitted(arm: Arm, data: Dataset, seed: int) -> Any:

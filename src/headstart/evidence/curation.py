@@ -96,7 +96,7 @@ def unknown(also: Dataset, data: Dataset, known: Iterable[bytes]) -> Dataset:
     Raises
     ------
     DataError
-        Where they have no labels, or such as the data lack.
+        Where they have no labels, or such as the data lack; where none is left.
     """
     task = labelled(data)
     others = () if also.task is None else sorted(set(also.task.labels) - set(task.labels))
@@ -105,7 +105,13 @@ def unknown(also: Dataset, data: Dataset, known: Iterable[bytes]) -> Dataset:
             f"The rows beside have {f'the label {others[0]!r}' if others else 'no labels'}.\n"
             "Expected the labels of the data: what is compared is how well they are told apart."
         )
-    return unlike(also, known)
+    new = unlike(also, known)
+    if not len(new):
+        raise DataError(
+            "Every row of --also is in the data already, so there is nothing more to learn from.\n"
+            "Expected rows that the data lack; leave out --also (also=) to prove without."
+        )
+    return new
 
 
 class Representative(Learner):

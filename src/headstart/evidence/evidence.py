@@ -17,6 +17,9 @@ FORMAT = 1
 
 Role = Literal["transfer", "control"]
 
+#: What is said about an arm of the caller's.
+YOURS = "yours"
+
 
 @dataclass(frozen=True)
 class Outcome:

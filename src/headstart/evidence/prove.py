@@ -107,7 +107,8 @@ def prove(  # noqa: PLR0913
             "cannot be right.\n"
             "Expected seeds ≥ 1, worth ≥ 0, a budget above 0 (or None) and remedies_s ≥ 0."
         )
-    data, others = apart(data)
+    # Test rows keep the names they have among all: the report looks them up by these.
+    data, others = apart(replace(data, names=[data.name(i) for i in range(len(data))]))
     also = also or others
     study = prepare(model, data, seeds, best_effort)
     if also is not None:
@@ -151,7 +152,8 @@ class Proof:
         self.spent_s = 0.0
         self.rates: dict[str, float | None] = {}
         asked = [Job(arm, seed=0).key for arm in arms]
-        self.name = hashlib.sha256(repr((asked, seeds, budget_s)).encode()).hexdigest()[:24]
+        question = repr((study.subject, asked, seeds, budget_s))
+        self.name = hashlib.sha256(question.encode()).hexdigest()[:24]
         self.truth: Any = None
 
     # -- fits -------------------------------------------------------------------------------------
@@ -160,14 +162,20 @@ class Proof:
         """Fit every arm with every seed, then the points of the data curves."""
         rate, pace = self._piloted()
         others = [arm for name, arm in self.arms.items() if name != SCRATCH]
-        first = self._run([Job(arm, 0) for arm in others], "first seed")
+        first = self._keep([Job(arm, 0) for arm in others], "first seed")
         self.allotment = self._planned(first, pace)
         at = self.allotment
-        self._run([Job(arm, s) for arm in others for s in range(1, at.seeds)], "seeds")
+        self._keep([Job(arm, s) for arm in others for s in range(1, at.seeds)], "seeds")
         if SCRATCH in self.arms:
             self.arms[SCRATCH] = self.arms[SCRATCH].with_phase(self._recipe(rate, at.epochs))
-            self._run([Job(self.arms[SCRATCH], s) for s in range(at.scratch_seeds)], SCRATCH)
-        self._run(list(self._curve_jobs(rate)), "data curve")
+            self._keep([Job(self.arms[SCRATCH], s) for s in range(at.scratch_seeds)], SCRATCH)
+        self._keep(list(self._curve_jobs(rate)), "data curve")
+
+    def _keep(self, jobs: Sequence[Job], name: str) -> list[Outcome]:
+        """Do jobs whose outcomes are the study's."""
+        found = self._run(jobs, name)
+        self.outcomes += found
+        return found
 
     def _run(self, jobs: Sequence[Job], name: str) -> list[Outcome]:
         kept = run(
@@ -175,7 +183,6 @@ class Proof:
             is_whole=self.worker.is_whole, name=name,
         )  # fmt: skip
         found = [Outcome.from_json(facts) for facts in kept.values()]
-        self.outcomes += found
         self.spent_s += sum(outcome.cost_s for outcome in found)
         return found
 
@@ -200,13 +207,7 @@ class Proof:
     def _pilot(self, rates: Sequence[float], epochs: int) -> list[Outcome]:
         phases = [replace(RECIPE, rate=rate, epochs=epochs) for rate in rates]
         jobs = [Job(self.arms[SCRATCH].with_phase(phase), PILOT_SEED) for phase in phases]
-        return self._aside(jobs, "pilot")
-
-    def _aside(self, jobs: Sequence[Job], name: str) -> list[Outcome]:
-        """Run jobs whose outcomes are kept, but are none of the study's."""
-        found = self._run(jobs, name)
-        del self.outcomes[-len(found) :]
-        return found
+        return self._run(jobs, "pilot")
 
     def _pilot_epochs(self, pace: Pace) -> int:
         if self.budget_s is None:
@@ -294,7 +295,7 @@ class Proof:
             return ()
 
         def fit(arm: Arm, seed: int) -> Outcome:
-            return self._aside([Job(arm, seed)], f"remedy {arm.name}")[0]
+            return self._run([Job(arm, seed)], f"remedy {arm.name}")[0]
 
         found = attempt(
             remedies(model, self.study.source, also), fit, chosen.scores[chosen.transfer],

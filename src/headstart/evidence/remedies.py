@@ -17,7 +17,7 @@ from headstart.data.dataset import Dataset
 from headstart.data.pictures import row_hash
 from headstart.data.ragged import content
 from headstart.errors import HeadstartError
-from headstart.evidence.arms import Arm, like
+from headstart.evidence.arms import Arm, identity, like
 from headstart.evidence.curation import DROPPED, More, Representative
 from headstart.evidence.evidence import Outcome
 from headstart.sources.catalog import shelf
@@ -141,7 +141,8 @@ def _others(source: Source) -> list[Source]:
 
 def _sources(name: str, model: Any, found: Sequence[Source]) -> Iterator[Remedy]:
     for one in found[:SOURCES]:
-        arm = Arm(f"source:{one.uri}", like(model, one.uri, "no"), "transfer", "another source")
+        learner, about = like(model, one.uri, "no"), "another source"
+        arm = Arm(f"source:{one.uri}", learner, "transfer", about, identity(one))
         yield Remedy(name, f"{one.uri} ({one.trained_on})", arm)
 
 

@@ -26,7 +26,7 @@ from headstart.data.reads import count_read
 from headstart.data.sampling import sample, split
 from headstart.data.tags import entities, types_of
 from headstart.errors import DataError, Diverged
-from headstart.evidence.arms import Arm, fitted, outputs, source_of
+from headstart.evidence.arms import Arm, fitted, identity, outputs, source_of
 from headstart.evidence.evidence import Outcome
 from headstart.features.extract import extract
 from headstart.features.features import Features
@@ -87,13 +87,17 @@ class Study:
     validation
         The share of the pool that validates.
     key
-        Names rows, labels of the pool and versions: equal keys, equal outcomes.
+        Names all that outcomes depend on beside the job: rows, labels of the pool, the source's
+        weights, versions. Equal keys, equal outcomes.
     features
         Of pool and test rows, in this order, from the frozen trunk.
     notes
         What a person should know.
     ranking
         How the source was chosen; None where it was named.
+    subject
+        Names rows, labels of the pool and source alone: equal subjects, the same question, whoever
+        computes the answer.
     """
 
     source: Source
@@ -106,6 +110,7 @@ class Study:
     features: Features
     notes: tuple[str, ...] = ()
     ranking: Ranking | None = None
+    subject: str = ""
 
     @property
     def task(self) -> Task:
@@ -157,7 +162,8 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
             "The rows have no labels, so nothing can be proved.\n"
             "Expected a folder a class, or a label column (`--label`)."
         )
-    features = extract(source_of(model, data), data)
+    source = source_of(model, data)
+    features = extract(source, data)
     limit = model.get_params(deep=False).get("max_skipped", 0.01)
     limit_skipped(features.skipped, len(data), limit)
     read = replace(data.take(features.kept), skipped=(*data.skipped, *features.skipped))
@@ -170,39 +176,58 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
     pool, test = parted.take(~is_test), parted.take(is_test)
     kept = [hashes[i] for i in order[: len(pool)]]
     tested = [hashes[i] for i in order[len(pool) :]]
-    begin = _begin(model, pool)
-    if begin.ranking is not None:
+    begin = _begin(model, source, pool, notes, is_drawn=not _names_tests(read))
+    if begin.source != source:
         features = extract(begin.source, read)
-    made = Study(
+    validation = _share(pool, notes)
+    subject = _digest(
+        "study",
+        [
+            *kept,
+            *tested,
+            content(np.asarray(pool.targets)),
+            b"" if pool.weight is None else content(pool.weight),
+            data.task,
+            validation,
+            *identity(begin.source),
+        ],
+    )
+    return Study(
         source=begin.source,
         pool=pool.with_split(np.full(len(pool), UNASSIGNED)),
         hashes=kept,
         test=replace(test, task=None, targets=None),
         sealed=Sealed(np.asarray(test.targets), tested),
-        validation=_share(pool, notes),
-        key=_digest(
-            "study",
-            [
-                *kept,
-                *tested,
-                content(np.asarray(pool.targets)),
-                data.task,
-                sorted(versions().items()),
-                n_threads(),
-            ],
-        ),
+        validation=validation,
+        key=_digest(subject, sorted(versions().items()), n_threads()),
         features=features.take(order),
         notes=(*notes, *_lacking(pool, seeds, best_effort)),
         ranking=begin.ranking,
+        subject=subject,
     )
-    return made
 
 
-def _begin(model: Any, pool: Dataset) -> Start:
-    """Return what the study transfers from; "auto" is ranked on the pool, never on test rows."""
-    if model.source == AUTO and getattr(model, "source_", None) is None:
-        return start(AUTO, pool, 0)
-    return Start(source_of(model, pool), getattr(getattr(model, "plan_", None), "ranking", None))
+def _begin(model: Any, source: Source, pool: Dataset, notes: list[str], *, is_drawn: bool) -> Start:
+    """Return what the study transfers from; "auto" is ranked on the pool, never on test rows.
+
+    A fit of data that name no test rows ranked on all of them. Where the study draws its own, it
+    ranks again without, and says so if another source comes out.
+    """
+    is_fitted = getattr(model, "source_", None) is not None
+    if model.source != AUTO or (is_fitted and not is_drawn):
+        return Start(source, getattr(getattr(model, "plan_", None), "ranking", None))
+    begin = start(AUTO, pool, 0)
+    if is_fitted and begin.source.uri != source.uri:
+        notes.append(
+            f"Ranked without the test rows, {begin.source.uri} comes first: the study is about it. "
+            f"The model was fitted from {source.uri}, ranked on all rows."
+        )
+    return begin
+
+
+def _names_tests(data: Dataset) -> bool:
+    """Return whether data name rows that can be tested on: test rows, or validation rows."""
+    return data.split is not None and bool(np.isin(data.split, (TEST, VALIDATION)).any())
 
 
 def _parted(data: Dataset, hashes: Sequence[bytes], notes: list[str]) -> Dataset:
@@ -289,7 +314,7 @@ class Job:
             (name, repr(value)) for name, value in self.arm.estimator.get_params(deep=True).items()
         )
         kind = type(self.arm.estimator).__name__
-        return _digest(kind, self.arm.name, options, self.seed, self.n_rows)
+        return _digest(kind, self.arm.name, options, self.seed, self.n_rows, *self.arm.weights)
 
 
 @dataclass(frozen=True, eq=False)

@@ -113,6 +113,11 @@ class _Transfer(BaseEstimator):
     def _taught_by(self, data: Dataset) -> Dataset:
         """Return the rows that may teach, of those of two domains."""
         if not is_also(data).any():
+            if self.also == "only":
+                raise UsageError(
+                    'also="only" learns from rows of another domain alone, and there are none.\n'
+                    'Expected a Dataset whose domain says "also" of some rows.'
+                )
             return data
         return ALSO_WORDS[self.also](data)
 

@@ -9,7 +9,6 @@ import typer
 from headstart.cli.folders import default_folder, record, started
 from headstart.cli.options import (
     Also,
-    Budget,
     Fresh,
     ImageColumn,
     Json,
@@ -23,7 +22,7 @@ from headstart.cli.options import (
     Strict,
     Tests,
     TextColumn,
-    seconds,
+    time_to_prove,
 )
 
 
@@ -60,7 +59,16 @@ def fit(
         bool, typer.Option("--prove", help="Then measure what the transfer gains, as `prove` does.")
     ] = False,
     seeds: Seeds = 5,
-    budget: Budget = "15m",
+    budget: Annotated[
+        str | None, typer.Option(help="Time for the fits of the proof; 15m if not given.")
+    ] = None,
+    remedies: Annotated[
+        str | None,
+        typer.Option(
+            help="Time, on top, to try what else there is, where transfer does not win; "
+            "10m if not given, 0s with --budget."
+        ),
+    ] = None,
     fresh: Fresh = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -72,8 +80,7 @@ def fit(
     from headstart.data.readers import read
     from headstart.transfer.transfer import Transfer
 
-    if prove:
-        _check_provable(source, budget)
+    times = _times_to_prove(source, budget, remedies) if prove else {}
     folder = out or default_folder(data)
     columns: dict[str, Any] = {
         "text": text, "image": image, "label": label, "separator": separator, "kind": kind,
@@ -105,9 +112,7 @@ def fit(
         from headstart.cli import proof
 
         with bars(quiet, plans=False):
-            evidence, page = proof.proved(
-                model, rows, folder, seeds=seeds, budget_s=seconds(budget), fresh=fresh
-            )
+            evidence, page = proof.proved(model, rows, folder, seeds=seeds, fresh=fresh, **times)
         found["evidence"] = evidence.to_json()
         if not json:
             show.evidence(evidence, page)
@@ -124,16 +129,16 @@ def _together(rows: Any, also: Any, tests: Any) -> Any:
     return (rows if also is None else beside(rows, also)).check()
 
 
-def _check_provable(source: str, budget: str) -> None:
-    """Refuse what cannot be proved before anything is fitted."""
+def _times_to_prove(source: str, budget: str | None, remedies: str | None) -> dict[str, Any]:
+    """Return the seconds of a proof; what cannot be proved is refused before anything is fitted."""
     from headstart.errors import UsageError
 
-    seconds(budget)
     if source.startswith("scratch:"):
         raise UsageError(
             f"--prove with --source {source}: random weights transfer nothing.\n"
             "Name the source without 'scratch:'; scratch is one of the arms."
         )
+    return dict(zip(("budget_s", "remedies_s"), time_to_prove(budget, remedies), strict=True))
 
 
 def _phase(source: str, modality: Any, asked: dict[str, Any]) -> Any:

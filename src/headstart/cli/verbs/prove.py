@@ -7,6 +7,8 @@ import typer
 
 from headstart.cli.folders import default_folder
 from headstart.cli.options import (
+    BUDGET,
+    REMEDIES,
     Budget,
     Fresh,
     ImageColumn,
@@ -14,6 +16,7 @@ from headstart.cli.options import (
     KindOfLabels,
     LabelColumn,
     Quiet,
+    Remedies,
     Seeds,
     Separator,
     TextColumn,
@@ -26,7 +29,7 @@ def prove(
     data: Annotated[str, typer.Argument(help="Labelled data, as for `fit`.")],
     source: Annotated[str, typer.Option(help="What to transfer from; see `sources`.")] = "auto",
     seeds: Seeds = 5,
-    budget: Budget = "15m",
+    budget: Budget = BUDGET,
     worth: Annotated[float, typer.Option(help="The gain from which it is worth it.")] = 0.0,
     target: Annotated[
         float | None, typer.Option(help="The validation score whose time is measured.")
@@ -34,10 +37,7 @@ def prove(
     best_effort: Annotated[
         bool, typer.Option("--best-effort", help="Prove what too few rows allow.")
     ] = False,
-    remedies: Annotated[
-        str,
-        typer.Option(help="Time to try what else there is, where transfer does not win; 0s: none."),
-    ] = "10m",
+    remedies: Remedies = REMEDIES,
     also: Annotated[
         str | None,
         typer.Option(help="Labelled rows of another domain: what are they worth?"),

@@ -157,6 +157,7 @@ def _shown(task: Task, judged: Judged, i: int, rows: Mapping[str, Any]) -> dict[
         "said": _in_words(task, judged.said[i]),
         "sure": "" if task.kind is Kind.REGRESSION else f"{100 * judged.sure[i]:.0f}\u00a0%",
         "text": words.shorten(text, MOST_LETTERS),
+        "plain": words.shorten(text, MOST_LETTERS),
         "picture": "" if row is None or isinstance(row, str) else thumbnail(row),
     }
 
@@ -170,6 +171,7 @@ def _shown_tags(task: Task, judged: Judged, i: int, row: Sentence | None) -> dic
         "said": sentences.named(said, types, row),
         "sure": "",
         "text": "" if row is None else sentences.marked(row, truth, said, types),
+        "plain": "" if row is None else sentences.plain(row, truth, said, types),
         "picture": "",
     }
 

@@ -1,7 +1,6 @@
 """Sentences: their entities marked, right, wrong and missed."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from markupsafe import Markup, escape
 
@@ -45,25 +44,53 @@ def marked(
     >>> print(marked(sentence("Ann left"), [1, 0], [1, 0], ["PER"]))
     <mark class="right">Ann <small>PER</small></mark> left
     """
+
+    def mark(text: str, kind: str, how: str) -> Markup:
+        inside = Markup("{} {}").format(text, element("small", kind))
+        return element("mark", inside, class_=how)
+
+    return Markup("").join(map(escape, _parts(row, _found(truth, said), types, mark)))
+
+
+def plain(row: Sentence, truth: Sequence[int], said: Sequence[int], types: Sequence[str]) -> str:
+    """Return the same without markup: what is marked stands in brackets.
+
+    >>> from headstart.data.words import sentence
+    >>> plain(sentence("Ann left"), [1, 0], [1, 0], ["PER"])
+    '[Ann PER] left'
+    """
+
+    def mark(text: str, kind: str, _: str) -> str:
+        return f"[{text} {kind}]"
+
+    return "".join(_parts(row, _found(truth, said), types, mark))
+
+
+def _found(truth: Sequence[int], said: Sequence[int]) -> list[tuple[Entity, str]]:
+    """Return the entities to mark, and how, in their order."""
     true, told = set(entities(truth)), set(entities(said))
     how = dict.fromkeys(true & told, "right") | dict.fromkeys(told - true, "wrong")
     taken = {i for one in how for i in range(one.start, one.stop)}
     missed = (one for one in true - told if taken.isdisjoint(range(one.start, one.stop)))
     how |= dict.fromkeys(missed, "missed")
-    return _written(row, sorted(how.items(), key=lambda item: item[0].start), types)
+    return sorted(how.items(), key=lambda item: item[0].start)
 
 
-def _written(row: Sentence, found: list[tuple[Entity, str]], types: Sequence[str]) -> Markup:
+def _parts(
+    row: Sentence,
+    found: list[tuple[Entity, str]],
+    types: Sequence[str],
+    mark: Callable[[str, str, str], str],
+) -> list[str]:
+    """Return a sentence in pieces, from before its first entity to behind its last."""
     first = max(0, found[0][0].start - AROUND) if found else 0
     last = min(len(row), found[-1][0].stop + AROUND) if found else min(len(row), 2 * AROUND)
     if not last:
-        return Markup()
+        return []
     at, end = row.place(first, last)
-    parts: list[Any] = ["… "] if first else []
+    parts = ["… "] if first else []
     for one, how in found:
         start, stop = row.place(one.start, one.stop)
-        inside = Markup("{} {}").format(row.text[start:stop], element("small", types[one.kind - 1]))
-        parts += [row.text[at:start], element("mark", inside, class_=how)]
+        parts += [row.text[at:start], mark(row.text[start:stop], types[one.kind - 1], how)]
         at = stop
-    parts += [row.text[at:end], " …" if last < len(row) else ""]
-    return Markup("").join(escape(part) for part in parts)
+    return [*parts, row.text[at:end], " …" if last < len(row) else ""]

@@ -3,16 +3,25 @@
 import shlex
 from pathlib import Path
 
-from headstart.evidence.evidence import Evidence
+from headstart.evidence.evidence import YOURS, Evidence
 from headstart.evidence.page import figures
 from headstart.evidence.page.decision import arm_of
 
-#: What `headstart fit` needs to make an arm of a study.
+#: What `headstart fit` needs to make an arm of a study; ALSO stands for the rows beside.
 OPTIONS = {
     "probe": " --finetune no",
     "finetuned": "",
     "scratch": "",
     "random-probe": " --finetune head",
+    "beside": " --also ALSO --finetune no",
+    "beside-finetuned": " --also ALSO",
+    "zero-shot": " --finetune no",
+}
+#: What an arm is made from.
+ROWS = {
+    "beside": "the rows of this study and those beside (ALSO)",
+    "beside-finetuned": "the rows of this study and those beside (ALSO)",
+    "zero-shot": "the rows beside (ALSO) alone; none of this study taught it",
 }
 RANDOM = ("scratch", "random-probe")
 
@@ -30,9 +39,9 @@ def use(evidence: Evidence, run: str) -> list[dict[str, str]]:
         return [_elsewhere(evidence)]
     if not _has_model(folder):
         return [_made(evidence, folder), *_asked(evidence, folder)]
-    if not found.is_shipped_control:
+    if not (found.is_shipped_control or found.shipped == "zero-shot"):
         return _asked(evidence, folder)
-    # What was fitted there transfers; what ships does not, and goes beside it.
+    # What was fitted there learned from the study's rows and transfers; what ships goes beside it.
     beside = f"{folder.rstrip('/')}-{found.shipped}"
     return [_made(evidence, beside), *_asked(evidence, beside)]
 
@@ -56,12 +65,16 @@ def _asked(evidence: Evidence, folder: str) -> list[dict[str, str]]:
 def _made(evidence: Evidence, folder: str) -> dict[str, str]:
     arm, uri = evidence.verdict.shipped, str(evidence.source.get("uri") or "SOURCE")
     source = shlex.quote(f"scratch:{uri}" if arm in RANDOM else uri) + OPTIONS[arm]
-    code = f"headstart fit DATA --source {source} --out {shlex.quote(folder)}"
-    return {"name": "Make it, from the rows of this study", "code": code}
+    rows = "ALSO" if arm == "zero-shot" else "DATA"
+    code = f"headstart fit {rows} --source {source} --out {shlex.quote(folder)}"
+    return {"name": f"Make it, from {ROWS.get(arm, 'the rows of this study')}", "code": code}
 
 
 def _elsewhere(evidence: Evidence) -> dict[str, str]:
     arm = arm_of(evidence, evidence.verdict.shipped)
+    if arm.about == YOURS:
+        code = f"# {arm.name}: fit the estimator that was given to prove(…, arms=…)"
+        return {"name": "What ships is an arm of yours", "code": code}
     about = f", {arm.about}" if arm.about else ""
     return {
         "name": "What ships is no network",
