@@ -89,7 +89,11 @@ def test_who_waits_long_says_for_whom(store, monkeypatch):
         def note(self, token, text):
             said.append(text)
 
-    def sleep(_):
+    pauses = []
+
+    def sleep(pause):
+        pauses.append(pause)
+        assert sum(pauses) < 60, "it says nothing"
         if said:
             store.put_outcome("s", "a", {"n": 1})
 
