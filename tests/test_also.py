@@ -142,6 +142,20 @@ def test_rows_of_another_domain_are_in_every_fit_and_never_held_out(head):
     assert seen[:40].sum() == (40 if head == "linear" else 8)
 
 
+def test_rows_that_all_count_the_same_are_held_out_no_more_than_others(monkeypatch):
+    seen = []
+
+    def training(*given, **options):
+        seen.append(train(*given, **options))
+        return seen[-1]
+
+    monkeypatch.setattr("headstart.transfer.fitting.train", training)
+    both = beside(vectors(40, 0.0, 0), vectors(60, 0.0, 1))
+    model = hs.Transfer(also="all").fit(both)
+    assert np.isfinite(seen[0].outputs).all(axis=1).tolist() == [True] * 40 + [False] * 60
+    assert not any("rows beside count" in note for note in model.plan_.notes)
+
+
 def test_a_class_that_the_others_teach_may_be_held_out():
     one = from_arrays(np.eye(4), list("abab"))
     lonely = from_arrays(np.eye(4) + 1, list("abac"))

@@ -66,13 +66,22 @@ class Fitting:
         The share of rows that may be unreadable.
     run
         Where step 5 keeps its checkpoints.
+    weighs
+        Whether rows of another domain count what helps; all count the same if not.
     """
 
     def __init__(
-        self, plan: Plan, data: Dataset, seed: int, max_skipped: float, run: Run | None
+        self,
+        plan: Plan,
+        data: Dataset,
+        seed: int,
+        max_skipped: float,
+        run: Run | None,
+        *,
+        weighs: bool = True,
     ) -> None:
         self.plan, self.data, self.seed = plan, data, seed
-        self.max_skipped, self.run = max_skipped, run
+        self.max_skipped, self.run, self.weighs = max_skipped, run, weighs
         self.taken_s: dict[str, float] = {}
         self.features: Features | None = None
         self.trained: Trained | None = None
@@ -108,7 +117,7 @@ class Fitting:
 
     def attach_and_train(self) -> Candidate:
         """Put a new head on, and train it to convergence: steps 3 and 4."""
-        if is_also(self.data).any():
+        if self.weighs and is_also(self.data).any():
             self._weigh_others()
         self.trained = self._train(self._part(VALIDATION, TEST, inverse=True))
         held_out = self._part(VALIDATION)

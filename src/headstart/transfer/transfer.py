@@ -30,7 +30,7 @@ ALSO_WORDS: dict[str, Callable[[Dataset], Dataset]] = {
     "weighed": lambda data: data,
     "no": without_also,
     "only": only_also,
-    "all": lambda data: replace(data, domain=None),
+    "all": lambda data: data,
 }
 
 
@@ -103,7 +103,9 @@ class _Transfer(BaseEstimator):
         plan = replace(plan, ranking=begin.ranking)
         with track("plan", None) as bar:
             bar.note(str(plan))
-        fitted = Fitting(plan, data, self.seed, self.max_skipped, run).go()  # steps 2 to 5
+        fitted = Fitting(  # steps 2 to 5
+            plan, data, self.seed, self.max_skipped, run, weighs=self.also == "weighed"
+        ).go()
         if run is not None:
             run.forget_unused()
         self.plan_, self.scores_, self.bundle_ = fitted.plan, fitted.scores, fitted.bundle
@@ -202,7 +204,8 @@ class Transfer(ClassifierMixin, _Transfer):
     also
         What rows of another domain (`Dataset.domain` says "also") are for. "weighed": they teach
         too, and count as much as helps those of the data, by cross-validation on frozen features.
-        "no": they are left out. "only": they teach alone (zero-shot), "all": all count the same.
+        "no": they are left out. "only": they teach alone (zero-shot), "all": all count the
+        same. Whatever is said here, rows held out are those of the data.
 
     Attributes
     ----------
