@@ -188,6 +188,7 @@ def test_a_current_store_is_opened_without_the_write_lock(store, fresh_home):
     [
         ("UPDATE outcomes SET facts = replace(facts, '0.5', '0.7')", "outcomes"),
         ("UPDATE outcomes SET job = 'other'", "outcomes"),
+        ("UPDATE outcomes SET job = CAST(job AS BLOB)", "outcomes"),
         ("UPDATE outcomes SET facts = '{\"score\": '", "outcomes"),
         ("UPDATE outcomes SET facts = 7", "outcomes"),
         ("UPDATE outcomes SET facts = CAST(X'7B22FF223A317D' AS TEXT)", "outcomes"),

@@ -135,11 +135,12 @@ class Store(Shard):
     def read(self, folder):
         with self._store(folder) as store:
             outcomes, graph = store.outcomes("study"), store.get_graph("g")
-        features = super().read(folder)
+        at, values = super().read(folder) or ([], None)
         return {
             **{f"outcome {name}": facts for name, facts in outcomes.items()},
             **({} if graph is None else {"graph": (graph.file, graph.sha256, graph.meta)}),
-            **({} if features is None else {"features": features}),
+            # A row that is not found is computed again; one that is has to be where it was.
+            **{f"row {i}": (place, values) for i, place in enumerate(at) if place >= 0},
         }
 
     only = "store.sqlite"

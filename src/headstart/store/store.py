@@ -315,7 +315,8 @@ def open_store(url: str | None = None) -> Store:
 
 
 def _seal(*values: Any) -> str:
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    # A flipped bit may turn a text into bytes, which JSON has not: any other text will do for them.
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), default=repr)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
