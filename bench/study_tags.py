@@ -2,20 +2,21 @@
 
 One encoder of a hundred languages learns entities from English sentences and is asked about French
 ones (zero-shot); a few French ones are added; and what Hugging Face's `Trainer` makes of the same
-rows. Every fit is a process of its own: `python -m bench.study_tags finetuned 0` runs one.
+rows. Every fit is a process of its own: `python -m bench.study_tags finetuned 0` runs one. Where
+an arm ran with fewer seeds than another, the two are compared on the seeds of both; the minutes
+of each part are told with what was found.
 """
 
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.against import peer
+from bench.against import PYTHON, peer
 from bench.measure import (
     Row,
-    Skip,
     Study,
     data_folder,
     itself,
@@ -25,26 +26,62 @@ from bench.measure import (
     seconds_of,
 )
 
+#: French sentences that are added, and with how many of the seeds; None: with all.
+FEW = ((200, None), (1000, 1))
 SIZES = {
-    "tiny": {"n": 200, "few": (50,), "n_tests": 100, "of_words": False},
-    "full": {"few": (50, 200, 1000)},
+    "tiny": {"n": 200, "few": ((50, 1),), "n_tests": 100, "of_words": False},
+    "full": {"few": ((50, None), (200, None), (1000, None)), "trainers": 5},
 }
 SOURCE, ENGLISH_ONLY = "pkg:multilingual-e5-small", "pkg:all-minilm-l6-v2"
+NAMES = (SOURCE, ENGLISH_ONLY, "tf-idf")
 #: What step 5 moves: every layer, above the vectors of the pieces.
 MOVED = "only:last:100%"
 
+#: What a process found, and the processes of an arm, a seed each, in the order of their seeds.
+Run = dict[str, Any]
+Runs = Mapping[str, Sequence[Run]]
+
 
 def study(
-    repeats: int, n: int = 6000, few: Sequence[int] = (200,), n_tests: int = 3000,
-    of_words: bool = True,
+    repeats: int, n: int = 6000, few: Sequence[tuple[int, int | None]] = FEW, n_tests: int = 3000,
+    trainers: int = 1, of_words: bool = True,
 ) -> Study:  # fmt: skip
-    """Fit every arm with each seed; the test sentences are scored once a fit."""
+    """Fit every arm with each seed; the test sentences are scored once a fit.
+
+    Parameters
+    ----------
+    few
+        How many French sentences, and with how many of the seeds.
+    trainers
+        With how many of the seeds the Trainer runs.
+    """
     data_folder("wikineural")
-    sizes = ("--n", n, "--tests", n_tests)
-    frozen = [_run("frozen", seed, *sizes) for seed in range(repeats)]
-    tuned = [_run("finetuned", seed, *sizes) for seed in range(repeats)]
-    trainer = _trainer(repeats, n, n_tests)
-    rows = [
+    runs = _whole(repeats, trainers if PYTHON.exists() else 0, n, n_tests)
+    for m, most in few:
+        sizes = ("--n", n, "--tests", n_tests, "--few", m)
+        for arm in ("alone", "both"):
+            runs[f"{arm} {m}"] = [_run(arm, seed, *sizes) for seed in range(repeats)[:most]]
+    runs |= {f"names {arm}": [_run(f"names:{arm}", 0)] for arm in NAMES}
+    if of_words:
+        runs["extraction"] = [_run("extraction", seed, "--n", n) for seed in range(repeats)]
+    return Study(
+        f"{n:,} English sentences, {n_tests:,} English and French to test on; {SOURCE}.",
+        tuple(_rows(runs, [m for m, _ in few])),
+        (
+            "entity F1 as seqeval counts it, on the tags as the files have them; fits are cold",
+            "the epoch is chosen on held-out English sentences alone",
+            "intervals are over sentences and, where there are several, seeds",
+            _minutes(runs),
+            *(() if runs["trainer"] else ("without `.venv-peers` the Trainer was left out",)),
+        ),
+        {name: [_told(run) for run in of] for name, of in runs.items()},
+    )
+
+
+def _rows(runs: Runs, few: Sequence[int]) -> list[Row]:
+    """Return what is asked of the processes that ran."""
+    frozen, tuned = runs["frozen"], runs["finetuned"]
+    return [
         _f1("frozen, chain: English", frozen, "en", at_least=0.80),
         _f1("frozen, chain: French, zero-shot", frozen, "fr", at_least=0.70),
         _f1("fine-tuned: English", tuned, "en", at_least=0.87),
@@ -55,76 +92,82 @@ def study(
                _seconds(tuned, "fit"), _seconds(frozen, "fit"), at_least=4),
         ratios("frozen, features cached, against fine-tuned, cold",
                _seconds(tuned, "fit"), _seconds(frozen, "again"), at_least=10),
-        *_beside(trainer, tuned),
-        *(row for m in few for row in _few(m, repeats, sizes)),
-        *_names(repeats),
-        *(_extraction(repeats, n) if of_words else ()),
+        *_beside(runs["trainer"], tuned),
+        *(row for m in few for row in _few(m, runs)),
+        *_names(runs),
+        *_extraction(runs.get("extraction", ())),
     ]  # fmt: skip
-    return Study(
-        f"{n:,} English sentences, {n_tests:,} English and French to test on; {SOURCE}.",
-        tuple(rows),
-        (
-            "entity F1 as seqeval counts it, on the tags as the files have them; fits are cold",
-            "the epoch is chosen on held-out English sentences alone",
-        ),
-        {"frozen": _told(frozen), "finetuned": _told(tuned), "trainer": _told(trainer)},
-    )
 
 
-def _run(arm: str, seed: int, *more: object) -> dict[str, Any]:
-    """Fit one arm in a process of its own, with a home of its own."""
+def _whole(repeats: int, trainers: int, n: int, n_tests: int) -> dict[str, list[Run]]:
+    """Run what learns from all English sentences; the arms of a seed next to each other."""
+    sizes = ("--n", n, "--tests", n_tests)
+    runs: dict[str, list[Run]] = {"frozen": [], "finetuned": [], "trainer": []}
+    with scratch_folder() as network:
+        if trainers:
+            itself("study_tags", "network", "0", "--out", network)
+        for seed in range(repeats):
+            for arm in ("frozen", "finetuned"):
+                runs[arm].append(_run(arm, seed, *sizes))
+            if seed < trainers:
+                runs["trainer"].append(_trainer(seed, network, *sizes))
+    return runs
+
+
+def _run(arm: str, seed: int, *more: object) -> Run:
+    """Run one arm in a process of its own, with a home of its own."""
     with scratch_folder() as home:
         env = {"HEADSTART_HOME": str(home)}
-        found: dict[str, Any] = itself("study_tags", arm, str(seed), *map(str, more), env=env).json
+        found: Run = itself("study_tags", arm, str(seed), *map(str, more), env=env).json
     return found
 
 
 def _f1(
-    what: str, runs: Sequence[dict[str, Any]], language: str, kind: str = "f1", **target: float
-) -> Row:
+    what: str, runs: Sequence[Run], language: str, kind: str = "f1", **target: float
+) -> Row:  # fmt: skip
     """Return the mean over seeds, which is what is asked; each seed is in the facts."""
     values = [run[language][kind] for run in runs]
     spread = f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else ""
-    return Row(f"{what}, F1, mean of {len(values)} seeds{spread}", (sum(values) / len(values),),
+    return Row(f"{what}, F1, mean of {_seeds(values)}{spread}", (sum(values) / len(values),),
                **target)  # fmt: skip
 
 
-def _seconds(runs: Sequence[dict[str, Any]], name: str) -> tuple[float, ...]:
+def _seeds(runs: Sequence[Any]) -> str:
+    return f"{len(runs)} seed{'s' if len(runs) > 1 else ''}"
+
+
+def _seconds(runs: Sequence[Run], name: str) -> tuple[float, ...]:
     return tuple(run["seconds"][name] for run in runs)
 
 
-def _told(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what is kept of runs: all but the counts of each sentence."""
-    return [
-        {
-            name: {k: v for k, v in part.items() if k != "counts"}
-            if isinstance(part, dict)
-            else part
-            for name, part in run.items()
-        }
-        for run in runs
-    ]
+def _minutes(runs: Runs) -> str:
+    """Say how long the processes of each arm took, in all."""
+    each = {name: sum(run["process_s"] for run in of) / 60 for name, of in runs.items() if of}
+    return "minutes: " + ", ".join(f"{name} {minutes:.1f}" for name, minutes in each.items())
+
+
+def _told(run: Run) -> Run:
+    """Return what is kept of a process: all but what it says of each row."""
+    return {
+        name: {k: v for k, v in part.items() if k != "counts"} if isinstance(part, dict) else part
+        for name, part in run.items()
+        if name != "right"
+    }
 
 
 # Against the Trainer -----------------------------------------------------------------------------
 
 
-def _trainer(repeats: int, n: int, n_tests: int) -> list[dict[str, Any]]:
-    """Run token classification as the documentation of transformers has it; [] without peers."""
-    found = []
-    with scratch_folder() as folder:
-        try:
-            itself("study_tags", "network", "0", "--out", folder)
-            for seed in range(repeats):
-                data = data_folder("wikineural")
-                options = ("--seed", seed, "--network", folder, "--n", n, "--tests", n_tests)
-                found.append(peer("trainer", data, *options))
-        except Skip:
-            return []
-    return [
-        {"en": _scored(one["en"]), "fr": _scored(one["fr"]), "seconds": {"fit": one["fit_seconds"]}}
-        for one in found
-    ]
+def _trainer(seed: int, network: Path, *sizes: object) -> Run:
+    """Run token classification as the documentation of transformers has it."""
+    data = data_folder("wikineural")
+    found = peer("trainer", data, "--seed", seed, "--network", network, *sizes)
+    return {
+        "en": _scored(found["en"]),
+        "fr": _scored(found["fr"]),
+        "seconds": {"fit": found["fit_seconds"]},
+        "process_s": found["seconds"],
+    }
 
 
 def _scored(counts: list[list[int]]) -> dict[str, Any]:
@@ -135,25 +178,26 @@ def _scored(counts: list[list[int]]) -> dict[str, Any]:
     return {"f1": f1(np.array(counts)), "counts": counts}
 
 
-def _beside(theirs: Sequence[dict[str, Any]], ours: Sequence[dict[str, Any]]) -> list[Row]:
+def _beside(theirs: Sequence[Run], ours: Sequence[Run]) -> list[Row]:
+    """Compare with the Trainer on the seeds that it ran with."""
     if not theirs:
         return []
+    same = ours[: len(theirs)]
     rows = [
         _f1("Trainer: English", theirs, "en"),
         _f1("Trainer: French, zero-shot", theirs, "fr"),
         ratios("the Trainer's seconds against ours", _seconds(theirs, "fit"),
-               _seconds(ours, "fit"), at_least=1),
+               _seconds(same, "fit"), at_least=1),
     ]  # fmt: skip
     for language, name in (("en", "English"), ("fr", "French")):
-        low, mid, high = _gain(ours, theirs, language)
-        rows.append(Row(f"{name}: ours − Trainer [{low:+.3f}, {high:+.3f}]", (mid,)))
+        low, mid, high = _gain(same, theirs, language)
+        what = f"{name}: ours − Trainer, {_seeds(same)} of each"
+        rows.append(Row(f"{what} [{low:+.3f}, {high:+.3f}]", (mid,)))
         rows.append(Row(f"{name}: upper end of that interval", (high,), at_least=0.0))
     return rows
 
 
-def _gain(
-    ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]], language: str
-) -> tuple[float, float, float]:
+def _gain(ours: Sequence[Run], theirs: Sequence[Run], language: str) -> tuple[float, float, float]:
     """Return the mean gain in F1 with its interval, over sentences and seeds."""
     import numpy as np
 
@@ -170,37 +214,35 @@ def _gain(
     return found.low, found.mid, found.high
 
 
-def _few(m: int, repeats: int, sizes: Sequence[object]) -> list[Row]:
+def _few(m: int, runs: Runs) -> list[Row]:
     """Return what the English sentences add to a few French ones."""
-    alone = [_run("alone", seed, *sizes, "--few", m) for seed in range(repeats)]
-    both = [_run("both", seed, *sizes, "--few", m) for seed in range(repeats)]
+    alone, both = runs[f"alone {m}"], runs[f"both {m}"]
     low, mid, high = _gain(both, alone, "fr")
-    target = {"at_least": 0.10} if m == 200 else {}
+    targets: dict[str, float] = {"mid": 0.10, "low": 0.0} if m == 200 else {}
     return [
-        _f1(f"{m} French alone: French", alone, "fr"),
-        _f1(f"English + {m} French: French", both, "fr"),
-        Row(f"what English adds to {m} French [{low:+.3f}, {high:+.3f}]", (mid,), **target),
-        Row(f"lower end of that interval, {m} French", (low,),
-            **({"at_least": 0.0} if m == 200 else {})),
+        _f1(f"{m:,} French alone: French", alone, "fr"),
+        _f1(f"English + {m:,} French: French", both, "fr"),
+        Row(f"what English adds to {m:,} French [{low:+.3f}, {high:+.3f}]", (mid,),
+            at_least=targets.get("mid")),
+        Row(f"lower end of that interval, {m:,} French", (low,), at_least=targets.get("low")),
     ]  # fmt: skip
 
 
 # Names -------------------------------------------------------------------------------------------
 
 
-def _names(repeats: int) -> list[Row]:
+def _names(runs: Runs) -> list[Row]:
     """Classify French names of emoji by what was learned from English ones; nothing is random."""
     import numpy as np
 
     from headstart.metrics.crossed import crossed
 
-    runs = {arm: _run(f"names:{arm}", 0)["right"] for arm in (SOURCE, ENGLISH_ONLY, "tf-idf")}
-    right = {arm: np.array(values, dtype=float) for arm, values in runs.items()}
+    right = {arm: np.array(runs[f"names {arm}"][0]["right"], dtype=float) for arm in NAMES}
     rows = [
         Row(f"names, English to French, {arm}: accuracy", (float(values.mean()),))
         for arm, values in right.items()
     ]
-    for arm in (ENGLISH_ONLY, "tf-idf"):
+    for arm in NAMES[1:]:
         gain = crossed((right[SOURCE] - right[arm])[:, None])
         what = f"names: {SOURCE} − {arm} [{gain.low:+.3f}, {gain.high:+.3f}], lower end"
         rows.append(Row(what, (gain.low,), at_least=0.0))
@@ -210,9 +252,10 @@ def _names(repeats: int) -> list[Row]:
 # Extraction --------------------------------------------------------------------------------------
 
 
-def _extraction(repeats: int, n: int) -> list[Row]:
-    found = [itself("study_tags", "extraction", str(i), "--n", str(n)).json for i in range(repeats)]
-    ours, eager = ([one[name] for one in found] for name in ("ours", "eager"))
+def _extraction(runs: Sequence[Run]) -> list[Row]:
+    if not runs:
+        return []
+    ours, eager = ([run[name] for run in runs] for name in ("ours", "eager"))
     return [
         Row("sentences a second, words of the last layer", tuple(ours)),
         ratios("the same against transformers, eager, padded to the longest", ours, eager,
@@ -235,12 +278,12 @@ def _sentences(name: str, n: int | None = None, seed: int | None = None) -> Any:
     return data.take(np.sort(at[:n]))
 
 
-def _judged(model: Any, n_tests: int) -> dict[str, Any]:
+def _judged(model: Any, n_tests: int, languages: Sequence[str]) -> dict[str, Any]:
     from headstart.metrics.chain import legal_paths
     from headstart.metrics.entities import counts, f1
 
     found = {}
-    for language in ("en", "fr"):
+    for language in languages:
         data = _sentences(f"{language}.test", n_tests)
         said = legal_paths(model.bundle_.outputs(data))
         table, strict = counts(data.targets, said), counts(data.targets, said, strict=True)
@@ -266,8 +309,9 @@ def _fit(arm: str, asked: Any) -> dict[str, Any]:
     seconds = {"fit": seconds_of(lambda: model.fit(rows))}
     if arm == "frozen":
         seconds["again"] = seconds_of(lambda: model.fit(rows))
-    return {**_judged(model, asked.tests), "seconds": seconds, "plan": model.plan_.lines(),
-            "notes": list(model.plan_.notes)}  # fmt: skip
+    languages = ("fr",) if arm in ("alone", "both") else ("en", "fr")
+    plan = {"plan": model.plan_.lines(), "notes": list(model.plan_.notes)}
+    return {**_judged(model, asked.tests, languages), "seconds": seconds, **plan}
 
 
 def _fit_names(arm: str) -> dict[str, Any]:

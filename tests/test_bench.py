@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bench import measure, run, study_fewshot, study_finetune, study_frozen
+from bench import measure, run, study_fewshot, study_finetune, study_frozen, study_tags
 from bench.against import PEERS, n_lines
 from bench.measure import Row, Skip, Study
 
@@ -126,6 +126,47 @@ def test_the_time_to_the_accuracy_of_a_peer_is_that_of_its_first_pass_there():
     assert rows["fashion: time of tutorial / ours, frozen, to its accuracy"].values == (20.0,)
     better = told(study_frozen._told(case, {**found, "tutorial": [outcome(16, 40.0)]}))
     assert "fashion: time of tutorial / ours, frozen, to its accuracy" not in better
+
+
+def tagger(right, seconds=1.0):
+    """What a process of the study of tags prints: forty sentences of one entity, so many right."""
+    scored = study_tags._scored([[int(i < right), 1, 1] for i in range(40)])
+    return {
+        "en": scored | {"strict": scored["f1"]},
+        "fr": scored | {"strict": scored["f1"]},
+        "seconds": {"fit": seconds, "again": seconds / 2},
+        "process_s": 60 * seconds,
+    }
+
+
+def of_tags(**more):
+    names = {f"names {arm}": [{"right": [1, 0], "process_s": 6.0}] for arm in study_tags.NAMES}
+    frozen = [tagger(34)] * 3
+    return {"frozen": frozen, "finetuned": [tagger(n, 5.0) for n in (36, 20, 20)], **names, **more}
+
+
+def test_taggers_are_compared_on_the_seeds_of_both():
+    runs = of_tags(trainer=[tagger(32, 15.0)])
+    rows = told(study_tags._rows(runs, []))
+    assert rows["the Trainer's seconds against ours"].values == (3.0,)
+    (gain,) = (row for what, row in rows.items() if what.startswith("English: ours − Trainer, 1 s"))
+    assert gain.values == pytest.approx((0.1,))  # the first seed alone: 36 and 32 of 40
+    assert rows["English: upper end of that interval"].is_reached
+    assert "fine-tuned: English, F1, mean of 3 seeds (0.500 to 0.900)" in rows
+    assert "minutes: frozen 3.0, finetuned 15.0, names" in study_tags._minutes(runs)
+
+
+def test_what_a_few_sentences_gain_is_judged_for_200_and_told_for_1000():
+    few = {f"{arm} {m}": [tagger(n)] * (3 if m == 200 else 1)
+           for m in (200, 1000) for arm, n in (("alone", 20), ("both", 30))}  # fmt: skip
+    rows = study_tags._rows(of_tags(trainer=[], **few), [200, 1000])
+    at = {row.what: row.at_least for row in rows if "French" in row.what and "inter" in row.what}
+    assert at == {
+        "lower end of that interval, 200 French": 0.0,
+        "lower end of that interval, 1,000 French": None,
+    }
+    (gain,) = (row for row in rows if row.what.startswith("what English adds to 200 French"))
+    assert (gain.values, gain.at_least) == (pytest.approx((0.25,)), 0.10)
 
 
 @pytest.mark.parametrize("path", sorted(PEERS.glob("[a-z]*_*.py")), ids=lambda path: path.stem)
