@@ -1,6 +1,7 @@
 """Kept features are rounded alike everywhere, and never used unchecked."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from headstart.features.cache import Block, FeatureCache, feature_key, rounded
+from headstart.features.reading import HASH
 from headstart.sources.preprocess import PicturePreprocess
 from headstart.sources.source import Source
 from headstart.store.store import open_store
@@ -20,6 +22,11 @@ def cache(tmp_path, fresh_home):
         yield FeatureCache(store, tmp_path / "features")
 
 
+def named(*rows):
+    """Return the hashes of rows that are called so."""
+    return np.array([row * 16 for row in rows], dtype=HASH)
+
+
 def test_a_row_is_rounded_the_same_whatever_its_neighbors_are():
     fits, too_large, too_small = [1.0003, 2.0], [70000.0, 1.0], [1e-7, 3e-8]
     alone = rounded(np.array([fits], dtype=np.float32))
@@ -30,15 +37,16 @@ def test_a_row_is_rounded_the_same_whatever_its_neighbors_are():
 
 
 def test_what_was_added_is_found(cache):
-    shard = cache.add("key", Block.of(np.array([[1.0], [2.0]], dtype=np.float32)), [b"a", b"b"])
-    assert cache.find("key", [b"b", b"c"]) == {b"b": (shard, 1)}
-    assert cache.find("other", [b"b"]) == {}
+    block = Block.of(np.array([[1.0], [2.0]], dtype=np.float32))
+    shard = cache.add("key", block, named(b"b", b"a"))
+    assert cache.find("key", named(b"a", b"c")).tolist() == [[shard, 1], [-1, -1]]
+    assert cache.find("other", named(b"b")).tolist() == [[-1, -1]]
     assert cache.open(shard).values.tolist() == [[1.0], [2.0]]
 
 
 def test_ragged_rows_are_kept_with_their_offsets(cache):
     rows = [np.ones((2, 3), dtype=np.float32), np.zeros((1, 3), dtype=np.float32)]
-    block = cache.open(cache.add("key", Block.of(rows), [b"a", b"b"]))
+    block = cache.open(cache.add("key", Block.of(rows), named(b"a", b"b")))
     assert block.offsets is not None and block.offsets.tolist() == [0, 2, 3]
     assert block.values.tolist() == [[1, 1, 1], [1, 1, 1], [0, 0, 0]]
 
@@ -51,14 +59,14 @@ def test_what_a_dead_writer_left_half_written_goes(cache):
     names = {pid: f".x.npy.{pid}-0123abcd.tmp" for pid in (dead.pid, os.getpid())}
     for name in names.values():
         (folder / name).write_bytes(b"half")
-    cache.find("key", [b"a"])
+    cache.find("key", named(b"a"))
     assert [path.name for path in folder.iterdir()] == [names[os.getpid()]]
 
 
 @pytest.mark.parametrize("harm", ["changed", "gone"])
 def test_a_damaged_shard_is_set_aside(cache, harm):
-    cache.add("key", Block.of(np.ones((2, 3), dtype=np.float32)), [b"a", b"b"])
-    kept = cache.add("key", Block.of(np.ones((1, 3), dtype=np.float32)), [b"c"])
+    cache.add("key", Block.of(np.ones((2, 3), dtype=np.float32)), named(b"a", b"b"))
+    kept = cache.add("key", Block.of(np.ones((1, 3), dtype=np.float32)), named(b"c"))
     path = cache.folder / cache.store.shards("key")[0].file
     if harm == "changed":
         content = bytearray(path.read_bytes())
@@ -66,10 +74,27 @@ def test_a_damaged_shard_is_set_aside(cache, harm):
         path.write_bytes(content)
     else:
         path.unlink()
-    assert cache.find("key", [b"a", b"b", b"c"]) == {b"c": (kept, 0)}
+    assert cache.find("key", named(b"a", b"b", b"c")).tolist() == [[-1, -1], [-1, -1], [kept, 0]]
     assert not path.exists()
     assert path.with_name(path.name + ".bad").exists() == (harm == "changed")
-    assert cache.find("key", [b"a"]) == {}
+    assert cache.find("key", named(b"a")).tolist() == [[-1, -1]]
+
+
+@pytest.mark.parametrize(
+    "harm",
+    ["shard_id = 'x'", "shard_id = X'07'", "position = 'x'", "row_hash = X'07'", "row_hash = 'a'"],
+)
+def test_a_row_that_is_listed_nowhere_is_computed_and_listed_again(cache, fresh_home, harm):
+    block = Block.of(np.ones((2, 3), dtype=np.float32))
+    cache.add("key", block, named(b"a", b"b"))
+    with sqlite3.connect(fresh_home / "store.sqlite") as link:
+        link.execute("PRAGMA foreign_keys = OFF")
+        link.execute(f"UPDATE feature_rows SET {harm} WHERE position = 0")
+    link.close()
+    assert cache.find("key", named(b"a", b"b"))[0].tolist() == [-1, -1]
+    assert (cache.find("key", named(b"a", b"b")) < 0).all()
+    again = cache.add("key", block, named(b"a", b"b"))
+    assert cache.find("key", named(b"a", b"b")).tolist() == [[again, 0], [again, 1]]
 
 
 def test_the_key_names_everything_that_changes_the_numbers():

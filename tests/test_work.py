@@ -17,6 +17,7 @@ from headstart.features.extract import extract
 from headstart.sources.catalog import resolve
 from headstart.steps.loop import Descent
 from headstart.steps.phase import Phase
+from headstart.store import store
 from headstart.task import Kind, Modality, Task
 from tests.toys import toy_picture_source
 
@@ -145,21 +146,24 @@ class Made:
         return row.reshape(8, 8, 3)
 
 
-def allocated(source, start, n):
-    """Return the most bytes that Python and numpy held at once while n rows were extracted."""
-    data = Dataset(Modality.IMAGE, Made(start, n))
+def allocated(source, data, n_computed):
+    """Return the most bytes that Python and numpy held at once while rows were extracted."""
     tracemalloc.start()
     try:
-        assert extract(source, data).n_computed == n
+        assert extract(source, data).n_computed == n_computed
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
 
 
-def test_rows_are_let_go_as_they_are_done(uri, fresh_home, monkeypatch):
-    """Shards more hold little more than what names their rows: no pixels, no features."""
-    monkeypatch.setattr(extracting, "SHARD_ROWS", 128)
-    source = resolve(uri)
-    allocated(source, 10_000, 8)  # what is opened and imported once
-    few, many = (allocated(source, n, n) for n in (256, 1024))
-    assert (many - few) / (1024 - 256) <= 1000
+def test_a_row_that_is_done_or_known_takes_few_bytes(uri, fresh_home, monkeypatch):
+    """Rows more hold their hash and where they are: no pixels, no features, no Python objects."""
+    monkeypatch.setattr(extracting, "SHARD_ROWS", 64)
+    monkeypatch.setattr(store, "_AT_ONCE", 50)
+    source, counts = resolve(uri), (256, 2048)
+    extract(source, Dataset(Modality.IMAGE, Made(10_000, 8)))  # what is opened and imported once
+    data = [Dataset(Modality.IMAGE, Made(n, n)) for n in counts]
+    computed = [allocated(source, rows, len(rows.rows)) for rows in data]
+    known = [allocated(source, rows, 0) for rows in data]
+    for few, many in (computed, known):
+        assert (many - few) / (counts[1] - counts[0]) <= 150

@@ -109,10 +109,10 @@ class Shard:
         with self._store(folder) as store:
             cache = FeatureCache(store, folder / "features")
             found = cache.find("key", HASHES)
-            if not found:
+            if (found < 0).all():
                 return None
-            block = cache.open(found[HASHES[0]][0])
-            return [found.get(name, (0, -1))[1] for name in HASHES], block.values.tobytes()
+            block = cache.open(int(found[:, 0].max()))
+            return found[:, 1].tolist(), block.values.tobytes()
 
     def _store(self, folder):
         from headstart.store.store import open_store
@@ -273,7 +273,7 @@ def _sha256(path):
     return sha256_file(path)
 
 
-HASHES = [bytes([i]) * 16 for i in range(64)]
+HASHES = np.array([bytes([i]) * 16 for i in range(64)], dtype="V16")
 
 
 def kinds(model):

@@ -23,8 +23,6 @@ FEATURES_VERSION = 1
 ROUNDING = 1e-3
 LARGEST = 65504.0
 
-Place = tuple[int, int]
-
 
 def feature_key(
     source: Source, stages: int | None, pooled: bool | str, view: int, precision: str
@@ -114,11 +112,14 @@ class Block:
 class Cache(Protocol):
     """Where features are looked up and kept."""
 
-    def find(self, key: str, hashes: Sequence[bytes]) -> dict[bytes, Place]:
-        """Return (shard, position) of the rows that are known."""
+    def find(self, key: str, hashes: NDArray[np.void]) -> NDArray[np.int64]:
+        """Return (shard, position) of rows, shape (n, 2); -1 where one is not known.
+
+        Their hashes are ascending, no two alike.
+        """
         ...
 
-    def add(self, key: str, block: Block, hashes: Sequence[bytes]) -> int:
+    def add(self, key: str, block: Block, hashes: NDArray[np.void]) -> int:
         """Keep a whole shard; return its number."""
         ...
 
@@ -133,11 +134,11 @@ class MemoryCache:
     def __init__(self) -> None:
         self.blocks: list[Block] = []
 
-    def find(self, key: str, hashes: Sequence[bytes]) -> dict[bytes, Place]:
-        """Return nothing: every row is computed."""
-        return {}
+    def find(self, key: str, hashes: NDArray[np.void]) -> NDArray[np.int64]:
+        """Return that none is known: every row is computed."""
+        return np.full((len(hashes), 2), -1, dtype=np.int64)
 
-    def add(self, key: str, block: Block, hashes: Sequence[bytes]) -> int:
+    def add(self, key: str, block: Block, hashes: NDArray[np.void]) -> int:
         """Hold a shard; return its number."""
         self.blocks.append(block)
         return len(self.blocks) - 1
@@ -167,17 +168,18 @@ class FeatureCache:
         self.folder = folder
         self._files: dict[int, str] = {}
 
-    def find(self, key: str, hashes: Sequence[bytes]) -> dict[bytes, Place]:
-        """Return (shard, position) of the rows that are known and whose shard is whole."""
+    def find(self, key: str, hashes: NDArray[np.void]) -> NDArray[np.int64]:
+        """Return (shard, position) of rows; -1 where one is not known or its shard is damaged."""
         sweep(self.folder / key)
-        found = self.store.find_rows(key, hashes)
-        shards = {shard for shard, _ in found.values()}
-        whole = {shard for shard in sorted(shards, key=str) if self._is_whole(shard)}
-        return {row: place for row, place in found.items() if place[0] in whole}
+        places = self.store.find_rows(key, hashes)
+        shards = np.unique(places[:, 0]).tolist()
+        damaged = [shard for shard in shards if shard >= 0 and not self._is_whole(shard)]
+        places[np.isin(places[:, 0], damaged)] = -1
+        return places
 
-    def add(self, key: str, block: Block, hashes: Sequence[bytes]) -> int:
+    def add(self, key: str, block: Block, hashes: NDArray[np.void]) -> int:
         """Write a whole shard, then list its rows; return its number."""
-        name = hashlib.sha256(b"".join(hashes)).hexdigest()[:16]
+        name = hashlib.sha256(hashes.tobytes()).hexdigest()[:16]
         path = (
             self.folder / key / (f"{name}.npy" if block.offsets is None else f"{name}.safetensors")
         )
@@ -188,7 +190,7 @@ class FeatureCache:
         sha256 = sha256_file(path)
         _checked.add(_mark(path, sha256))
         file = str(path.relative_to(self.folder))
-        shard = self.store.add_shard(key, file, sha256, str(block.values.dtype), hashes)
+        shard = self.store.add_shard(key, file, sha256, str(block.values.dtype), hashes.tolist())
         self._files[shard] = file
         return shard
 

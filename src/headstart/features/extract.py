@@ -22,7 +22,7 @@ from headstart.features.compile import Boundaries, is_ragged
 from headstart.features.engine import Engine, engine_for
 from headstart.features.features import Features
 from headstart.features.inputs import inputs_for
-from headstart.features.reading import Reading
+from headstart.features.reading import Reading, grouped
 from headstart.machine import home
 from headstart.progress import Progress, track
 from headstart.sources.source import Source
@@ -219,9 +219,8 @@ class _Pass:
 
     def handles(self) -> list[Features]:
         """Run what is missing; return a handle a boundary."""
-        self.hashes = self.reading.hashes()
-        known = [row for row in self.hashes if row is not None]
-        self.found = [self.cache.find(key, known) for key in self.keys]
+        self.contents = self.reading.contents()
+        self.found = [self.cache.find(key, self.contents.hashes) for key in self.keys]
         missing = self._missing()
         n_computed = 0
         with track("extracting features", len(missing)) as tracked:
@@ -229,17 +228,15 @@ class _Pass:
                 n_computed += self._keep([_told(future, tracked) for future in futures])
         return [self._handle(b, n_computed) for b in range(len(self.keys))]
 
-    def _missing(self) -> list[int]:
+    def _missing(self) -> NDArray[np.int64]:
         """Return the rows to run: the first of equal ones, where some boundary lacks it."""
-        firsts: dict[bytes, int] = {}
-        for i, row in enumerate(self.hashes):
-            if row is not None:
-                firsts.setdefault(row, i)
-        return [i for row, i in firsts.items() if any(row not in places for places in self.found)]
+        lacks = np.any([places[:, 0] < 0 for places in self.found], axis=0)
+        return np.sort(self.contents.first[lacks])
 
-    def _shards(self, missing: Sequence[int]) -> Iterator[list[Future[_Batch]]]:
+    def _shards(self, missing: NDArray[np.int64]) -> Iterator[list[Future[_Batch]]]:
         """Yield the batches of shard after shard, with the next shard always under way."""
-        shards = (self._submit(rows) for rows in _groups(missing, self.shard_rows))
+        starts = range(0, len(missing), self.shard_rows)
+        shards = (self._submit(missing[at : at + self.shard_rows].tolist()) for at in starts)
         under_way = next(shards, [])
         while under_way:
             following = next(shards, [])
@@ -249,13 +246,13 @@ class _Pass:
     def _submit(self, rows: Sequence[int]) -> list[Future[_Batch]]:
         if self.is_text:
             return self._submit_texts(rows)
-        groups = _groups(rows, self.engine.batch)
+        groups = grouped(rows, self.engine.batch)
         return [self.reading.pool.submit(self._read_and_run, group) for group in groups]
 
     def _submit_texts(self, rows: Sequence[int]) -> list[Future[_Batch]]:
         # Texts of like length go together, so that little of a batch is padding.
         ids = self.reading.read_all(rows)
-        groups = _groups(sorted(ids, key=lambda i: (len(ids[i]), i)), self.engine.batch)
+        groups = grouped(sorted(ids, key=lambda i: (len(ids[i]), i)), self.engine.batch)
         submit = self.reading.pool.submit
         return [submit(self._run, at, [ids[i] for i in at], len(at)) for at in groups]
 
@@ -263,14 +260,14 @@ class _Pass:
         values = {i: value for i in rows if (value := self.reading.read(i)) is not None}
         return self._run(list(values), list(values.values()), len(rows))
 
-    def _run(self, rows: list[int], values: list[NDArray[Any]], n_asked: int) -> _Batch:
+    def _run(self, rows: Sequence[int], values: list[NDArray[Any]], n_asked: int) -> _Batch:
         if not rows:
             return _Batch([], [[] for _ in self.keys], n_asked)
         outputs = self._outputs(values)
         finite = [all(np.isfinite(one[i]).all() for one in outputs) for i in range(len(rows))]
-        for i in np.flatnonzero(np.logical_not(finite)):
+        for i in np.flatnonzero(np.logical_not(finite)).tolist():
             self.reading.skip(rows[i], "the network gives a value that is not a finite number")
-        kept = np.flatnonzero(finite)
+        kept = np.flatnonzero(finite).tolist()
         return _Batch(
             [rows[i] for i in kept], [[output[i] for i in kept] for output in outputs], n_asked
         )
@@ -281,8 +278,7 @@ class _Pass:
         windows = [list(inputs.windows(value)) for value in values]
         flat = [window for of_row in windows for window in of_row]
         told: list[list[NDArray[np.float32]]] = [[] for _ in self.keys]
-        for group in _groups(range(len(flat)), self.engine.batch):
-            parts = [flat[i] for i in group]
+        for parts in grouped(flat, self.engine.batch):
             for said, output, ragged in zip(
                 told, self.engine.run(inputs.batch(parts)), self.ragged, strict=True
             ):
@@ -297,46 +293,46 @@ class _Pass:
 
     def _keep(self, batches: Sequence[_Batch]) -> int:
         """Put a shard into the cache, a boundary the rows it lacks; return how many rows ran."""
-        rows = [i for batch in batches for i in batch.rows]
+        rows = np.array([i for batch in batches for i in batch.rows], dtype=np.int64)
         order = np.argsort(rows)
+        contents = self.contents.which[rows[order]]
         for b, places in enumerate(self.found):
             values = [value for batch in batches for value in batch.outputs[b]]
-            names = {hash_: at for at in order if (hash_ := self.hashes[rows[at]]) is not None}
-            lacking = [name for name in names if name not in places]
-            if lacking:
-                chosen = [values[names[name]] for name in lacking]
+            is_lacking = places[contents, 0] < 0
+            if is_lacking.any():
+                chosen = [values[at] for at in order[is_lacking]]
                 block = Block.of(chosen if self.ragged[b] else np.stack(chosen))
-                shard = self.cache.add(self.keys[b], block, lacking)
-                places.update((name, (shard, at)) for at, name in enumerate(lacking))
+                new = contents[is_lacking]
+                places[new, 0] = self.cache.add(self.keys[b], block, self.contents.hashes[new])
+                places[new, 1] = np.arange(len(new))
         return len(rows)
 
     def _handle(self, b: int, n_computed: int) -> Features:
-        places = self.found[b]
-        at = [None if row is None else places.get(row) for row in self.hashes]
-        kept = [i for i, place in enumerate(at) if place is not None]
-        where = np.array([place for place in at if place is not None], dtype=np.int64)
-        shards, local = np.unique(where.reshape(-1, 2)[:, 0], return_inverse=True)
-        blocks = [self.cache.open(int(shard)) for shard in shards]
+        which, places = self.contents.which, self.found[b]
+        is_kept = which >= 0
+        is_kept[is_kept] = places[which[is_kept], 0] >= 0
+        where = places[which[is_kept]]  # (rows kept, 2)
+        shards = np.unique(where[:, 0])
+        where[:, 0] = np.searchsorted(shards, where[:, 0])
+        blocks = [self.cache.open(shard) for shard in shards.tolist()]
         offsets = [block.offsets for block in blocks if block.offsets is not None]
         return Features(
             shards=[block.values for block in blocks],
-            where=np.stack([local, where.reshape(-1, 2)[:, 1]], axis=1),
+            where=where,
             boundary=self.engine.boundaries[b],
             key=self.keys[b],
-            kept=np.array(kept, dtype=np.int64),
+            kept=np.flatnonzero(is_kept),
             offsets=offsets if self.ragged[b] else None,
-            skipped=self._skipped(set(kept)),
+            skipped=self._skipped(np.flatnonzero(~is_kept).tolist()),
             n_computed=n_computed,
         )
 
-    def _skipped(self, kept: set[int]) -> tuple[Skipped, ...]:
+    def _skipped(self, left: Sequence[int]) -> tuple[Skipped, ...]:
         """Return the rows left out; one equal to an unreadable one is left out with it."""
-        noted = self.reading.skipped
-        reasons = {self.hashes[i]: row.reason for i, row in noted.items()}
-        left = (i for i in range(len(self.hashes)) if i not in kept)
+        noted, which = self.reading.skipped, self.contents.which
+        reasons = {which[i]: row.reason for i, row in noted.items()}
         return tuple(
-            noted.get(i) or Skipped(self.reading.data.name(i), reasons[self.hashes[i]])
-            for i in left
+            noted.get(i) or Skipped(self.reading.data.name(i), reasons[which[i]]) for i in left
         )
 
 
@@ -344,7 +340,3 @@ def _told(future: Future[_Batch], tracked: Progress) -> _Batch:
     batch = future.result()
     tracked.advance(batch.n_asked)
     return batch
-
-
-def _groups(rows: Sequence[int], size: int) -> list[list[int]]:
-    return [list(rows[start : start + size]) for start in range(0, len(rows), size)]

@@ -1,7 +1,9 @@
 """Reading: raw rows hashed and decoded on all cores, ahead of the trunk."""
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -21,11 +23,49 @@ N_AHEAD = 512
 #: Rows that may be tried to find some for the check of a new graph.
 N_TRIED = 32
 
-#: Rows that one thread hashes or tokenizes before it asks for more.
-N_A_TASK = 32
+#: Rows that one thread hashes or tokenizes before it asks for more, and tasks that wait at once.
+N_A_TASK, N_TASKS = 32, 256
+
+#: A hash, and what stands for it where a row cannot be read.
+HASH = np.dtype("V16")
+NO_HASH = bytes(HASH.itemsize)
 
 Arrays = dict[str, NDArray[Any]]
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """What the rows hold; equal rows hold one content.
+
+    Parameters
+    ----------
+    hashes
+        The hash of each content, ascending; shape (m,).
+    first
+        The first row that holds it; shape (m,).
+    which
+        Which content a row holds, -1 where it cannot be read; shape (n,).
+    """
+
+    hashes: NDArray[np.void]
+    first: NDArray[np.int64]
+    which: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, hashes: NDArray[np.void]) -> "Contents":
+        """Return the contents of rows with these hashes, shape (n,).
+
+        >>> rows = np.array([b"b" * 16, b"a" * 16, b"b" * 16, NO_HASH], dtype=HASH)
+        >>> found = Contents.of(rows)
+        >>> found.first.tolist(), found.which.tolist()
+        ([1, 0], [1, 0, 1, -1])
+        """
+        read = np.flatnonzero(hashes != np.void(NO_HASH))
+        distinct, first, inverse = np.unique(hashes[read], return_index=True, return_inverse=True)
+        which = np.full(len(hashes), -1)
+        which[read] = inverse
+        return cls(distinct, read[first], which)
 
 
 class Reading:
@@ -63,22 +103,27 @@ class Reading:
         """Stop at once: what has not begun is given up."""
         self.pool.shutdown(wait=True, cancel_futures=True)
 
-    def hashes(self) -> list[bytes | None]:
-        """Return the content hash of every row; None for those that cannot be read."""
-        return self._each(self._hash, range(len(self.data)))
+    def contents(self) -> Contents:
+        """Return what the rows hold."""
+        n = len(self.data)
+        return Contents.of(np.fromiter(self._each(self._hash, range(n)), HASH, count=n))
 
-    def _each(self, ask: Callable[[int], T], rows: Sequence[int]) -> list[T]:
-        # Many rows a task: a million tasks of one row each would be slow and take gigabytes.
-        parts = [rows[start : start + N_A_TASK] for start in range(0, len(rows), N_A_TASK)]
-        answers = self.pool.map(lambda part: [ask(i) for i in part], parts)
-        return [answer for part in answers for answer in part]
+    def _each(self, ask: Callable[[int], T], rows: Sequence[int]) -> Iterator[T]:
+        def answers(part: Sequence[int]) -> list[T]:
+            return [ask(i) for i in part]
 
-    def _hash(self, i: int) -> bytes | None:
+        # Many rows a task, and not all tasks at once: a million of them would take gigabytes.
+        for some in grouped(rows, N_A_TASK * N_TASKS):
+            yield from itertools.chain.from_iterable(
+                self.pool.map(answers, grouped(some, N_A_TASK))
+            )
+
+    def _hash(self, i: int) -> bytes:
         try:
             return row_hash(self._row(i))
         except UnreadableRow as error:
             self.skip(i, error.reason)
-            return None
+            return NO_HASH
 
     def _row(self, i: int) -> Row:
         return self.data.rows[i]
@@ -98,7 +143,8 @@ class Reading:
 
     def readable(self) -> NDArray[np.bool_]:
         """Return which rows can be decoded, shape (n,); nothing decoded is kept."""
-        return np.array(self._each(lambda i: self._read(i) is not None, range(len(self.data))))
+        n = len(self.data)
+        return np.fromiter(self._each(lambda i: self._read(i) is not None, range(n)), bool, count=n)
 
     def skip(self, i: int, reason: str) -> None:
         """Note that a row is left out."""
@@ -119,3 +165,12 @@ class Reading:
         """Return those of the rows that can be read."""
         values = self._each(self.read, rows)
         return {i: row for i, row in zip(rows, values, strict=True) if row is not None}
+
+
+def grouped(rows: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Yield rows in groups of a size; the last one may be smaller.
+
+    >>> list(grouped(range(5), 2))
+    [range(0, 2), range(2, 4), range(4, 5)]
+    """
+    return (rows[start : start + size] for start in range(0, len(rows), size))

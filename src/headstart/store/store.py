@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 from sqlalchemy.dialects import postgresql, sqlite
 
 from headstart.errors import IntegrityError
@@ -23,7 +25,10 @@ from headstart.machine import home
 from headstart.store.database import LOST, engine_of, reading, writing
 from headstart.store.schema import feature_rows, graphs, leases, outcomes, prepare, shards
 
-_ASKED_AT_ONCE = 2_000  # hashes in one IN; from ten times that on, the whole index is read instead
+_AT_ONCE = 2_000  # hashes in one IN; from ten times that on, the whole index is read, in such parts
+
+#: A row hash, its shard's id, its position: of the types that were written, unless damaged.
+_Listed = sa.Row[Any, Any, Any]
 
 
 @dataclass(frozen=True)
@@ -136,19 +141,26 @@ class Store:
             link.execute(sa.update(shards).where(shards.c.id == shard_id).values(seal=seal))
         return shard_id
 
-    def find_rows(self, key: str, row_hashes: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
-        """Return row hash → (shard id, position) for the rows that are known under `key`."""
-        wanted = set(row_hashes)
-        table = feature_rows.c
-        query = sa.select(table.row_hash, table.shard_id, table.position).where(table.key == key)
-        found: dict[bytes, tuple[int, int]] = {}
+    def find_rows(self, key: str, row_hashes: NDArray[np.void]) -> NDArray[np.int64]:
+        """Return (shard id, position) a row, shape (n, 2); -1 where it is not known under `key`.
+
+        Parameters
+        ----------
+        key
+            What the rows are the features of.
+        row_hashes
+            The hash of each row's content, ascending, no two alike; shape (n,).
+        """
+        places = np.full((len(row_hashes), 2), -1, dtype=np.int64)
+        lost = set()
         with self._reading() as link:
-            for part in _parts(wanted, _ASKED_AT_ONCE):
-                narrowed = query if part is None else query.where(table.row_hash.in_(part))
-                for row_hash, shard_id, position in link.execute(narrowed):
-                    if row_hash in wanted:
-                        found[bytes(row_hash)] = (shard_id, position)
-        return found
+            for listed in _listed(link, key, row_hashes):
+                broken = {row.shard_id for row in listed if not _is_plain(row, row_hashes.itemsize)}
+                _place(places, row_hashes, [row for row in listed if row.shard_id not in broken])
+                lost |= broken
+        for shard_id in lost:  # as its seal would say
+            self.drop_shard(shard_id)
+        return places
 
     def shard(self, shard_id: int) -> Shard | None:
         """Return what is known of a shard, or None; a shard whose seal is broken is not known."""
@@ -349,14 +361,35 @@ def _first_key(result: Any) -> int:
     return int(result.inserted_primary_key[0])
 
 
-def _parts(wanted: set[bytes], size: int) -> Iterator[list[bytes] | None]:
-    # One None means: read everything under the key; beyond a point that is faster than asking.
-    if len(wanted) > 10 * size:
-        yield None
+def _listed(
+    link: sa.Connection, key: str, row_hashes: NDArray[np.void]
+) -> Iterator[Sequence[_Listed]]:
+    """Yield the rows under a key that are asked for, and maybe others, in parts."""
+    table = feature_rows.c
+    query = sa.select(table.row_hash, table.shard_id, table.position).where(table.key == key)
+    if len(row_hashes) > 10 * _AT_ONCE:  # beyond a point it is faster than asking
+        yield from link.execute(query, execution_options={"yield_per": _AT_ONCE}).partitions()
         return
-    hashes = sorted(wanted)
-    for start in range(0, len(hashes), size):
-        yield hashes[start : start + size]
+    for start in range(0, len(row_hashes), _AT_ONCE):
+        asked = row_hashes[start : start + _AT_ONCE].tolist()
+        yield link.execute(query.where(table.row_hash.in_(asked))).all()
+
+
+def _is_plain(row: _Listed, size: int) -> bool:
+    """Return whether a row has the types it was written with; a flipped bit may change them."""
+    is_named = isinstance(row.row_hash, bytes) and len(row.row_hash) == size
+    return is_named and type(row.shard_id) is int and type(row.position) is int
+
+
+def _place(
+    places: NDArray[np.int64], row_hashes: NDArray[np.void], listed: Sequence[_Listed]
+) -> None:
+    """Note where the rows are that are asked for."""
+    names = np.frombuffer(b"".join(row.row_hash for row in listed), dtype=row_hashes.dtype)
+    at = np.searchsorted(row_hashes, names).clip(max=len(row_hashes) - 1)
+    is_asked = row_hashes[at] == names
+    found = np.array([(row.shard_id, row.position) for row in listed], dtype=np.int64)
+    places[at[is_asked]] = found.reshape(-1, 2)[is_asked]
 
 
 def _now() -> str:
