@@ -107,8 +107,8 @@ def _write_fashion(root: Path) -> None:
     from PIL import Image
 
     for part, stem, n in (("train", "train", N_FASHION), ("test", "t10k", N_FASHION // 2)):
-        pixels = _idx(FASHION / f"{stem}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)
-        labels = _idx(FASHION / f"{stem}-labels-idx1-ubyte.gz", 8)
+        pixels = idx(FASHION / f"{stem}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)
+        labels = idx(FASHION / f"{stem}-labels-idx1-ubyte.gz", 8)
         for i in range(n):
             to = root / part / CLOTHES[labels[i]]
             to.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,8 @@ def _write_fashion(root: Path) -> None:
     (root / "whole").touch()
 
 
-def _idx(path: Path, header: int) -> np.ndarray:
+def idx(path: Path, header: int) -> np.ndarray:
+    """Return the bytes of a file of Fashion-MNIST after its header, shape (n,)."""
     with gzip.open(path) as file:
         return np.frombuffer(file.read()[header:], dtype=np.uint8)
 
@@ -126,6 +127,20 @@ PICTURES: dict[str, Callable[[int], Classes]] = {
     "pacs photo": _photos,
     "fashion": _fashion,
 }
+
+
+def smaller(name: str, pixels: int, folder: Path) -> str:
+    """Write a card of a source of the shelf that reads smaller pictures; return its URI."""
+    from headstart.sources.packages import cards
+
+    text = cards()[name].read_text(encoding="utf-8")
+    lines = [
+        f"{line.split()[0]} = {pixels}" if line.startswith(("height = ", "width = ")) else line
+        for line in text.splitlines()
+    ]
+    card = folder / f"{name}-{pixels}.toml"
+    card.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return f"file:{card}"
 
 
 # Texts -------------------------------------------------------------------------------------------

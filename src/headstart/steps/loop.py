@@ -26,6 +26,7 @@ from headstart.metrics.curve import Curve
 from headstart.metrics.scores import row_scores
 from headstart.progress import track
 from headstart.runs import Run
+from headstart.steps import half
 from headstart.steps.attach import Tail
 from headstart.steps.batches import Examples
 from headstart.steps.phase import Phase
@@ -222,11 +223,12 @@ class Descent:
             return self.forward(self.examples, part)
 
         if self.at.pieces > 1:
-            return backward_in_pieces(
-                self.tail, forward, cost, np.array_split(rows, self.at.pieces)
-            )
+            parts = np.array_split(rows, self.at.pieces)
+            with half.backward(self.device, self.tail.stages):
+                return backward_in_pieces(self.tail, forward, cost, parts)
         loss = cost(forward(rows))
-        loss.backward()
+        with half.backward(self.device, self.tail.stages):
+            loss.backward()
         return float(loss.detach())
 
     def _finite(self, loss: Tensor, rows: NDArray[np.int64]) -> Tensor:
@@ -247,7 +249,7 @@ class Descent:
         """Run a batch through the tail."""
         epoch = self.at.epoch if self.tail.training else 0
         state = tuple(placed(part, self.device) for part in examples.rows.state(rows, epoch))
-        with torch.autocast(self.device, torch.bfloat16, enabled=is_half(self.device, self.tail)):
+        with half.forward(self.device, self.tail.stages):
             features, outputs = self.tail(*state)
         return Step(
             features=features.float(),
@@ -379,9 +381,10 @@ def seconds_a_step(tail: Tail, state: tuple[Tensor, ...], phase: Phase) -> float
     tail.to(on, memory_format=torch.channels_last).train()
     for _ in range(2):
         start = time.perf_counter()
-        with torch.autocast(on, torch.bfloat16, enabled=is_half(on, tail)):
+        with half.forward(on, tail.stages):
             _, outputs = tail(*(placed(part, on) for part in state))
-        outputs.float().square().mean().backward()
+        with half.backward(on, tail.stages):
+            outputs.float().square().mean().backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if on != "cpu":
@@ -433,18 +436,6 @@ def optimizer_for(tail: Tail, phase: Phase) -> torch.optim.Optimizer:
     if phase.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=phase.rate, momentum=0.9, nesterov=True)
     return torch.optim.AdamW(groups, lr=phase.rate)
-
-
-def is_half(on: str, tail: Tail) -> bool:
-    """Say whether bfloat16 pays: the processor has it, and it is not slower there.
-
-    On processors the backward pass of depthwise convolutions in bfloat16 is: measured with
-    EfficientNet-Lite0, 148 rows a second against 186 in float32 for the last quarter.
-    """
-    if not len(tail.stages) or on != "cpu":
-        return len(tail.stages) > 0
-    is_depthwise = any(getattr(part, "groups", 1) > 1 for part in tail.stages.modules())
-    return has_bfloat16() and not is_depthwise
 
 
 def trained(tail: Tail) -> list[nn.Parameter]:
