@@ -179,11 +179,16 @@ def mutants(share: float, folder: Path) -> list[Line]:
 
 def training(share: float, folder: Path) -> list[Line]:
     """R13, R14, R21: losses that are not finite, memory that runs out, the same seed again."""
-    from tests.faults.training import broken, same, scarce
+    from tests.faults.training import broken, same, scarce, starved
 
-    found = [broken(some(200, share)), scarce(some(50, share)), same(some(20, share), folder)]
+    found = [
+        broken(some(200, share)),
+        scarce(some(50, share)),
+        starved(some(50, share), folder / "starved"),
+        same(some(20, share), folder),
+    ]
     return [
-        _line(one.what, one.n, "trainings", one.wrong,
+        _line(one.what, one.n, "runs", one.wrong,
               ", ".join(f"{name} {value:g}" for name, value in one.told.items()))
         for one in found
     ]  # fmt: skip

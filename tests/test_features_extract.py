@@ -2,14 +2,16 @@
 
 import numpy as np
 import pytest
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 from PIL import Image
 
 from headstart.data.dataset import Dataset
-from headstart.errors import UsageError
+from headstart.errors import ResourceError, UsageError
 from headstart.features import extract as extracting
-from headstart.features.engine import TorchEngine
+from headstart.features.engine import OnnxEngine, TorchEngine
 from headstart.features.extract import extract, extract_many, forward
 from headstart.features.inputs import inputs_for
+from headstart.progress import listen
 from headstart.sources.catalog import resolve
 from headstart.task import Modality
 from tests.toys import toy_picture_source, toy_text_source
@@ -135,6 +137,79 @@ def test_an_interrupted_extraction_ends_with_the_same_bytes(source, tmp_path, mo
     whole = shards("whole", range(10))
     assert len(whole) == 3
     assert shards("killed", range(8), range(10)) == whole  # it had written two shards of three
+
+
+class Scarce:
+    """Lets memory run out where a compiled trunk is given more than `most` rows."""
+
+    def __init__(self, monkeypatch, most, error):
+        self.sizes, self.said = [], []
+        whole = OnnxEngine.run
+
+        def run(engine, inputs):
+            n = len(next(iter(inputs.values())))
+            self.sizes.append(n)
+            if n > most:
+                raise error
+            return whole(engine, inputs)
+
+        monkeypatch.setattr(OnnxEngine, "run", run)
+
+    def start(self, *_):
+        return None
+
+    def note(self, _, text):
+        self.said.append(text)
+
+    def advance(self, *_):
+        return None
+
+    finish = advance
+
+
+SHORT = [
+    MemoryError(),
+    RuntimeError("CUDA out of memory."),
+    Fail("bfc_arena.cc:360 Failed to allocate memory for requested buffer of size 31457280"),
+]
+
+
+@pytest.mark.parametrize("error", SHORT, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("most", [2, 3])
+def test_where_memory_runs_out_smaller_batches_give_the_same_bytes(
+    source, texts, tmp_path, monkeypatch, error, most
+):
+    pictures = _pictures(11, seed=12)
+    sentences = Dataset(
+        Modality.TEXT, tuple(f"{text} film {i}" for i in range(7) for text in TEXTS)
+    )
+
+    def kept(home):
+        monkeypatch.setenv("HEADSTART_HOME", str(tmp_path / home))
+        extract(source, pictures)
+        extract(texts, sentences, boundary=2, pooled=False)
+        files = [path for path in (tmp_path / home / "features").rglob("*") if path.is_file()]
+        return {path.name: path.read_bytes() for path in files}
+
+    whole = kept("whole")
+    scarce = Scarce(monkeypatch, most, error)
+    with listen(scarce):
+        assert kept("scarce") == whole
+    assert len(whole) == 2 and min(scarce.sizes) == 2
+    assert scarce.said == [f"Memory ran out: going on in batches of {n}." for n in (2, 8, 4, 2)]
+
+
+def test_where_not_one_row_fits_it_says_so(source, monkeypatch):
+    Scarce(monkeypatch, 0, MemoryError())
+    with pytest.raises(ResourceError, match="a single row"):
+        extract(source, _pictures(5, seed=13), cache=False)
+
+
+def test_other_errors_are_not_taken_for_memory(source, monkeypatch):
+    scarce = Scarce(monkeypatch, 2, RuntimeError("shape mismatch"))
+    with pytest.raises(RuntimeError, match="shape"):
+        extract(source, _pictures(4, seed=14), cache=False)
+    assert scarce.sizes == [4]
 
 
 def test_new_rows_are_rounded_as_kept_ones(source):

@@ -174,6 +174,10 @@ def peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+#: How libraries say that memory ran out.
+SHORTAGE = ("out of memory", "allocate memory", "bad_alloc", "bad allocation")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory ran out: Python's own, or that of a library.
 
@@ -182,9 +186,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
     True
     """
-    words = ("out of memory", "can't allocate", "cannot allocate", "bad_alloc", "bad allocation")
-    is_said = isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
-    return isinstance(error, MemoryError) or is_said
+    # The errors of ONNX Runtime are kinds of no other.
+    is_theirs = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime")
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or (is_theirs and any(word in said for word in SHORTAGE))
 
 
 def resident_bytes() -> int:

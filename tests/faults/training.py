@@ -5,20 +5,26 @@ import hashlib
 import os
 import random
 from dataclasses import dataclass, field
+from unittest.mock import patch
 
 import numpy as np
 import torch
 
+from headstart.data.dataset import Dataset
 from headstart.errors import Diverged
+from headstart.features.engine import OnnxEngine
+from headstart.features.extract import extract
 from headstart.features.features import Features
 from headstart.losses.loss import Supervised
 from headstart.progress import listen
 from headstart.runs import Run
+from headstart.sources.catalog import resolve
 from headstart.steps.attach import Tail
 from headstart.steps.batches import CachedRows, Examples
 from headstart.steps.loop import descend
 from headstart.steps.phase import Phase
-from headstart.task import Kind, Task
+from headstart.task import Kind, Modality, Task
+from tests.toys import toy_text_source
 
 TASK = Task(Kind.MULTICLASS, ("low", "high"))
 N_ROWS, BATCH, EPOCHS = 64, 8, 4
@@ -122,16 +128,21 @@ class Scarce(CachedRows):
         return super().state(index, epoch)
 
 
+SHORTAGES = (
+    MemoryError(),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+    RuntimeError("CUDA out of memory."),
+)
+
+
 def scarce(n, seed=0):
     """Let memory run out at a random step; the loss curve stays within 1e-5."""
     chance, found = random.Random(seed), Trained("memory that runs out")
     terms = [(1.0, Supervised(TASK.kind))]
     whole = descend(tail(), examples(0), examples(1), terms, PHASE)
-    errors = (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
-              RuntimeError("CUDA out of memory."))  # fmt: skip
     for _ in range(n):
         Scarce.n, Scarce.after = 0, chance.randrange(EPOCHS * N_ROWS // BATCH)
-        Scarce.limit, Scarce.error = chance.choice([1, 2, 3, 5, 7]), chance.choice(errors)
+        Scarce.limit, Scarce.error = chance.choice([1, 2, 3, 5, 7]), chance.choice(SHORTAGES)
         curve = descend(tail(), examples(0, Scarce), examples(1), terms, PHASE)
         found.n += 1
         worst = float(np.abs(np.subtract(curve.loss, whole.loss)).max())
@@ -139,6 +150,37 @@ def scarce(n, seed=0):
         if len(curve.loss) != len(whole.loss) or worst > 1e-5:
             found.wrong.append(f"the curve is off by {worst:g}")
     return found
+
+
+def starved(n, folder):
+    """Let memory run out at random batches of an extraction; its files have the same bytes."""
+    chance, found = random.Random(0), Trained("memory that runs out in an extraction")
+    uri, run = toy_text_source(folder / "bert"), OnnxEngine.run
+    whole = _extracted(uri, folder / "whole")
+    for i in range(n):
+        most, error = chance.choice([2, 3, 5, 9]), chance.choice(SHORTAGES)
+        often = chance.random()
+
+        def scarce(engine, inputs, most=most, error=error, often=often):
+            if len(next(iter(inputs.values()))) > most and chance.random() < often:
+                raise error
+            return run(engine, inputs)
+
+        with patch.object(OnnxEngine, "run", scarce):
+            is_same = _extracted(uri, folder / f"scarce {i}") == whole
+        found.n += 1
+        if not is_same:
+            found.wrong.append(f"other bytes with {most} rows at once")
+    return found
+
+
+def _extracted(uri, home):
+    words = ("good", "film", "bad", "the", "cat", "red")
+    rows = [" ".join(words[(i + j) % 6] for j in range(1 + i % 9)) + f" {i}" for i in range(70)]
+    with patch.dict(os.environ, HEADSTART_HOME=str(home)):
+        extract(resolve(uri), Dataset(Modality.TEXT, rows), boundary=2, pooled=False)
+    files = (path for path in (home / "features").rglob("*") if path.is_file())
+    return {path.name: path.read_bytes() for path in files}
 
 
 class Notes:

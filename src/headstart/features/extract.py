@@ -19,7 +19,7 @@ from headstart.data.dataset import Dataset, Skipped
 from headstart.errors import UsageError
 from headstart.features.cache import Block, Cache, FeatureCache, MemoryCache, feature_key
 from headstart.features.compile import Boundaries, is_ragged
-from headstart.features.engine import Engine, engine_for
+from headstart.features.engine import Engine, Pieces, engine_for
 from headstart.features.features import Features
 from headstart.features.inputs import inputs_for
 from headstart.features.reading import Reading, grouped
@@ -224,6 +224,7 @@ class _Pass:
         missing = self._missing()
         n_computed = 0
         with track("extracting features", len(missing)) as tracked:
+            self.pieces = Pieces(self.engine, tracked)
             for futures in self._shards(missing):
                 n_computed += self._keep([_told(future, tracked) for future in futures])
         return [self._handle(b, n_computed) for b in range(len(self.keys))]
@@ -280,7 +281,7 @@ class _Pass:
         told: list[list[NDArray[np.float32]]] = [[] for _ in self.keys]
         for parts in grouped(flat, self.engine.batch):
             for said, output, ragged in zip(
-                told, self.engine.run(inputs.batch(parts)), self.ragged, strict=True
+                told, self.pieces.run(inputs.batch(parts)), self.ragged, strict=True
             ):
                 said += [row[: len(part)] if ragged else row for row, part in zip(
                     output, parts, strict=True)]  # fmt: skip
