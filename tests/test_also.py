@@ -14,9 +14,12 @@ from headstart.evidence.arms import roster
 from headstart.evidence.crossing import crossings
 from headstart.features.extract import extract_beside
 from headstart.features.features import Features
+from headstart.heads.choose import PENALTIES
+from headstart.heads.solve import Logistic
 from headstart.sources.catalog import resolve
+from headstart.steps import weigh as weighing
 from headstart.steps.train import reads_of, train
-from headstart.steps.weigh import WEIGHTS, weigh, weighted
+from headstart.steps.weigh import FOLDS, WEIGHTS, weigh, weighted
 from tests.test_tags import corpus
 from tests.toys import toy_text_source
 
@@ -44,6 +47,72 @@ def test_rows_that_help_count_and_rows_that_mislead_do_not():
     assert found.weight == 0
     assert list(found.losses) == list(WEIGHTS)
     assert len(weighted(both, found)) == 30
+
+
+@pytest.fixture
+def solved(monkeypatch):
+    """How many rows each problem had that was solved, in order."""
+    sizes, solve = [], Logistic.solve
+
+    def counted(self, *given):
+        sizes.append(len(self.rows))
+        return solve(self, *given)
+
+    monkeypatch.setattr(Logistic, "solve", counted)
+    return sizes
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_weight_is_chosen_with_few_solves_of_few_rows(solved, monkeypatch, fresh_home, seed):
+    monkeypatch.setattr(weighing, "TARGETS", 60)
+    monkeypatch.setattr(weighing, "OTHERS", 40)
+    both = beside(vectors(200, 0.0, 0), vectors(300, 0.0, 1))
+    found = weigh(features(both), both, seed)
+    assert len(solved) <= FOLDS * (len(PENALTIES) + len(WEIGHTS) - 1)
+    assert max(solved) == 40 + 40  # two thirds of those looked at, and the others
+    assert (
+        solved[-FOLDS * (len(WEIGHTS) - 1) :].count(40) == FOLDS
+    )  # under 0 the others are no rows
+    n_solved = len(solved)
+    assert weigh(features(both), both, seed) == found
+    assert len(solved) == n_solved
+
+
+def test_a_killed_choice_goes_on_with_what_is_left(solved, monkeypatch, fresh_home):
+    both = beside(vectors(40, 0.0, 0), vectors(60, 0.0, 1))
+    loss, tried = weighing._Trial.loss, []
+
+    def killed(self, weight, penalty):
+        tried.append(weight)
+        if len(tried) == 3:
+            raise KeyboardInterrupt
+        return loss(self, weight, penalty)
+
+    monkeypatch.setattr(weighing._Trial, "loss", killed)
+    with pytest.raises(KeyboardInterrupt):
+        weigh(features(both), both)
+    del solved[:]
+    weigh(features(both), both)
+    assert tried == [0.0, 0.03, 0.3, 0.3, 1.0]
+    assert len(solved) == 2 * FOLDS
+
+
+def test_rows_that_are_looked_at_stand_for_all(monkeypatch, fresh_home):
+    made, trials = weighing._trial, []
+
+    def trial(*given):
+        trials.append(made(*given))
+        return trials[-1]
+
+    monkeypatch.setattr(weighing, "_trial", trial)
+    monkeypatch.setattr(weighing, "TARGETS", 30)
+    monkeypatch.setattr(weighing, "OTHERS", 60)
+    both = beside(vectors(300, 0.0, 0), vectors(600, 0.0, 1))
+    weigh(features(both), both)
+    job, others = trials[0].job, trials[0].beside
+    assert others.tolist() == [False] * 30 + [True] * 60
+    assert (job.weight[~others].sum(), job.weight[others].sum()) == pytest.approx((300, 600))
+    assert np.bincount(job.targets[~others]).tolist() == [15, 15]
 
 
 def test_only_rows_of_the_target_are_held_out():

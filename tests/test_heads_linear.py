@@ -272,19 +272,6 @@ for head in (fit.head, fresh_mlp(features, task)):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_every_blas_runs_in_one_thread_during_a_fit():
-    # In a process of its own: SciPy's BLAS must be limited although nothing has loaded it yet.
-    code = """
-from headstart.heads import linear
-from threadpoolctl import threadpool_info
-with linear.one_thread():
-    import scipy.optimize
-    threads = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
-assert set(threads) == {1}, threads
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
 def test_a_dead_unit_of_a_network_gets_no_weight():
     """A column that trembles by 1e-8 beside columns of spread 1 must not become a lever."""
     rng = np.random.default_rng(0)

@@ -30,6 +30,19 @@ def test_a_home_that_is_a_file_is_explained(tmp_path, monkeypatch):
         machine.home()
 
 
+def test_every_blas_runs_in_one_thread():
+    # In a process of its own: SciPy's BLAS must be limited although nothing has loaded it yet.
+    code = """
+from headstart.machine import one_thread
+from threadpoolctl import threadpool_info
+with one_thread():
+    import scipy.optimize
+    threads = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+assert set(threads) == {1}, threads
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_threads(monkeypatch):
     monkeypatch.setenv("HEADSTART_THREADS", "3")
     assert machine.n_threads() == 3

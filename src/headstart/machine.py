@@ -13,6 +13,7 @@ import resource
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,6 +66,18 @@ def n_threads() -> int:
             f"HEADSTART_THREADS={asked!r}; expected a number of threads from 1 up, for example 2."
         )
     return int(asked)
+
+
+def one_thread() -> contextlib.AbstractContextManager[Any]:
+    """Let libraries of linear algebra use one thread a call."""
+    # BLAS threads wait for each other inside every small product, and for other processes too:
+    # on two busy cores that made the products of a fit 15 to 180 times slower.
+    # Only libraries that are loaded can be limited, and SciPy brings a BLAS of its own.
+    import scipy.linalg
+    import scipy.optimize  # noqa: F401
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1)
 
 
 def _cores() -> int:

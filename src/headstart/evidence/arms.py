@@ -16,6 +16,7 @@ from headstart.errors import HeadstartError, UsageError
 from headstart.evidence.evidence import YOURS, Role
 from headstart.evidence.tagger import Tagger
 from headstart.features.extract import extract_beside
+from headstart.machine import one_thread
 from headstart.sources.source import Source
 from headstart.steps.phase import Phase
 from headstart.steps.take import take
@@ -317,13 +318,9 @@ class Classical(BaseEstimator):
 
     def fit(self, X: Any, y: ArrayLike) -> Self:
         """Learn from raw rows and their encoded targets."""
-        from threadpoolctl import threadpool_limits
-
         targets = np.asarray(y)
         self.model_ = _searched(self._pipeline(), targets, self.kind)
-        # Threads of linear algebra that wait for each other, and for other programs, made these
-        # small fits a hundred times slower on a busy machine.
-        with _quiet(), threadpool_limits(1):
+        with _quiet(), one_thread():
             self.model_.fit(self._read(X), targets)
         self.classes_ = getattr(self.model_, "classes_", None)
         return self

@@ -3,7 +3,6 @@
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,6 +15,7 @@ from headstart.heads.choose import Fold, Job, Tried, choose, holdouts
 from headstart.heads.design import Scaler, design, scaler_of
 from headstart.heads.head import Layer, outputs_of, run_layers
 from headstart.heads.solve import FINE, Solution
+from headstart.machine import one_thread
 from headstart.task import Kind, Task
 
 _NOT_CONVERGED = "The linear head stopped before its optimum: its weights are close, not exact."
@@ -181,9 +181,7 @@ def fit_linear(  # noqa: PLR0913  (what is solved, and how it is chosen)
     began = time.perf_counter()
     with one_thread():
         counts = np.ones(len(features)) if weight is None else np.asarray(weight, dtype=np.float64)
-        scaler = scaler_of(features, counts)
-        level = _level(task, targets, counts)
-        job = Job(design(features, scaler), np.asarray(targets) - level, counts, task)
+        job, scaler, level = convex(features, targets, task, counts)
         choice = choose(job, penalties, holdouts(job, folds, seed, judges))
         found = job.whole().solve(choice.penalty, choice.start, FINE)
     head, outputs = _calibrated(unscaled(job, scaler, found), choice.logits, job.targets)
@@ -201,23 +199,19 @@ def fit_linear(  # noqa: PLR0913  (what is solved, and how it is chosen)
     )
 
 
+def convex(
+    features: Features, targets: ArrayLike, task: Task, weight: NDArray[np.float64]
+) -> tuple[Job, Scaler, Any]:
+    """Return rows as a convex problem, what standardized them, and what targets are taken from."""
+    scaler, level = scaler_of(features, weight), _level(task, targets, weight)
+    return Job(design(features, scaler), np.asarray(targets) - level, weight, task), scaler, level
+
+
 def _level(task: Task, targets: ArrayLike, weight: NDArray[np.float64]) -> Any:
     # Numbers are solved for from their mean: near 1e9 float32 tells only every 64th apart.
     if task.kind is not Kind.REGRESSION:
         return 0
     return weight @ np.asarray(targets, dtype=np.float64) / weight.sum()
-
-
-def one_thread() -> AbstractContextManager[Any]:
-    """Let libraries of linear algebra use one thread a call."""
-    # BLAS threads wait for each other inside every small product, and for other processes too:
-    # on two busy cores that made the products of a fit 15 to 180 times slower.
-    # Only libraries that are loaded can be limited, and SciPy brings a BLAS of its own.
-    import scipy.linalg
-    import scipy.optimize  # noqa: F401
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(1)
 
 
 def unscaled(job: Job, scaler: Scaler, found: Solution) -> LinearHead:

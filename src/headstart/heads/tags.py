@@ -26,9 +26,9 @@ from headstart.features.features import Features
 from headstart.heads.choose import PENALTIES, Choice, Fold, Job, among, choose
 from headstart.heads.design import Scaler, design, scaler_of
 from headstart.heads.head import Layer, run_layers
-from headstart.heads.linear import LinearFit, LinearHead, one_thread, unscaled
+from headstart.heads.linear import LinearFit, LinearHead, unscaled
 from headstart.heads.solve import Tolerance
-from headstart.machine import seeds
+from headstart.machine import one_thread, seeds
 from headstart.metrics.chain import (
     Chain,
     best_paths,
@@ -239,11 +239,10 @@ def fit_tags(
         Which sentences may be held out, shape (n,), where `folds` is a number; all if None.
     """
     began = time.perf_counter()
-    codes = ragged([repaired(row) for row in np.asarray(targets)])
-    counts = np.ones(len(codes)) if weight is None else np.asarray(weight, dtype=np.float64)
-    by_word = dataclasses.replace(task, kind=Kind.MULTICLASS)
+    counts = np.ones(len(np.asarray(targets))) if weight is None else np.asarray(weight, float)
     of = {TOP_OF_WORDS: candidates} if isinstance(candidates, Features) else candidates
-    rows = {reads: _Sentences(one, codes, counts, by_word) for reads, one in of.items()}
+    rows = {reads: _Sentences.of(one, targets, task, counts) for reads, one in of.items()}
+    codes = next(iter(rows.values())).codes
     may_judge = np.ones(len(codes), dtype=bool) if judges is None else judges
     with one_thread():
         solved = _solved(rows, folds, may_judge, seed)
@@ -264,6 +263,14 @@ class _Sentences:
     weight: NDArray[np.float64]
     task: Task
 
+    @classmethod
+    def of(
+        cls, features: Features, targets: ArrayLike, task: Task, weight: NDArray[np.float64]
+    ) -> "_Sentences":
+        """Repair the tags, and ask of each word what the task asks of a sentence."""
+        codes = ragged([repaired(row) for row in np.asarray(targets)])
+        return cls(features, codes, weight, dataclasses.replace(task, kind=Kind.MULTICLASS))
+
     @property
     def sizes(self) -> NDArray[np.int64]:
         """How many words each has."""
@@ -279,6 +286,13 @@ class _Sentences:
         weight = np.repeat(self.weight, self.sizes)
         scaler = scaler_of(words, weight)
         return Job(design(words, scaler, HELD_BYTES), flat(self.codes), weight, self.task), scaler
+
+
+def words_of(
+    features: Features, targets: ArrayLike, task: Task, weight: NDArray[np.float64]
+) -> Job:
+    """Return the words of sentences as rows of a convex problem."""
+    return _Sentences.of(features, targets, task, weight).job()[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -324,7 +338,7 @@ def _best(
     for reads, rows in candidates.items():
         job, scaler = rows.job()
         tried = penalties or (PATH if folds else None)
-        choice = choose(job, tried, _word_folds(rows.sizes, folds))
+        choice = choose(job, tried, word_folds(rows.sizes, folds))
         loss = min((one.loss for one in choice.path), default=math.inf)
         found.append((loss, reads, choice, (job, scaler)))
     return min(found, key=lambda one: one[0])[1:]
@@ -365,7 +379,7 @@ def _chained(
     return head, outputs
 
 
-def _word_folds(sizes: NDArray[np.int64], folds: Sequence[Fold]) -> list[Fold]:
+def word_folds(sizes: NDArray[np.int64], folds: Sequence[Fold]) -> list[Fold]:
     """Return folds of sentences as folds of words."""
     return [(_words(sizes, fit), _words(sizes, out)) for fit, out in folds]
 

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from headstart.features.features import Features
 from headstart.heads.design import Held, design, scaler_of
 from headstart.heads.linear import fit_linear
+from headstart.machine import one_thread
 from headstart.metrics.crossed import crossed
 from headstart.metrics.interval import Interval, paired_interval, wilson
 from headstart.metrics.scores import is_imbalanced, row_scores
-from headstart.ranking.trainless import one_thread
 from headstart.task import Kind, Task
 
 Array = NDArray[np.float64]

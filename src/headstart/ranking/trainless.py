@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from headstart.errors import IntegrityError
 from headstart.features.features import Features
-from headstart.machine import n_threads
+from headstart.machine import n_threads, one_thread
 from headstart.metrics import divergence, transferability
 from headstart.sources.oldhead import old_head
 from headstart.sources.reference import reference_of
@@ -128,11 +127,3 @@ def side_by_side(do: Callable[[T], R], things: Sequence[T]) -> tuple[R, ...]:
     """
     with one_thread(), ThreadPoolExecutor(n_threads()) as pool:
         return tuple(pool.map(do, things))
-
-
-def one_thread() -> AbstractContextManager[Any]:
-    """Limit linear algebra to one thread: threads wait for each other inside small products."""
-    import scipy.linalg  # noqa: F401  (only libraries that are loaded can be limited)
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(1)

@@ -1,35 +1,52 @@
 """Weigh: how much rows of another domain count beside those a model is for.
 
 Rows of the target domain are held out in turn; heads on frozen features, fitted on the rest with
-the others beside it under each weight, are judged on them. The weight (and with it the penalty)
-of least loss is kept, for the head and for fine-tuning alike: frozen features make it cheap.
+the others beside it under each weight, are judged on them. The weight of least loss is kept, for
+the head and for fine-tuning alike: frozen features make it cheap.
+
+What is fitted here is thrown away, so no more is done than the choice needs. Penalties are tried
+under one weight alone; under another the same prior on the weights of the head is the penalty as
+much larger as the rows count less. Of many rows some are looked at, each of which counts for
+several, so that either domain counts as much as all its rows. What was found is kept.
 """
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.also import is_also
 from headstart.data.dataset import TEST, VALIDATION, Dataset
+from headstart.data.pictures import row_hash
+from headstart.data.ragged import content, lengths
 from headstart.data.sampling import folds as folds_of
+from headstart.data.sampling import sample
 from headstart.features.features import Features
-from headstart.heads.choose import Fold
-from headstart.heads.linear import LinearFit, fit_linear
-from headstart.heads.tags import fit_tags
-from headstart.machine import seeds
+from headstart.heads.choose import PENALTIES, Fold, Job, choose
+from headstart.heads.linear import convex
+from headstart.heads.tags import PATH, word_folds, words_of
+from headstart.jobs import Facts, run
+from headstart.machine import one_thread, versions
 from headstart.steps.train import labelled, targets_of
+from headstart.store.store import open_store
 from headstart.task import Kind
 
 #: What a row of the other domain may count; 0: it is left out.
 WEIGHTS = (0.0, 0.03, 0.1, 0.3, 1.0)
+#: The weight under which rows are scaled and penalties are tried.
+MIDDLE = 0.1
 #: With fewer rows of the target domain none can be held out, and all rows count the same.
 LEAST = 8
 #: How often rows are held out.
 FOLDS = 3
-#: Rows of the other domain that the choice looks at; each then counts for several.
-OTHERS = 600
+#: Rows that the choice looks at, of the target domain and of the other; words, of either.
+TARGETS, OTHERS, WORDS = 1_000, 600, 20_000
+#: The way the choice is made; another number forgets what was kept.
+VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -56,6 +73,8 @@ class Weighing:
 def weigh(features: Features, data: Dataset, seed: int = 0) -> Weighing:
     """Return what the other domain's rows count, by cross-validation on the target domain's.
 
+    A killed choice goes on with the weights that are left; the same choice again fits nothing.
+
     Parameters
     ----------
     features, data
@@ -67,18 +86,13 @@ def weigh(features: Features, data: Dataset, seed: int = 0) -> Weighing:
     targets = learns[~is_also(data)[learns]]
     if len(targets) < LEAST or not len(others):
         return Weighing(1.0, {})
-    some = np.sort(seeds(seed, "others").permutation(others)[:OTHERS])
-    each = len(others) / len(some)  # each stands for so many
-    at = np.concatenate([targets, some])
-    held = folds_of(targets_of(data)[targets], labelled(data), FOLDS, seed)
-    beside = np.arange(len(targets), len(at))
-    folds = [(np.concatenate([fit, beside]), out) for fit, out in held]
+    looked = _some(data, targets, TARGETS, seed), _some(data, others, OTHERS, seed)
+    at = np.concatenate(looked)
     rows, seen = data.take(at), features.parts[-1].take(at)
-    losses = {}
-    for weight in WEIGHTS:
-        factors = np.concatenate([np.ones(len(targets)), np.full(len(some), weight * each)])
-        counts = factors if rows.weight is None else factors * rows.weight
-        losses[weight] = _loss(seen, replace(rows, weight=counts), folds, seed)
+    stand_for = [len(targets) / len(looked[0]), len(others) / len(looked[1])]
+    counts = np.repeat(stand_for, [len(looked[0]), len(looked[1])])
+    rows = replace(rows, weight=counts if rows.weight is None else counts * rows.weight)
+    losses = _losses(_trial(seen, rows, seed), _key(seen, rows, seed))
     return Weighing(min(losses, key=lambda weight: losses[weight]), losses)
 
 
@@ -91,13 +105,100 @@ def weighted(data: Dataset, weighing: Weighing) -> Dataset:
     return replace(data, weight=np.where(others, own * weighing.weight, own))
 
 
-def _loss(features: Features, data: Dataset, folds: list[Fold], seed: int) -> float:
-    """Return the least loss of the held-out rows over the penalties."""
-    task, targets = labelled(data), targets_of(data)
-    fit = fit_tags if task.kind is Kind.TAGS else fit_linear
-    found: LinearFit = fit(features, targets, task, weight=data.weight, folds=folds, seed=seed)
-    return min(tried.loss for tried in found.path)
-
-
 def _in(data: Dataset, *parts: str) -> NDArray[np.bool_]:
     return np.zeros(len(data), dtype=bool) if data.split is None else np.isin(data.split, parts)
+
+
+def _some(data: Dataset, at: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
+    """Return those rows, or a sample of them in which classes keep their shares."""
+    task, targets = labelled(data), targets_of(data)[at]
+    if task.kind is Kind.TAGS:
+        most = min(most, max(LEAST, int(WORDS / max(1, lengths(targets).mean()))))
+    return at if len(at) <= most else at[sample(targets, task, most, seed)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """Rows of both domains as one convex problem.
+
+    Parameters
+    ----------
+    job
+        Where each row counts as if the weight were 1.
+    beside
+        Which rows are of the other domain, shape (n,).
+    folds
+        They hold out rows of the target domain.
+    penalties
+        From the strongest.
+    """
+
+    job: Job
+    beside: NDArray[np.bool_]
+    folds: Sequence[Fold]
+    penalties: Sequence[float]
+
+    def middle(self, weight: float) -> Facts:
+        """Return the penalty of least loss, and that loss."""
+        return self._tried(weight, self.penalties)
+
+    def loss(self, weight: float, penalty: float) -> Facts:
+        """Return the loss under a weight, by the prior that a penalty is under the middle one."""
+        there, here = (self._under(one).weight.sum() for one in (MIDDLE, weight))
+        return self._tried(weight, [float(penalty * there / here)])
+
+    def _tried(self, weight: float, penalties: Sequence[float]) -> Facts:
+        folds = self.folds
+        if weight == 0:
+            folds = [(fit[~self.beside[fit]], out) for fit, out in folds]
+        with one_thread():
+            choice = choose(self._under(weight), penalties, folds)
+        return {"penalty": choice.penalty, "loss": min(tried.loss for tried in choice.path)}
+
+    def _under(self, weight: float) -> Job:
+        return replace(self.job, weight=_counts(self.job.weight, self.beside, weight))
+
+
+def _counts(
+    counts: NDArray[np.float64], beside: NDArray[np.bool_], weight: float
+) -> NDArray[np.float64]:
+    return np.where(beside, weight * counts, counts)
+
+
+def _trial(features: Features, data: Dataset, seed: int) -> _Trial:
+    """Make the problem of weighted rows; the target domain's come first."""
+    task, targets, beside = labelled(data), targets_of(data), is_also(data)
+    assert data.weight is not None
+    own, others = np.flatnonzero(~beside), np.flatnonzero(beside)
+    held = folds_of(targets[own], task, FOLDS, seed)
+    folds = [(np.concatenate([fit, others]), out) for fit, out in held]
+    counts, middle = data.weight, _counts(data.weight, beside, MIDDLE)
+    if task.kind is Kind.TAGS:
+        job, sizes = words_of(features, targets, task, middle), lengths(targets)
+        job = replace(job, weight=np.repeat(counts, sizes))
+        return _Trial(job, np.repeat(beside, sizes), word_folds(sizes, folds), PATH)
+    job = convex(features, targets, task, middle)[0]
+    return _Trial(replace(job, weight=counts), beside, folds, PENALTIES)
+
+
+def _losses(trial: _Trial, key: str) -> dict[float, float]:
+    """Return the loss under each weight: kept as soon as it is found, computed where none is."""
+    with open_store() as store:
+        keep = partial(run, study=key, store=store, name="weighing rows beside")
+        first = keep({f"{MIDDLE:g}": MIDDLE}, trial.middle)[f"{MIDDLE:g}"]
+        jobs = {f"{weight:g}": weight for weight in WEIGHTS if weight != MIDDLE}
+        found = keep(jobs, partial(trial.loss, penalty=first["penalty"]))
+    found[f"{MIDDLE:g}"] = first
+    return {weight: float(found[f"{weight:g}"]["loss"]) for weight in WEIGHTS}
+
+
+def _key(features: Features, data: Dataset, seed: int) -> str:
+    """Return what names a choice: all that it depends on."""
+    assert data.weight is not None
+    facts = [VERSION, features.key, repr(data.task), seed, sorted(versions().items())]
+    total = hashlib.sha256(json.dumps(facts).encode())
+    for row in data.rows:
+        total.update(row_hash(row))
+    for values in (targets_of(data), data.weight, is_also(data)):
+        total.update(content(values))
+    return f"weigh-{total.hexdigest()[:24]}"
