@@ -9,13 +9,15 @@ import pytest
 
 from headstart.data.ragged import ragged
 from headstart.data.tags import tag_task
+from headstart.metrics import chain as chains
 from headstart.metrics.chain import (
     Chain,
     best_paths,
-    forward_backward,
+    blocks,
     legal_chain,
     legal_paths,
-    path_scores,
+    marginals,
+    passed,
 )
 from headstart.metrics.entities import by_type, counts, f1, f1_left_out, f1_rows
 from headstart.metrics.scores import row_scores, scores
@@ -94,7 +96,13 @@ def problem(seed, k=3):
 def every_path(emission, chain):
     n, k = emission.shape
     paths = [np.array(path, dtype=np.int64) for path in itertools.product(range(k), repeat=n)]
-    return paths, path_scores([emission] * len(paths), paths, chain)
+    return paths, np.array([path_score(emission, path, chain) for path in paths])
+
+
+def path_score(emission, path, chain):
+    """Return the score of one path, step by step."""
+    score = chain.start[path[0]] + sum(emission[i, tag] for i, tag in enumerate(path))
+    return score + sum(chain.transition[a, b] for a, b in itertools.pairwise(path))
 
 
 @pytest.mark.parametrize(("seed", "k"), [(0, 3), (1, 3), (2, 5)])
@@ -109,8 +117,9 @@ def test_the_best_path_is_the_best_of_all(seed, k):
 @pytest.mark.parametrize(("seed", "k"), [(0, 3), (1, 3), (2, 5)])
 def test_marginals_are_the_sum_over_all_paths(seed, k):
     emissions, chain = problem(seed, k)
-    weight = np.array([1.0, 2.0, 1.0, 0.5, 1.0])
-    found = forward_backward(emissions, chain, weight)
+    (block,) = blocks(emissions)
+    found, told = passed(block, chain), marginals(emissions, chain)
+    totals_of = dict(zip(block.at.tolist(), found.log_totals, strict=True))
     first, pairs = np.zeros(k), np.zeros((k, k))
     for i, emission in enumerate(emissions):
         if not len(emission):
@@ -121,20 +130,31 @@ def test_marginals_are_the_sum_over_all_paths(seed, k):
         wanted = np.zeros_like(emission)
         for path, part in zip(paths, share, strict=True):
             wanted[np.arange(len(path)), path] += part
-            first[path[0]] += part * weight[i]
-            np.add.at(pairs, (path[:-1], path[1:]), part * weight[i])
-        assert found.marginals[i] == pytest.approx(wanted)
+            first[path[0]] += part
+            np.add.at(pairs, (path[:-1], path[1:]), part)
+        assert told[i] == pytest.approx(wanted)
         total = totals.max() + np.log(np.exp(totals - totals.max()).sum())
-        assert found.log_totals[i] == pytest.approx(total)
+        assert totals_of[i] == pytest.approx(total)
     assert found.first == pytest.approx(first)
     assert found.pairs == pytest.approx(pairs)
 
 
 def test_far_apart_scores_do_not_overflow():
     emission = np.array([[0.0, 0.0, 5000.0], [0.0, 0.0, 5000.0]])
-    found = forward_backward([emission], legal_chain(3))
+    (block,) = blocks([emission])
+    found = passed(block, legal_chain(3))
     assert np.isfinite(found.log_totals).all()
     assert found.marginals[0].sum(axis=1) == pytest.approx([1.0, 1.0])
+
+
+def test_a_long_sentence_does_not_stretch_the_others(monkeypatch):
+    monkeypatch.setattr(chains, "BLOCK_WORDS", 40)
+    emissions, chain = problem(0)
+    emissions.append(np.random.default_rng(1).normal(size=(90, 3)))
+    shapes = [block.emissions.shape for block in blocks(emissions)]
+    assert shapes == [(4, 5, 3), (1, 90, 3)]
+    together, alone = marginals(emissions, chain), marginals(emissions[-1:], chain)
+    assert together[-1] == pytest.approx(alone[0])
 
 
 def test_a_legal_path_is_legal():

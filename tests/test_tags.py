@@ -1,5 +1,6 @@
 """Tags end to end on a toy encoder: learned, fine-tuned, saved, asked about raw text."""
 
+import itertools
 import json
 import random
 import subprocess
@@ -7,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
 import headstart as hs
 from headstart.data.ragged import flat, lengths, ragged
@@ -198,6 +200,27 @@ def test_the_chain_learns_what_follows_what():
     plain = TagHead(head.weight, head.bias, legal_chain(5), head.temperature)
     without = f1(counts(new, legal_paths(plain.outputs(seen))))
     assert with_chain > without + 0.02
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_chain_costs_what_a_loop_over_sentences_says(seed):
+    from headstart.heads.tags import _ChainProblem
+
+    rng = np.random.default_rng(seed)
+    truth = list(chains(9, seed))
+    rows = [rng.normal(size=(len(path), 5)) for path in truth]
+    problem = _ChainProblem(rows, truth, legal_chain(5))
+    x = rng.normal(size=31)
+    temperature, chain = problem.parts(x)
+    likely = 0.0
+    for row, path in zip(rows, truth, strict=True):
+        score = row[np.arange(len(path)), path].sum() / temperature + chain.start[path[0]]
+        score += sum(chain.transition[a, b] for a, b in itertools.pairwise(path))
+        ahead = chain.start + row[0] / temperature
+        for said in row[1:]:
+            ahead = logsumexp(ahead[:, None] + chain.transition, axis=0) + said / temperature
+        likely += score - logsumexp(ahead)
+    assert problem(x)[0] == pytest.approx(x @ x / 2 - likely)
 
 
 def test_the_gradient_of_the_chain_is_right():

@@ -32,10 +32,11 @@ from headstart.machine import one_thread, seeds
 from headstart.metrics.chain import (
     Chain,
     best_paths,
-    forward_backward,
+    blocks,
     legal_chain,
     legal_paths,
-    path_scores,
+    marginals,
+    passed,
 )
 from headstart.task import Kind, Task
 
@@ -129,7 +130,7 @@ class TagHead:
         0.3 and 1.0 points of F1 better than to decide word by word).
         """
         scaled = [row / self.temperature for row in logits]
-        told = forward_backward(scaled, self.chain).marginals
+        told = marginals(scaled, self.chain)
         for row, path in zip(told, best_paths(scaled, self.chain), strict=True):
             each, likeliest = np.arange(len(row)), row.argmax(axis=1)
             row[each, path], row[each, likeliest] = row[each, likeliest], row[each, path]
@@ -246,9 +247,9 @@ def fit_tags(
     may_judge = np.ones(len(codes), dtype=bool) if judges is None else judges
     with one_thread():
         solved = _solved(rows, folds, may_judge, seed)
-    linear, choice = solved.head, solved.choice
-    head = TagHead(linear.weight, linear.bias, legal_chain(task.n_outputs), reads=solved.reads)
-    head, outputs = _chained(head, choice, codes)
+        linear, choice = solved.head, solved.choice
+        head = TagHead(linear.weight, linear.bias, legal_chain(task.n_outputs), reads=solved.reads)
+        head, outputs = _chained(head, choice, codes)
     seconds = time.perf_counter() - began
     return LinearFit(head, choice.penalty, outputs, choice.path, solved.converged, seconds,
                      choice.warnings)  # fmt: skip
@@ -428,19 +429,23 @@ def fit_chain(logits: Ragged, targets: Ragged) -> tuple[float, Chain]:
 
 
 class _ChainProblem:
-    """The negative log-probability of the true paths, and its gradient."""
+    """The negative log-probability of the true paths, and its gradient.
+
+    Of the true paths it is enough to know how often each step is made in all of them.
+    """
 
     def __init__(
         self, rows: Sequence[NDArray[np.float64]], truth: Sequence[NDArray[np.int64]], legal: Chain
     ) -> None:
-        self.rows, self.truth, self.legal = rows, truth, legal
-        k = len(legal.start)
-        self.first, self.pairs = np.zeros(k), np.zeros((k, k))
-        self.said = 0.0  # by the layer, of the true paths
-        for row, path in zip(rows, truth, strict=True):
-            self.first[path[0]] += 1
-            np.add.at(self.pairs, (path[:-1], path[1:]), 1)
-            self.said += float(row[np.arange(len(path)), path].sum())
+        self.blocks, self.legal = list(blocks(rows)), legal
+        k, said, tags = len(legal.start), flat(rows), flat(truth)
+        goes_on = np.ones(len(tags), dtype=bool)
+        goes_on[np.cumsum(lengths(truth)) - 1] = False
+        after = np.flatnonzero(goes_on) + 1
+        self.first = np.bincount([path[0] for path in truth], minlength=k)
+        self.pairs = np.zeros((k, k))
+        np.add.at(self.pairs, (tags[after - 1], tags[after]), 1)
+        self.said = float(said[np.arange(len(tags)), tags].sum())  # by the layer, of the paths
 
     def parts(self, x: NDArray[np.float64]) -> tuple[float, Chain]:
         """Return the temperature and the chain of the unknowns."""
@@ -454,18 +459,20 @@ class _ChainProblem:
     def __call__(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Return the objective and its gradient."""
         temperature, chain = self.parts(x)
-        scaled = [row / temperature for row in self.rows]
-        passed = forward_backward(scaled, chain)
-        likely = float((path_scores(scaled, self.truth, chain) - passed.log_totals).sum())
-        expected = sum(
-            float((row * marginal).sum())
-            for row, marginal in zip(self.rows, passed.marginals, strict=True)
-        )
-        ascent = np.concatenate(
-            [
-                [(self.said - expected) / temperature],
-                self.first - passed.first,
-                (self.pairs - passed.pairs).ravel(),
-            ]
-        )
+        likely = self.said / temperature
+        likely += _made(self.first, chain.start) + _made(self.pairs, chain.transition)
+        said, first, pairs = self.said, self.first.astype(np.float64), self.pairs.copy()
+        for block in self.blocks:
+            found = passed(block, chain, temperature)
+            likely -= float(found.log_totals.sum())
+            said -= float(np.vdot(block.emissions, found.marginals))
+            first -= found.first
+            pairs -= found.pairs
+        ascent = np.concatenate([[said / temperature], first, pairs.ravel()])
         return float(x @ x / 2 - likely), x - ascent
+
+
+def _made(counts: NDArray[Any], scores: NDArray[np.float64]) -> float:
+    """Return what steps score in all, where those that are never made may not be legal."""
+    made = counts > 0
+    return float(counts[made] @ scores[made])

@@ -17,8 +17,8 @@ from headstart.data.ragged import Ragged, lengths, padded, ragged
 
 Array = NDArray[np.float64]
 
-#: Sentences that are worked on together.
-BLOCK = 512
+#: Sentences that are worked on together, and words, with those that fill up the shorter ones.
+BLOCK, BLOCK_WORDS = 512, 2**16
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +53,49 @@ def legal_chain(k: int) -> Chain:
     return Chain(start, transition)
 
 
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Sentences of like length, side by side.
+
+    Parameters
+    ----------
+    at
+        Which ones they are, shape (n,).
+    sizes
+        How many words each has, shape (n,).
+    emissions
+        Shape (n, longest, k); 0 past the end of a sentence.
+    """
+
+    at: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    emissions: Array
+
+
+def blocks(emissions: Ragged) -> Iterator[Block]:
+    """Yield all sentences that have words, the shortest first.
+
+    Parameters
+    ----------
+    emissions
+        An array of shape (words, k) a sentence.
+
+    Examples
+    --------
+    >>> [block.emissions.shape for block in blocks([np.zeros((2, 3)), np.zeros((1, 3))])]
+    [(2, 2, 3)]
+    """
+    sizes = lengths(emissions)
+    order = np.argsort(sizes, kind="stable")
+    order = order[sizes[order] > 0]
+    while len(order):
+        filled = np.arange(1, len(order[:BLOCK]) + 1) * sizes[order[:BLOCK]]  # if the last is n-th
+        n = max(1, np.count_nonzero(filled <= BLOCK_WORDS))
+        at, order = order[:n], order[n:]
+        rows = [np.asarray(emissions[i], dtype=np.float64) for i in at]
+        yield Block(at, sizes[at], padded(rows, 0.0))
+
+
 def best_paths(emissions: Ragged, chain: Chain) -> NDArray[Any]:
     """Return the path of highest score of each sentence; ragged, int64 of shape (words,) each.
 
@@ -71,21 +114,21 @@ def best_paths(emissions: Ragged, chain: Chain) -> NDArray[Any]:
     [array([1, 2])]
     """
     paths: list[NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)] * len(emissions)
-    for at, block in _blocks(emissions):
-        for i, path in zip(at, _best(block, lengths([emissions[i] for i in at]), chain),
-                           strict=True):  # fmt: skip
+    for block in blocks(emissions):
+        for i, path in zip(block.at, _best(block, chain), strict=True):
             paths[i] = path
     return ragged(paths)
 
 
-def _best(block: Array, sizes: NDArray[np.int64], chain: Chain) -> list[NDArray[np.int64]]:
-    n, longest, k = block.shape
+def _best(block: Block, chain: Chain) -> list[NDArray[np.int64]]:
+    sizes, emissions = block.sizes, block.emissions
+    n, longest, k = emissions.shape
     back = np.zeros((n, longest, k), dtype=np.int64)
-    score = chain.start + block[:, 0]  # (n, k): of the best path that ends in each tag
+    score = chain.start + emissions[:, 0]  # (n, k): of the best path that ends in each tag
     for t in range(1, longest):
         through = score[:, :, None] + chain.transition  # (n, from, to)
         back[:, t] = through.argmax(axis=1)
-        best = through.max(axis=1) + block[:, t]
+        best = through.max(axis=1) + emissions[:, t]
         score = np.where((t < sizes)[:, None], best, score)
     tags = np.zeros((n, longest), dtype=np.int64)
     each = np.arange(n)
@@ -96,68 +139,64 @@ def _best(block: Array, sizes: NDArray[np.int64], chain: Chain) -> list[NDArray[
     return [row[:size] for row, size in zip(tags, sizes, strict=True)]
 
 
-@dataclass(frozen=True, eq=False)
-class Passed:
-    """What forward-backward found.
-
-    Parameters
-    ----------
-    marginals
-        Ragged: the probability of each tag at each word, shape (words, k) each.
-    log_totals
-        Shape (n,): the logarithm of the sum over all sequences; 0 for an empty sentence.
-    first, pairs
-        The expected number of sentences that begin with each tag, shape (k,), and of each tag
-        after each, shape (k, k); summed over the sentences by their weight.
-    """
-
-    marginals: NDArray[Any]
-    log_totals: Array
-    first: Array
-    pairs: Array
-
-
-def forward_backward(emissions: Ragged, chain: Chain, weight: Array | None = None) -> Passed:
-    """Return the marginals of each sentence, and what a gradient needs.
+def marginals(emissions: Ragged, chain: Chain) -> NDArray[Any]:
+    """Return the probability of each tag at each word; ragged, (words, k) a sentence.
 
     Parameters
     ----------
     emissions
         An array of shape (words, k) a sentence.
-    weight
-        Shape (n,): how much a sentence counts in the expectations; 1 if None.
 
     Examples
     --------
-    >>> found = forward_backward([np.zeros((2, 3))], legal_chain(3))  # O O, O B, B O, B B, B I
-    >>> found.marginals[0].tolist()[1], round(float(np.exp(found.log_totals[0])), 6)
-    ([0.4, 0.4, 0.2], 5.0)
+    >>> marginals([np.zeros((2, 3))], legal_chain(3))[0].tolist()[1]  # O O, O B, B O, B B, B I
+    [0.4, 0.4, 0.2]
     """
-    k = len(chain.start)
-    marginals: list[Array] = [np.zeros((0, k))] * len(emissions)
-    totals, first, pairs = np.zeros(len(emissions)), np.zeros(k), np.zeros((k, k))
-    weight = np.ones(len(emissions)) if weight is None else weight
-    for at, block in _blocks(emissions):
-        sizes = lengths([emissions[i] for i in at])
-        told, totals[at], begun, moved = _passed(block, sizes, chain, weight[at])
-        first += begun
-        pairs += moved
-        for i, row, size in zip(at, told, sizes, strict=True):
-            marginals[i] = row[:size]
-    return Passed(ragged(marginals), totals, first, pairs)
+    found: list[Array] = [np.zeros((0, len(chain.start)))] * len(emissions)
+    for block in blocks(emissions):
+        told = passed(block, chain).marginals
+        for i, row, size in zip(block.at, told, block.sizes, strict=True):
+            found[i] = row[:size]
+    return ragged(found)
 
 
-def _passed(
-    block: Array, sizes: NDArray[np.int64], chain: Chain, weight: Array
-) -> tuple[Array, Array, Array, Array]:
+@dataclass(frozen=True, eq=False)
+class Passed:
+    """What passing forward and backward through a block finds.
+
+    Parameters
+    ----------
+    marginals
+        The probability of each tag at each word, shape (n, longest, k); past the end of a
+        sentence they mean nothing.
+    log_totals
+        Shape (n,): the logarithm of the sum over all sequences.
+    first, pairs
+        The expected number of sentences that begin with each tag, shape (k,), and of each tag
+        after each, shape (k, k); summed over the sentences.
+    """
+
+    marginals: Array
+    log_totals: Array
+    first: Array
+    pairs: Array
+
+
+def passed(block: Block, chain: Chain, temperature: float = 1.0) -> Passed:
     """Pass forward and backward in scaled probabilities (Rabiner 1989, §V.A).
 
     A word's emissions are taken from their largest, so that nothing overflows; each forward step
     is divided by its sum, and the logarithms of both are put back into the total.
+
+    Parameters
+    ----------
+    temperature
+        What emissions are divided by.
     """
-    n, longest, k = block.shape
-    top = block.max(axis=2, keepdims=True)
-    odds = np.exp(np.maximum(block - top, -300))  # (n, words, k); no sentence is impossible
+    sizes, emissions = block.sizes, block.emissions / temperature
+    n, longest, k = emissions.shape
+    top = emissions.max(axis=2, keepdims=True)
+    odds = np.exp(np.maximum(emissions - top, -300))  # (n, words, k); no sentence is impossible
     moves, starts, shift = _exponentials(chain)
     alive = np.arange(longest) < sizes[:, None]  # (n, words)
     forward, scale = np.empty_like(odds), np.ones((n, longest))
@@ -171,36 +210,21 @@ def _passed(
     logs = np.log(scale) + np.where(alive, top[:, :, 0], 0)
     totals = logs.sum(axis=1) + shift[0] + shift[1] * (sizes - 1)
     backward, pairs = np.ones((n, k)), np.zeros((k, k))
-    marginals = np.empty_like(odds)
+    told = np.empty_like(odds)
     for t in range(longest - 1, -1, -1):
-        marginals[:, t] = forward[:, t] * backward
+        told[:, t] = forward[:, t] * backward
         if t == 0:
             break
         ahead = odds[:, t] * backward / scale[:, t, None]  # (n, k)
-        here = (alive[:, t] * weight)[:, None]
-        pairs += moves * ((forward[:, t - 1] * here).T @ ahead)
+        pairs += moves * ((forward[:, t - 1] * alive[:, t, None]).T @ ahead)
         backward = np.where(alive[:, t, None], ahead @ moves.T, backward)
-    return marginals, totals, weight @ marginals[:, 0], pairs
+    return Passed(told, totals, told[:, 0].sum(axis=0), pairs)
 
 
 def _exponentials(chain: Chain) -> tuple[Array, Array, tuple[float, float]]:
     """Return exp(transition), exp(start), each from its largest, and those largest ones."""
     high = float(chain.start.max()), float(chain.transition.max())
     return np.exp(chain.transition - high[1]), np.exp(chain.start - high[0]), high
-
-
-def path_scores(emissions: Ragged, paths: Ragged, chain: Chain) -> Array:
-    """Return the score of one path a sentence; shape (n,).
-
-    >>> path_scores([np.array([[0.0, 1.0, 2.0]])], [np.array([1])], legal_chain(3))
-    array([1.])
-    """
-    found = np.zeros(len(emissions))
-    for i, (emission, path) in enumerate(zip(emissions, paths, strict=True)):
-        if len(path):
-            found[i] = emission[np.arange(len(path)), path].sum() + chain.start[path[0]]
-            found[i] += chain.transition[path[:-1], path[1:]].sum()
-    return found
 
 
 def legal_paths(outputs: Ragged) -> NDArray[Any]:
@@ -214,13 +238,3 @@ def legal_paths(outputs: Ragged) -> NDArray[Any]:
     least = np.finfo(np.float32).tiny
     logs = [np.log(np.maximum(np.asarray(row, dtype=np.float64), least)) for row in outputs]
     return best_paths(logs, legal_chain(outputs[0].shape[1]))
-
-
-def _blocks(emissions: Ragged) -> Iterator[tuple[NDArray[np.int64], Array]]:
-    """Yield (indices, emissions of shape (n, longest, k)) of sentences of like length."""
-    sizes = lengths(emissions)
-    order = np.argsort(sizes, kind="stable")
-    order = order[sizes[order] > 0]
-    for start in range(0, len(order), BLOCK):
-        at = order[start : start + BLOCK]
-        yield at, padded([np.asarray(emissions[i], dtype=np.float64) for i in at], 0.0)
