@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from headstart.cli.shelf import add as print_added
 from headstart.cli.shelf import search as print_hits
 from headstart.errors import IntegrityError, UnknownSource, UsageError
 from headstart.ranking.candidates import Limits, candidates
@@ -23,8 +24,8 @@ def toy(tmp_path, fresh_home):
 
 
 def test_an_added_source_is_on_the_shelf_and_is_ranked(toy):
-    source, path = add(toy)
-    assert path == card_path(toy) and source.weights_sha256 in path.read_text()
+    made = add(toy)
+    assert made.card == card_path(toy) and made.source.weights_sha256 in made.card.read_text()
     (entry,) = [one for one in shelf() if one.source.uri == toy]
     assert entry.on_disk and entry.source.modality is Modality.TEXT
     found, _ = candidates(Modality.TEXT, None, Limits(), seed=0)
@@ -47,8 +48,48 @@ def test_changed_weights_are_refused_until_added_again(toy, tmp_path):
     assert resolve(toy).uri == toy and weights.exists()
 
 
+def test_a_folder_is_known_by_its_absolute_path(toy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for spelled in ("hf:./bert", "hf:bert", "hf:../" + tmp_path.name + "/bert"):
+        assert add(spelled).source.uri == f"hf:{tmp_path}/bert"
+    (card,) = added()
+    path = card_path(card.uri)
+    path.write_text(path.read_text().replace('"unknown"', '"MIT"'))
+    assert resolve("hf:./bert").license == "MIT"
+    monkeypatch.chdir("/")
+    assert [one.on_disk for one in shelf() if one.source.uri == card.uri] == [True]
+    assert not drop("hf:./bert")  # another folder from here
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bert").rename(tmp_path / "gone")
+    assert drop("hf:./bert") and added() == ()
+
+
+def test_a_card_by_another_path_to_it_is_removed(tmp_path, fresh_home, monkeypatch):
+    toy_picture_source(tmp_path / "toy")
+    monkeypatch.chdir(tmp_path)
+    (name,) = (path.name for path in (tmp_path / "toy").glob("*.toml"))
+    made = add(f"file:./toy/{name}")
+    assert made.source.uri == f"file:{tmp_path}/toy/{name}"
+    assert drop(f"file:toy/../toy/{name}") and added() == ()
+
+
+def test_what_is_added_twice_is_said_and_keeps_what_was_written(toy, tmp_path, capsys):
+    print_added(toy, json=False)
+    assert "already" not in capsys.readouterr().out
+    path = card_path(toy)
+    path.write_text(path.read_text().replace('"unknown"', '"MIT"'))
+    print_added(toy, json=False)
+    assert "already, with these weights" in capsys.readouterr().out
+    assert resolve(toy).license == "MIT"
+    before = resolve(toy).weights_sha256
+    toy_text_source(tmp_path / "bert", seed=9)
+    print_added(toy, json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert told["before"] == before != told["sha256"] == resolve(toy).weights_sha256
+
+
 def test_what_the_card_says_stands(toy):
-    _, path = add(toy)
+    path = add(toy).card
     path.write_text(path.read_text().replace('"unknown"', '"MIT"'))
     assert resolve(toy).license == "MIT"
     found, _ = candidates(Modality.TEXT, [toy], Limits(license="permissive"), seed=0)
@@ -56,7 +97,7 @@ def test_what_the_card_says_stands(toy):
 
 
 def test_a_card_with_other_fields_is_refused(toy):
-    _, path = add(toy)
+    path = add(toy).card
     card = path.read_text()
     for wrong in (card + "color = 3\n", re.sub("prior = .*", 'prior = "0.8"', card)):
         path.write_text(wrong)

@@ -26,11 +26,16 @@ def add(uri: str, json: bool) -> None:
     """Put a source on the shelf."""
     from headstart.sources.catalog import add as put
 
-    source, path = put(uri)
-    facts = {"uri": source.uri, "card": str(path), "sha256": source.weights_sha256}
+    made = put(uri)
+    source, card, sha256 = made.source, made.card, made.source.weights_sha256
     if json:
-        return show.as_json(facts)
-    show.out(f"added      {source.uri}\ncard       {path}\nsha256     {source.weights_sha256}")
+        facts = {"uri": source.uri, "card": str(card), "sha256": sha256}
+        return show.as_json(facts | {"before": made.before or None})
+    show.out(f"added      {source.uri}\ncard       {card}\nsha256     {sha256}")
+    if made.was_there:
+        return show.out("It was on the shelf already, with these weights; its card is as it was.")
+    if made.before:
+        show.out(f"It was on the shelf with other weights, {made.before}; they are refused now.")
     show.out("`rank` and `--source auto` now try it too; set license or prior in its card.")
 
 

@@ -4,6 +4,7 @@ The card names a URI and pins the SHA-256 of its weights; everything else is rea
 leads. A URI whose weights have changed since is refused until it is added again.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -40,31 +41,85 @@ class Added:
     prior: float = 0.0
 
 
-def keep(source: Source) -> Path:
-    """Put a source on the shelf; return its card.
+@dataclass(frozen=True)
+class Addition:
+    """A source that was put on the shelf.
+
+    Parameters
+    ----------
+    source
+        The source, under the absolute path of what a path named.
+    card
+        Where its card lies.
+    before
+        The SHA-256 of the weights that stood under this URI already; "" if none did.
+    """
+
+    source: Source
+    card: Path
+    before: str = ""
+
+    @property
+    def was_there(self) -> bool:
+        """Whether the same weights were on the shelf: their card is then left as it is."""
+        return self.before == self.source.weights_sha256
+
+
+def keep(source: Source) -> Addition:
+    """Put a source on the shelf; one that is there keeps its card, and what a person wrote in it.
 
     Every value is written as JSON writes it, which TOML reads alike.
     """
     path = card_path(source.uri)
+    made = Addition(source, path)
+    with contextlib.suppress(IntegrityError):  # a card that is none is written anew
+        made = dataclasses.replace(made, before=_read(path).weights_sha256 if path.exists() else "")
+    if not made.was_there:
+        _write(source, path)
+    return made
+
+
+def _write(source: Source, path: Path) -> None:
     values = {name: getattr(source, name) for name in FIELDS}
     lines = [f"{name} = {json.dumps(value, ensure_ascii=True)}\n" for name, value in values.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, "".join(lines))
-    return path
 
 
 def drop(uri: str) -> bool:
     """Take a source off the shelf; return whether it was there."""
-    path = card_path(uri)
-    is_there = path.exists()
-    path.unlink(missing_ok=True)
-    return is_there
+    there = _cards(uri)
+    for path in there:
+        path.unlink(missing_ok=True)
+    return bool(there)
+
+
+def absolute(uri: str) -> str:
+    """Return the URI of a file or a folder by its absolute path; any other as it is.
+
+    >>> absolute("file:/weights/../card.toml"), absolute("timm:resnet18")
+    ('file:/card.toml', 'timm:resnet18')
+    """
+    scheme, _, name = uri.partition(":")
+    is_hub = scheme in ("hf", "timm")
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # no path could be named so
+        path = Path(name).expanduser()
+        is_folder = is_hub and (name.startswith((".", "/", "~")) or path.is_dir())
+        if name and (is_folder or scheme in ("file", "run")):
+            return f"{scheme}:{path.resolve()}"
+    return uri
 
 
 def card_path(uri: str) -> Path:
     """Return where the card of a URI lies, or would lie."""
     name = hashlib.sha256(uri.encode()).hexdigest()[:16]
     return home() / "sources" / "added" / f"{name}.toml"
+
+
+def _cards(uri: str) -> list[Path]:
+    """Return the cards of a URI that are there, however its path is spelled."""
+    named = dict.fromkeys((card_path(absolute(uri)), card_path(uri)))
+    return [path for path in named if path.exists()]
 
 
 def added() -> tuple[Added, ...]:
@@ -93,10 +148,10 @@ def as_added(source: Source) -> Source:
     IntegrityError
         Where its weights are not those that were added.
     """
-    path = card_path(source.uri)
-    if not path.exists():
+    there = _cards(source.uri)
+    if not there:
         return source
-    card = _read(path)
+    card = _read(there[0])
     if card.weights_sha256 != source.weights_sha256:
         raise IntegrityError(
             f"{source.uri} has other weights than when it was added.\n"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from headstart.errors import HeadstartError, SourceUnavailable, UnknownSource, UsageError
 from headstart.sources import added, packages, weights
-from headstart.sources.added import Added
+from headstart.sources.added import Added, Addition
 from headstart.sources.card import outline, read_card
 from headstart.sources.files import from_file, from_run
 from headstart.sources.hubs import from_hf, from_timm
@@ -93,13 +93,10 @@ def _named(scheme: str, name: str, uri: str) -> Source:
         raise _unknown(uri[:200]) from error
 
 
-def add(uri: str) -> tuple[Source, Path]:
+def add(uri: str) -> Addition:
     """Put a source on the shelf: its weights are verified, opened, and pinned by their hash.
 
-    Returns
-    -------
-    source, path
-        The source, and the card that was written.
+    A file or a folder is known by its absolute path from then on.
 
     Raises
     ------
@@ -109,15 +106,14 @@ def add(uri: str) -> tuple[Source, Path]:
     scheme, _, name = uri.partition(":")
     if scheme in ("scratch", "identity"):
         raise UsageError(f"{uri!r} has no pretrained weights.\nExpected timm:, hf:, file: or run:.")
-    if scheme in ("file", "run"):
-        uri = f"{scheme}:{Path(name).expanduser().resolve()}"
     if scheme not in SCHEMES or not name:
         raise _unknown(uri)
+    uri = added.absolute(uri)
     source = _named(scheme, uri.partition(":")[2], uri)
     verify(source)
     if source.is_trainable:
         open_backbone(source)  # a network that cannot be made is told now
-    return source, added.keep(source)
+    return added.keep(source)
 
 
 def _from_package(name: str, uri: str) -> Source:
