@@ -18,7 +18,7 @@ from headstart.ranking.memory import memory_bytes
 from headstart.ranking.probe import Probed
 from headstart.ranking.rank import rank, rank_whole
 from headstart.ranking.schedule import Round
-from headstart.sources import catalog
+from headstart.sources import catalog, oldhead
 from headstart.task import Kind, Modality, Task
 from tests.toys import toy_picture_source, toy_text_source
 
@@ -200,6 +200,26 @@ def test_an_old_head_that_cannot_be_read_leaves_the_ranking(toys, fresh_home, mo
     monkeypatch.setattr("headstart.ranking.trainless.old_head", broken)
     row = rank(_texts(40), sources=toys[:1]).rows[0]
     assert row.trainless.leep is None and row.trainless.logme is not None
+
+
+def test_an_old_head_is_read_once(tmp_path, fresh_home, monkeypatch):
+    source = catalog.resolve(toy_picture_source(tmp_path))
+    stem, matrix = np.random.default_rng(0).normal(size=(2, 3, 4))
+    weights, read = {"stem": stem, "head": matrix, "level": np.arange(3.0)}, []
+    monkeypatch.setattr(oldhead, "read_weights", lambda one: read.append(one) or weights)
+    source = dataclasses.replace(source, architecture=source.architecture | {"old_labels": 3})
+    found = [oldhead.old_head(source, 4).probabilities(np.eye(4)) for _ in range(2)]
+    np.testing.assert_array_equal(*found)
+    logits = np.eye(4) @ matrix.T + np.arange(3.0)
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(found[0], odds / odds.sum(axis=1, keepdims=True), rtol=1e-6)
+    assert len(read) == 1
+    (kept,) = fresh_home.glob("sources/*.head/head.safetensors")
+    kept.write_bytes(kept.read_bytes()[:-1] + b"!")
+    np.testing.assert_array_equal(oldhead.old_head(source, 4).probabilities(np.eye(4)), found[0])
+    assert len(read) == 2
+    assert oldhead.old_head(source, 5) is None and oldhead.old_head(source, 5) is None
+    assert len(read) == 3  # that there is none is known too
 
 
 def test_a_source_that_cannot_be_fine_tuned_keeps_its_probe(toys, fresh_home, monkeypatch):

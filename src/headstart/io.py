@@ -188,6 +188,17 @@ def verify_folder(path: Path) -> None:
             )
 
 
+def is_whole(path: Path) -> bool:
+    """Say whether a sealed folder is there, and as it was sealed."""
+    if not path.exists():
+        return False
+    try:
+        verify_folder(path)
+    except IntegrityError:
+        return False
+    return True
+
+
 def own(path: Path) -> IO[str]:
     """Take the lock of a file, held until the handle is closed or this process dies.
 

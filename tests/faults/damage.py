@@ -191,9 +191,9 @@ class State:
         pth._keep(folder / "w.state", {"a": np.arange(64, dtype=np.float32)})
 
     def read(self, folder):
-        from headstart.sources.formats import pth
+        from headstart.io import is_whole
 
-        return True if pth._is_whole(folder / "w.state") else None
+        return True if is_whole(folder / "w.state") else None
 
 
 class Sealed:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headstart.errors import IntegrityError
 from headstart.features.cache import is_intact
-from headstart.io import read_sealed_json, remove, sha256_file, sweep, verify_folder
+from headstart.io import is_whole, read_sealed_json, remove, sha256_file, sweep
 from headstart.machine import home
 from headstart.sources.files import is_kept_whole
 from headstart.store.store import Shard, Store, open_store
@@ -184,8 +184,8 @@ def _looked_at(store: Store) -> Iterator[tuple[Path, Callable[[], bool]]]:
             yield path, partial(_has_sha256, path, graph.sha256)
     for path in _files(sources / "moved"):
         yield path, partial(is_kept_whole, path)
-    for path in sorted(sources.glob("*.state")):
-        yield path, partial(_passes, verify_folder, path)
+    for path in sorted([*sources.glob("*.state"), *sources.glob("*.head")]):
+        yield path, partial(is_whole, path)
     for path in [*_files(home() / "rankings"), *_files(sources / "hashes")]:
         yield path, partial(_passes, read_sealed_json, path)
 

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from headstart.data.dataset import Dataset, untested
 from headstart.data.readers import read
 from headstart.errors import IntegrityError, UsageError
-from headstart.io import sealed_folder, sha256_file, verify_folder, write_bytes
+from headstart.io import is_whole, sealed_folder, sha256_file, write_bytes
 from headstart.machine import home
 from headstart.transfer.transfer import Transfer
 
@@ -37,7 +37,7 @@ def pictures(folder: Path) -> Path:
     """
     archive = DATA / "pictures.zip"
     sealed = folder / f"emoji-{sha256_file(archive)[:8]}"
-    if not _is_whole(sealed):
+    if not is_whole(sealed):
         with sealed_folder(sealed) as inside:
             unpack(archive, inside / "pictures")
     return sealed / "pictures"
@@ -75,14 +75,6 @@ def _inner(archive: Path, member: zipfile.ZipInfo) -> PurePosixPath:
             "Install headstart again: this file was changed."
         )
     return path
-
-
-def _is_whole(sealed: Path) -> bool:
-    try:
-        verify_folder(sealed)
-    except (IntegrityError, FileNotFoundError):
-        return False
-    return True
 
 
 @dataclass(frozen=True, eq=False)

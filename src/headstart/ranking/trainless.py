@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.errors import IntegrityError
+from headstart.errors import HeadstartError
 from headstart.features.features import Features
 from headstart.machine import n_threads, one_thread
 from headstart.metrics import divergence, transferability
@@ -98,7 +98,7 @@ def _of_numbers(values: NDArray[Any], targets: NDArray[np.float64]) -> Trainless
 def _of_old_labels(source: Source, top: Features, targets: NDArray[Any]) -> dict[str, Any]:
     try:
         head = old_head(source, int(top.shape[-1]))
-    except (IntegrityError, OSError):  # these columns are no reason to rank nothing
+    except (HeadstartError, OSError):  # these columns are no reason to rank nothing
         return {}
     if head is None:
         return {}

@@ -5,12 +5,18 @@ It is not taken into any model. What it says of new rows tells how far the old l
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.io import is_whole, read_safetensors, sealed_folder, write_safetensors
+from headstart.machine import home
 from headstart.sources.source import Source
 from headstart.sources.weights import read_weights
+
+#: The file of an old head in its folder.
+FILE = "head.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +48,8 @@ class OldHead:
 def old_head(source: Source, n_features: int) -> OldHead | None:
     """Return the old head that the weights file still holds; None where there is none.
 
+    The weights are read for it once: it is kept in Headstart's home, named by their hash.
+
     Parameters
     ----------
     source
@@ -52,7 +60,17 @@ def old_head(source: Source, n_features: int) -> OldHead | None:
     n_labels = int(source.architecture.get("old_labels", 0))
     if not n_labels or source.format == "none":
         return None
-    return head_of(read_weights(source).values(), n_labels, n_features)
+    name = f"{source.weights_sha256}-{n_labels}x{n_features}.head"
+    folder = home() / "sources" / name
+    if not is_whole(folder):
+        _keep(folder, head_of(read_weights(source).values(), n_labels, n_features))
+    arrays, _ = read_safetensors(folder / FILE)
+    return OldHead(arrays["weight"], arrays["bias"]) if arrays else None
+
+
+def _keep(folder: Path, head: OldHead | None) -> None:
+    with sealed_folder(folder) as draft:
+        write_safetensors(draft / FILE, {} if head is None else vars(head))
 
 
 def head_of(
@@ -79,5 +97,5 @@ def head_of(
             bias = flat
     if weight is None:
         return None
-    level = np.zeros(n_labels) if bias is None else bias.astype(np.float64)
-    return OldHead(weight.astype(np.float64), level)
+    level = np.zeros(n_labels) if bias is None else bias
+    return OldHead(weight.astype(np.float32), level.astype(np.float32))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.errors import IntegrityError
-from headstart.io import read_safetensors, sealed_folder, verify_folder, write_safetensors
+from headstart.io import is_whole, read_safetensors, sealed_folder, write_safetensors
 from headstart.machine import home
 from headstart.sources.formats.opcodes import STORAGES, Refused, Storage, Strided, followed
 
@@ -31,21 +31,11 @@ def read(path: Path, sha256: str) -> dict[str, NDArray[np.generic]]:
     later calls read the safetensors file kept in Headstart's home.
     """
     folder = home() / "sources" / f"{sha256}.state"
-    if not _is_whole(folder):
+    if not is_whole(folder):  # made again from the verified original
         folder.parent.mkdir(parents=True, exist_ok=True)
         _keep(folder, tensors(path))
     arrays, metadata = read_safetensors(folder / "weights.safetensors")
     return {name: arrays[name] for name in metadata["order"].split("\n")}
-
-
-def _is_whole(folder: Path) -> bool:
-    if not folder.exists():
-        return False
-    try:
-        verify_folder(folder)
-    except IntegrityError:
-        return False  # made again from the verified original
-    return True
 
 
 def _keep(folder: Path, state: dict[str, NDArray[np.generic]]) -> None:
