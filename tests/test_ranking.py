@@ -432,21 +432,22 @@ def test_the_loss_is_the_mean_of_what_is_lost(mean):
 @pytest.mark.parametrize(
     ("n", "priors", "first"),
     [
-        (100, (0.85, 0.75), "a"),  # within noise: what the card promises decides
+        (100, (0.95, 0.45), "a"),  # within noise: a card that promises much more decides
+        (100, (0.85, 0.75), "bb"),  # one that promises a little more does not
         (100, (0.75, 0.85), "bb"),
         (100, (0.0, 0.85), "bb"),  # a card that promises nothing is not held against the source
-        (20_000, (0.95, 0.75), "bb"),  # known to be worse: no promise helps
+        (20_000, (0.95, 0.45), "bb"),  # known to be worse: no promise helps
     ],
 )
 def test_priors_only_break_ties(toys, monkeypatch, n, priors, first):
-    found, notes = _two(toys, monkeypatch, n, (0.88, 0.90), (10, 10), priors)
+    found, notes = _two(toys, monkeypatch, n, (0.89, 0.90), (10, 10), priors)
     assert found == first
     assert bool(notes) == (first == "a")
 
 
 def test_finalists_are_weighed_too_and_come_from_the_last_round(toys):
     names = ["a", "bb", "ccc", "dddd"]
-    priors = dict(zip(names, (0.6, 0.6, 0.9, 0.9), strict=True))
+    priors = dict(zip(names, (0.1, 0.1, 0.95, 0.95), strict=True))
     sources = [dataclasses.replace(s, prior=priors[s.uri]) for s in _sources(toys, names)]
     search = _Hand(_texts(60), sources, {"a": 0.9, "bb": 0.88, "ccc": 0.87, "dddd": 0.86})
     search._round(0, [sources[3]], 20)
