@@ -191,6 +191,31 @@ def test_json_lines_of_texts_and_spans(tmp_path):
         read(tmp_path / "a.jsonl", strict=True)
 
 
+LABELED = [
+    {"text": "In Rome", "category": "travel", "entities": [[3, 7, "LOC"]]},
+    {"text": "He won", "category": "sport", "entities": []},
+]
+
+
+def test_spans_beside_a_class_are_said_to_be_read():
+    found = read(LABELED)
+    assert found.task.labels == ("O", "B-LOC", "I-LOC")
+    assert found.notes == (
+        "Entities are learned, from the spans in 'entities' (guessed by their names); the label a "
+        "row in 'category' is not read: --label category reads it instead.",
+    )
+    assert read(LABELED, kind="tags").task == found.task
+    assert read(LABELED, label="entities").notes == ()
+    for said in ({"label": "category"}, {"kind": "multiclass"}):
+        assert read(LABELED, **said).task.labels == ("sport", "travel")
+
+
+def test_tags_beside_a_class_are_said_to_be_read():
+    rows = [{"tokens": ["in", "Rome"], "tags": ["O", "B-LOC"], "intent": 1, "domain": "x"}] * 2
+    (note,) = read(rows).notes
+    assert "from the tags in 'tags'" in note and note.endswith("in 'intent' is not read.")
+
+
 def test_a_hugging_face_dataset():
     datasets = pytest.importorskip("datasets")
     names = ["O", "B-PER", "I-PER"]

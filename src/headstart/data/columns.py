@@ -11,7 +11,7 @@ from headstart.data.pictures import PICTURE_SUFFIXES
 from headstart.data.tables import Table
 from headstart.data.targets import is_missing
 from headstart.errors import DataError
-from headstart.task import Modality
+from headstart.task import Kind, Modality
 
 #: The names under which people keep splits.
 SPLIT_NAMES = {
@@ -76,6 +76,7 @@ def roles(
     image: str | None = None,
     label: str | None = None,
     *,
+    kind: Kind | str | None = None,
     is_labelled: bool = True,
 ) -> Roles:
     """Say what each column of a table is for.
@@ -86,6 +87,8 @@ def roles(
         With at least one row.
     text, image, label
         What the user said; several label columns stand with commas between them.
+    kind
+        What the user said that labels are: where not tags, a label a row is taken before them.
     is_labelled
         False: labels are neither needed nor looked for.
 
@@ -103,8 +106,10 @@ def roles(
     split = _split_column(table, taken={text, image, *labels})
     if image is None and len(labels) < 2:
         words = _words(table, text) if not is_labelled else _tagged(table, text, labels)
-        if words is not None:
-            return Roles(Modality.WORDS, *words, split)
+        others = _row_labels(table, {split, *words[0], *words[1]}) if words and not label else []
+        if words is not None and (not others or kind in (None, Kind.TAGS)):
+            notes = _passed_over(table, words, others) if is_labelled and others else ()
+            return Roles(Modality.WORDS, *words, split, notes)
     free = [name for name in table.columns if name not in {*labels, split}]
     if is_labelled and not labels:
         labels = _guessed_label(table, free, taken=text or image)
@@ -132,6 +137,25 @@ def _tagged(
     texts = [name for name in _named(table, TEXT_NAMES, text) if _holds(table, name, str)]
     spans = [name for name in _named(table, SPAN_NAMES, given) if _all(table, name, _is_spans)]
     return ((texts[0],), (spans[0],)) if texts and spans else None
+
+
+def _row_labels(table: Table, taken: set[str]) -> list[str]:
+    """Return the columns named like labels that hold one a row."""
+    named = [name for name in _named(table, LABEL_NAMES, None) if name not in taken]
+    return [name for name in named if not _all(table, name, _is_list)]
+
+
+def _passed_over(
+    table: Table, words: tuple[tuple[str], tuple[str, ...]], labels: Sequence[str]
+) -> tuple[str, ...]:
+    """Say that tags are read, and not the label a row that is there too."""
+    (row,), (tags,) = words
+    kept = "spans" if _holds(table, row, str) else "tags"
+    instead = f": --label {labels[0]} reads it instead" if _named(table, TEXT_NAMES, None) else ""
+    return (
+        f"Entities are learned, from the {kept} in '{tags}' (guessed by their names); the label a "
+        f"row in '{labels[0]}' is not read{instead}.",
+    )
 
 
 def _named(table: Table, names: frozenset[str], given: str | None) -> list[str]:

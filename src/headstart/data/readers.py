@@ -188,7 +188,7 @@ def _needed_table(part: Any) -> Table:
 def _read_splits(tables: dict[str, Table], options: _Options) -> Dataset:
     """Read several tables with the same columns as one; each is a split."""
     first = next(iter(tables.values()))
-    chosen = roles(first, options.text, options.image, options.label)
+    chosen = _roles(first, options)
     needed = (*chosen.inputs, *chosen.labels)
     for split, table in tables.items():
         lacking = [name for name in needed if name not in table.columns]
@@ -241,7 +241,11 @@ def _from_table(table: Table, options: _Options) -> Dataset:
         raise DataError(
             f"The table has 0 rows under the header {list(table.columns)}; expected at least one."
         )
-    return _with_roles(table, roles(table, options.text, options.image, options.label), options)
+    return _with_roles(table, _roles(table, options), options)
+
+
+def _roles(table: Table, options: _Options) -> Roles:
+    return roles(table, options.text, options.image, options.label, kind=options.kind)
 
 
 def _with_roles(table: Table, chosen: Roles, options: _Options) -> Dataset:
