@@ -197,12 +197,20 @@ def training(share: float, folder: Path) -> list[Line]:
 def fuzz(share: float, folder: Path) -> list[Line]:
     """S3, S20: changed files of every format at its parser, 10 minutes each."""
     from tests.faults.fuzz import fuzzed
+    from tests.faults.guided import guided, is_there
 
+    if is_there():
+        return [
+            _fuzzed(one, f", chosen by coverage: {first} edges of the code at first, {last} then")
+            for one, first, last in guided(folder, 600 * share)
+        ]
     found = fuzzed(folder, sys.maxsize, seed=int(time.time()), seconds=600 * share)
-    return [
-        _line(one.what, one.n, "files", one.wrong, f"{one.n_read:,} read, {one.n_named:,} refused")
-        for one in found
-    ]
+    return [_fuzzed(one, ", changed blindly: no atheris") for one in found]
+
+
+def _fuzzed(one: Any, how: str) -> Line:
+    told = f"{one.n_read:,} read, {one.n_named:,} refused{how}"
+    return _line(one.what, one.n, "files", one.wrong, told)
 
 
 #: The rivals, by what `bench/rivals.py` calls them.

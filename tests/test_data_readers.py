@@ -171,6 +171,12 @@ def test_other_separators_of_columns(tmp_path: Path, name: str, mark: str) -> No
     assert read(table(tmp_path, "\n".join(map(mark.join, rows)), name)).rows[0] == "one, two"
 
 
+def test_a_table_may_begin_with_many_blank_lines(tmp_path: Path) -> None:
+    """Blank lines say nothing of the columns, however many."""
+    text = "\n" * 60 + "text;label\none;a\ntwo;b\n"
+    assert read(table(tmp_path, text)).rows == ("one", "two")
+
+
 def test_json_lines(tmp_path: Path) -> None:
     """Broken lines are skipped by their number."""
     lines = [
@@ -260,6 +266,7 @@ def test_a_table_of_numbers_is_vectors(tmp_path: Path) -> None:
         ("a,b,c\nx,y,z\n", {}, "(?s)No column is clearly the one with the labels.*--label"),
         ("text,label\n", {}, "0 rows under the header"),
         ("", {}, "is empty: 0 rows"),
+        (",,,\n", {}, "is empty: no cell"),
         ("text,label\nx,a\n", {"text": "text", "image": "text"}, "Both a text column"),
         ('text,label\n"x,a\ny,b\n', {}, "line 2 and never closed"),
         ("text,label\nx,a\ny,a\n", {}, "same class 'a'"),

@@ -129,6 +129,13 @@ def test_a_card_that_cannot_be_right_is_refused(tmp_path, line, message):
         resolve(f"file:{tmp_path / 'card.toml'}")
 
 
+@pytest.mark.parametrize("text", ["a = " + "[" * 5000, "a = 1\xe9", "no card"])
+def test_what_is_no_toml_is_refused(tmp_path, text):
+    (tmp_path / "card.toml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(UsageError, match="is no card"):
+        resolve(f"file:{tmp_path / 'card.toml'}")
+
+
 def test_weights_of_a_package_that_is_not_there_say_how_to_get_it(tmp_path):
     text = """
 modality = "image"

@@ -12,6 +12,7 @@ import pytest
 from headstart.data.dataset import from_arrays
 from headstart.errors import HeadstartError, IntegrityError, SourceUnavailable, UsageError
 from headstart.features.extract import extract
+from headstart.features.graphs import cut
 from headstart.sources.catalog import open_backbone, resolve
 from tests.toys import toy_picture_source, toy_text_source
 
@@ -158,6 +159,17 @@ def test_an_onnx_graph_that_does_not_fit_its_card_is_refused(tmp_path: Path) -> 
     rows = from_arrays([np.zeros((48, 48, 3), np.uint8)] * 4)
     with pytest.raises(IntegrityError, match="does not run on what the card declares"):
         extract(resolve(f"file:{tmp_path / 'ocr.toml'}"), rows, cache=False)
+
+
+def test_a_node_that_gives_nothing_is_no_output(tmp_path: Path) -> None:
+    import onnx
+    from onnx import helper
+
+    x = helper.make_tensor_value_info("x", 1, [1])
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], [], name="y")], "g", [x], [])
+    onnx.save(helper.make_model(graph), tmp_path / "g.onnx")
+    with pytest.raises(UsageError, match="no value or node named 'y'"):
+        cut(tmp_path / "g.onnx", "y", "out")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """S3, S20: every parser of ours with changed files; whatever comes, the errors are ours.
 
-The changes are blind (bits, cuts, repeats, numbers put in): no coverage guides them. HDF5 is left
-out: its own library can loop for ever on a changed file, which only a process apart could end.
+The changes are blind (bits, cuts, repeats, numbers put in); `guided.py` has those that coverage
+chooses. HDF5 is left out: its own library can loop for ever on a changed file, which only a process
+apart could end.
 """
 
 import io
@@ -11,7 +12,7 @@ import time
 import numpy as np
 
 from headstart.errors import HeadstartError
-from tests.faults.mutants import Mutants, mutated
+from tests.faults.mutants import TABLES, Mutants, mutated
 
 #: Numbers that length fields do not expect.
 ODD = [
@@ -54,12 +55,15 @@ def wholes(folder):
     (folder / "v.npy").write_bytes(array.getvalue())
     card = PICTURE_CARD.format(name="test_efficientnet", pixels=32, size=1, sha256="0" * 64)
     (folder / "c.toml").write_text(card)
+    for suffix in (".csv", ".jsonl", ".conll"):
+        (folder / f"t{suffix}").write_bytes(TABLES[suffix])
     (folder / "manifest.json").write_text('{"files": {"a.txt": {"sha256": "00", "size": 1}}}')
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def parser(name, path):
     """What reads such a file."""
+    from headstart.data.readers import read
     from headstart.data.unlabelled import read_rows
     from headstart.features.graphs import cut
     from headstart.io import verify_folder
@@ -72,6 +76,8 @@ def parser(name, path):
         return lambda: outline(path, "file:x")
     if suffix == "json":
         return lambda: verify_folder(path.parent)
+    if f".{suffix}" in TABLES:
+        return lambda: read(path)
     if suffix == "npy":
         return lambda: read_rows([str(path)], Modality.VECTOR)
     if suffix == "onnx":

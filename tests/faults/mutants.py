@@ -107,7 +107,7 @@ def pictures(n, seed=0):
 TABLES = {
     ".csv": b'text,label\n"a, b",x\nc,y\nd,x\n"e ""f""",y\n',
     ".tsv": b"text\tlabel\na\tx\nb\ty\nc\tx\n",
-    ".jsonl": b'{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n{"text": "c"}\n',
+    ".jsonl": b'{"text": "a", "label": 1}\n{"text": "b", "label": 2}\n{"text": "c", "label": 1}\n',
     ".conll": b"ann B-PER\nlives O\n\nin O\nbonn B-LOC\n",
     ".parquet": b"",
 }

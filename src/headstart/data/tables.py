@@ -181,8 +181,9 @@ def _csv(text: str, path: Path) -> Table:
     csv.field_size_limit(_LONGEST_CELL)  # a cell may be a whole document
     delimiter = _delimiter(text, path)
     records, notes = _records(text, delimiter, path)
-    _, header = next(records)
-    header = [name.strip() for name in header]
+    if (first := next(records, None)) is None:
+        raise DataError(f"{path} is empty: no cell holds anything, expected a table.")
+    header = [name.strip() for name in first[1]]
     refuse_duplicates(header, str(path))
     rows, names, skipped = [], [], []
     for line, cells in records:
@@ -204,7 +205,7 @@ def _delimiter(text: str, path: Path) -> str:
     """Return what separates the columns: the same number in most of the first rows."""
     if path.suffix.lower() in (".tsv", ".tab"):
         return "\t"
-    head = "\n".join(text.splitlines()[:50])
+    head = "\n".join([line for line in text.splitlines() if line.strip()][:50])
 
     def fit(delimiter: str) -> tuple[bool, int, int]:
         widths = [len(row) for row in csv.reader(io.StringIO(head), delimiter=delimiter) if row]

@@ -154,7 +154,7 @@ def _value_named(graph: "onnx.GraphProto", output: str, path: Path) -> str:
     if any(output in node.output for node in graph.node):
         return output
     for node in graph.node:
-        if node.name == output:
+        if node.name == output and node.output:
             return str(node.output[0])
     last = ", ".join(str(name) for node in graph.node[-5:] for name in node.output)
     raise UsageError(

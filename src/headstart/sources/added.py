@@ -133,7 +133,7 @@ def _read(path: Path) -> Added:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         check_types(path, "", values, get_type_hints(Added))
         return Added(**values | {"modality": Modality(values["modality"])})
-    except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, UsageError) as error:
         raise IntegrityError(
             f"{path} is no card of an added source: {error}.\n"
             "Remove that file, and add the source again: headstart sources add URI"

@@ -44,7 +44,7 @@ def _source(uri: str, values: dict[str, Any], preprocess: Preprocess) -> Source:
 def _parsed(path: Path) -> dict[str, Any]:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} is no card: {error}.\nExpected a TOML file.") from None
     check_card(path, values)
     location = values["location"]
