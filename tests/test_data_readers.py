@@ -267,6 +267,7 @@ def test_a_table_of_numbers_is_vectors(tmp_path: Path) -> None:
         ("text,label\n", {}, "0 rows under the header"),
         ("", {}, "is empty: 0 rows"),
         (",,,\n", {}, "is empty: no cell"),
+        ('"\n', {}, "a quote is opened in the record at line 1"),
         ("text,label\nx,a\n", {"text": "text", "image": "text"}, "Both a text column"),
         ('text,label\n"x,a\ny,b\n', {}, "line 2 and never closed"),
         ("text,label\nx,a\ny,a\n", {}, "same class 'a'"),

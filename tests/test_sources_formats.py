@@ -1,5 +1,6 @@
 """Readers of weights files, on files made by hand."""
 
+import json
 import pickle
 import struct
 import time
@@ -14,6 +15,7 @@ from headstart.errors import IntegrityError
 from headstart.sources.formats import h5, pth, q4, safetensors
 from headstart.sources.formats.opcodes import Refused, Storage, Strided, followed
 from headstart.sources.networks import by_order
+from headstart.sources.weights import read_file
 
 
 def test_a_state_dictionary_is_read_in_its_order_and_kept(fresh_home, tmp_path):
@@ -55,9 +57,8 @@ def test_a_pickle_that_holds_code_is_refused(fresh_home, tmp_path, monkeypatch):
     assert not (tmp_path / "harm").exists()
 
 
-def test_keras_layers_come_in_the_order_of_the_network(tmp_path):
-    import json
-
+def keras_file(path):
+    """Write a Keras model of a convolution, its normalization and a dense layer."""
     import h5py
 
     layers = [
@@ -68,13 +69,17 @@ def test_keras_layers_come_in_the_order_of_the_network(tmp_path):
     ]
     inner = {"class_name": "Functional", "config": {"name": "net", "layers": layers}}
     config = {"class_name": "Functional", "config": {"name": "outer", "layers": [inner]}}
-    with h5py.File(tmp_path / "x.h5", "w") as file:
+    with h5py.File(path, "w") as file:
         file.attrs["model_config"] = json.dumps(config)
         file["model_weights/net/z_first/kernel"] = np.arange(6.0).reshape(1, 1, 2, 3)
         for name in ("beta", "gamma", "moving_mean", "moving_variance"):
             file[f"model_weights/net/bn/{name}"] = np.zeros(3)
         file["model_weights/a_last/a_last/bias:0"] = np.zeros(2)
         file["model_weights/a_last/a_last/kernel:0"] = np.zeros((3, 2))
+
+
+def test_keras_layers_come_in_the_order_of_the_network(tmp_path):
+    keras_file(tmp_path / "x.h5")
     arrays = h5.read(tmp_path / "x.h5", "")
     assert list(arrays) == [
         "z_first/kernel",
@@ -87,6 +92,47 @@ def test_keras_layers_come_in_the_order_of_the_network(tmp_path):
     ]
     assert arrays["z_first/kernel"][:, :, 0, 0].tolist() == [[0, 3], [1, 4], [2, 5]]
     assert arrays["a_last/kernel"].shape == (2, 3)
+
+
+def looping(content):
+    """Return an HDF5 file whose first heap has free space of no size: it is read for ever."""
+    at = content.index(b"GCOL") + 16  # its first object: 8 bytes of facts, 8 of size, the content
+    size = int.from_bytes(content[at + 8 : at + 16], "little")
+    free = at + 16 + (size + 7) // 8 * 8
+    assert content[free : free + 8] == bytes(8)  # the object of number 0 is what is free
+    return content[: free + 8] + bytes(8) + content[free + 16 :]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("patience", "change", "said"),
+    [
+        (3, looping, "HDF5's library did not come to an end in 3 s"),
+        (30, lambda content: content[:2000], "OSError"),
+        (30, lambda content: content.replace(b'"config"', b'"cinfog"'), "KeyError: 'config'"),
+    ],
+)
+def test_a_broken_file_of_keras_is_refused_in_time(tmp_path, monkeypatch, patience, change, said):
+    monkeypatch.setattr(h5, "PATIENCE_S", patience)
+    keras_file(tmp_path / "x.h5")
+    (tmp_path / "x.h5").write_bytes(change((tmp_path / "x.h5").read_bytes()))
+    with pytest.raises(IntegrityError, match=f"cannot be read as h5: ValueError: {said}"):
+        read_file("h5", tmp_path / "x.h5", "")
+
+
+def test_a_file_of_keras_that_takes_all_memory_is_refused(tmp_path, monkeypatch):
+    """Arrays that nothing was written into are small in the file, each within measure."""
+    import h5py
+
+    monkeypatch.setattr(h5, "MOST_BYTES", 200 << 20)
+    monkeypatch.setattr(h5, "MOST_TIMES", 0)
+    keras_file(tmp_path / "x.h5")
+    with h5py.File(tmp_path / "x.h5", "a") as file:
+        for i in range(20):
+            file.create_dataset(f"model_weights/b/{i}", (1 << 24,), "u1", chunks=True)
+        file["much"] = np.zeros(1 << 18, "u1")
+    with pytest.raises(IntegrityError, match="Unable to allocate"):
+        read_file("h5", tmp_path / "x.h5", "")
 
 
 def test_bfloat16_becomes_float32(tmp_path):

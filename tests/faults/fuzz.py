@@ -1,8 +1,8 @@
 """S3, S20: every parser of ours with changed files; whatever comes, the errors are ours.
 
 The changes are blind (bits, cuts, repeats, numbers put in); `guided.py` has those that coverage
-chooses. HDF5 is left out: its own library can loop for ever on a changed file, which only a process
-apart could end.
+chooses. HDF5 is left out: its own library loops for ever on some changed files, which is why it is
+read in a process apart.
 """
 
 import io

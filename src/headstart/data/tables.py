@@ -240,7 +240,7 @@ def _parsed(text: str, delimiter: str, *, strict: bool) -> Iterator[tuple[int, l
 
 
 def _open_quote(text: str, delimiter: str, path: Path) -> str:
-    *_, (line, _cells) = _parsed(text, delimiter, strict=False)
+    line = max((line for line, _ in _parsed(text, delimiter, strict=False)), default=1)
     return (
         f"{path}: a quote is opened in the record at line {line} and never closed.\n"
         'Expected every " to have its twin; a quote inside of a cell is written "".'
