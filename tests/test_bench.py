@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bench import measure, run, study_fewshot, study_finetune, study_frozen, study_tags
+from bench import against, measure, run, study_fewshot, study_finetune, study_frozen, study_tags
 from bench.against import PEERS, n_lines
 from bench.measure import Row, Skip, Study
 
@@ -20,8 +20,10 @@ def test_a_study_is_told_and_its_sizes_are_its_arguments(name):
         inspect.signature(module.study).bind(1, **arguments)
 
 
-def test_the_examples_of_measure_hold():
-    assert doctest.testmod(measure).failed == 0
+@pytest.mark.parametrize("module", [measure, against])
+def test_the_examples_of_the_bench_hold(module):
+    found = doctest.testmod(module)
+    assert found.attempted and not found.failed
 
 
 def found(value):
@@ -99,13 +101,23 @@ def told(rows):
 def test_a_frozen_fit_that_is_not_worse_is_to_be_ten_times_as_fast():
     case = study_fewshot.Case("names", 4, ("SetFit",), 2)
     runs = {"ours": [outcome(15, 3.0)] * 2, "ours, frozen": [outcome(15, 2.0)] * 2}
-    good = told(study_fewshot._told(case, {**runs, "SetFit": [outcome(14, 30.0)] * 2}))
+    good = told(study_fewshot._told(case, {**runs, "SetFit": [outcome(15, 30.0)] * 2}))
     time = good["names, 4 a class: time of SetFit / ours, frozen"]
     assert (time.values, time.at_least) == ((15.0, 15.0), 10)
+    assert good["names, 4 a class: lower end of ours, frozen − SetFit"].is_reached
+    assert good["names, 4 a class: lower end of ours − SetFit"].is_reached is None
     better = told(study_fewshot._told(case, {**runs, "SetFit": [outcome(20, 30.0)] * 2}))
     time = better["names, 4 a class: time of SetFit / ours"]
     assert (time.values, time.at_least) == ((10.0, 10.0), 2)
-    assert better["names, 4 a class: upper end of ours − SetFit"].is_reached is False
+    assert better["names, 4 a class: lower end of ours − SetFit"].is_reached is False
+
+
+def test_few_rows_do_not_show_that_a_side_is_not_worse():
+    fewer, more = [outcome(15, 1.0)], [outcome(16, 1.0)]
+    assert against.lower_end(fewer, more) < -against.MARGIN
+    many = [{"right": (run["right"] * 500)} for run in (fewer[0], fewer[0])]
+    many[1]["right"] = [1 - many[1]["right"][0], *many[1]["right"][1:]]
+    assert -against.MARGIN < against.lower_end(many[:1], many[1:]) < 0.001
 
 
 def test_the_last_quarter_is_judged_by_the_whole_network_of_the_loop():
