@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.measure import machine_facts
+from bench.measure import Skip, machine_facts
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "reliability"
@@ -226,15 +226,19 @@ def rivals(share: float, folder: Path) -> list[Line]:
     from tests.faults.server import Server
 
     python = os.environ.get("HEADSTART_RIVALS_PYTHON", sys.executable)
-    names = [name for name in RIVALS if name == "headstart" or _has(python, name)]
+    if not _has_rivals(python):
+        raise Skip(
+            f"{python} lacks accelerate or lightning, and one side alone is no comparison. Install "
+            "bench/requirements-rivals.txt and name its Python in HEADSTART_RIVALS_PYTHON."
+        )
     with Server("bench.rivals", python) as server:
-        return [_rival(server, name, some(200, share), folder / name) for name in names]
+        return [_rival(server, name, some(200, share), folder / name) for name in RIVALS]
 
 
-def _has(python: str, name: str) -> bool:
-    module = {"trainer": "accelerate", "lightning": "lightning"}[name]
-    code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
-    return not subprocess.run([python, "-c", code], capture_output=True).returncode
+def _has_rivals(python: str) -> bool:
+    code = "import sys; from importlib.util import find_spec; "
+    code += "sys.exit(not all(map(find_spec, ('accelerate', 'lightning'))))"
+    return not subprocess.run([python, "-c", code], capture_output=True, check=False).returncode
 
 
 def _rival(server: Any, name: str, n_kills: int, folder: Path) -> Line:
@@ -279,12 +283,19 @@ def _line(what: str, n: int, unit: str, wrong: list[str], told: str = "") -> Lin
 
 
 def run(name: str, share: float) -> bool:
-    """Run a trial, print its table, keep it; say whether nothing went wrong."""
+    """Run a trial, print its table, keep it; say whether nothing went wrong.
+
+    What was kept of a trial that cannot run here stays as it is.
+    """
     print(f"\n== {name}: {(TRIALS[name].__doc__ or '').splitlines()[0]}", flush=True)
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="headstart-chaos-", dir=_fast()) as folder:
         os.environ["HEADSTART_HOME"] = str(Path(folder) / "home")
-        lines = TRIALS[name](share, Path(folder) / name)
+        try:
+            lines = TRIALS[name](share, Path(folder) / name)
+        except Skip as reason:
+            print(f"left out: {reason}", flush=True)
+            return True
     print("\n".join(table(lines)), flush=True)
     facts = {
         "title": (TRIALS[name].__doc__ or "").splitlines()[0],

@@ -6,7 +6,16 @@ import json
 
 import pytest
 
-from bench import against, measure, run, study_fewshot, study_finetune, study_frozen, study_tags
+from bench import (
+    against,
+    chaos,
+    measure,
+    run,
+    study_fewshot,
+    study_finetune,
+    study_frozen,
+    study_tags,
+)
 from bench.against import PEERS, n_lines
 from bench.measure import Row, Skip, Study
 
@@ -190,3 +199,13 @@ def test_a_peer_says_what_a_user_writes(path):
 def test_every_peer_that_is_asked_for_is_there():
     for named in (*study_fewshot.PEERS.values(), *study_frozen.PEERS.values()):
         assert (PEERS / f"{named}.py").exists()
+
+
+def test_a_trial_that_cannot_run_here_leaves_what_was_kept(tmp_path, monkeypatch):
+    kept = tmp_path / "rivals.json"
+    kept.write_text('{"lines": ["of another machine"]}', encoding="utf-8")
+    monkeypatch.setattr(chaos, "RESULTS", tmp_path)
+    monkeypatch.setenv("HEADSTART_RIVALS_PYTHON", "false")
+    monkeypatch.setenv("HEADSTART_HOME", str(tmp_path / "home"))
+    assert chaos.run("rivals", 0.01)
+    assert kept.read_text(encoding="utf-8") == '{"lines": ["of another machine"]}'
