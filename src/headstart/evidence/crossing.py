@@ -3,16 +3,11 @@
 What they gain over the arms that have the data's own rows alone is what the others are worth.
 """
 
-import hashlib
 from typing import Any
 
-import numpy as np
-
 from headstart.data.dataset import Dataset
-from headstart.data.pictures import row_hash
-from headstart.data.ragged import content
 from headstart.evidence.arms import Arm, finetunes, like
-from headstart.evidence.curation import More
+from headstart.evidence.curation import More, name_of
 from headstart.sources.source import Source
 from headstart.transfer.plan import automatic_boundary
 
@@ -42,14 +37,8 @@ def crossings(model: Any, source: Source, data: Dataset, also: Dataset) -> dict[
     if boundary := finetunes(model, source, automatic_boundary(data)):
         tuned = like(model, source.uri, f"only:{boundary}", model.get_params()["phase"])
         made[BESIDE_FINETUNED] = (tuned, f"upper stages ({boundary}) move too, {n} weighed")
-    name = _name(also)
+    name = name_of(also)
     return {
         arm: Arm(arm, More(learner, also, name, source.uri), "transfer", about)
         for arm, (learner, about) in made.items()
     }
-
-
-def _name(also: Dataset) -> str:
-    """Return what tells such rows from others."""
-    rows = b"".join(map(row_hash, also.rows))
-    return hashlib.sha256(rows + content(np.asarray(also.targets))).hexdigest()[:24]

@@ -1,5 +1,6 @@
 """Curation: estimators that learn from other training rows than they are given."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Self
@@ -10,6 +11,8 @@ from sklearn.base import BaseEstimator, clone
 
 from headstart.data.also import beside, is_also, unlike, without_also
 from headstart.data.dataset import TRAIN, Dataset
+from headstart.data.pictures import row_hash
+from headstart.data.ragged import content
 from headstart.errors import DataError, UsageError
 from headstart.features.extract import extract
 from headstart.metrics.neighbors import nearest_elsewhere, unit
@@ -57,7 +60,7 @@ class More(Learner):
     also
         Those rows.
     name
-        Tells them from other rows.
+        Tells them from other rows (`name_of`).
     source, seed
         Of the model.
     """
@@ -73,6 +76,12 @@ class More(Learner):
 
     def _curated(self, data: Dataset) -> Dataset:
         return beside(data, self.also)
+
+
+def name_of(also: Dataset) -> str:
+    """Return what tells labelled rows from others: their content and their labels."""
+    rows = b"".join(map(row_hash, also.rows))
+    return hashlib.sha256(rows + content(np.asarray(also.targets))).hexdigest()[:24]
 
 
 def apart(data: Dataset) -> tuple[Dataset, Dataset | None]:

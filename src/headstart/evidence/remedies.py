@@ -6,7 +6,6 @@ changes the verdict or what ships: the best of many tries looks better than it i
 worth is for a study of its own to say.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,11 +13,9 @@ from typing import Any
 import numpy as np
 
 from headstart.data.dataset import Dataset
-from headstart.data.pictures import row_hash
-from headstart.data.ragged import content
 from headstart.errors import HeadstartError
 from headstart.evidence.arms import Arm, identity, like
-from headstart.evidence.curation import DROPPED, More, Representative
+from headstart.evidence.curation import DROPPED, More, Representative, name_of
 from headstart.evidence.evidence import Outcome
 from headstart.sources.catalog import shelf
 from headstart.sources.source import Source
@@ -105,8 +102,7 @@ def remedies(model: Any, source: Source, also: Dataset | None = None) -> list[Re
 
 def _more_rows(model: Any, source: Source, also: Dataset) -> Remedy:
     what = f"{len(also):,} more rows to learn from"
-    digest = hashlib.sha256(b"".join(map(row_hash, also.rows)) + content(np.asarray(also.targets)))
-    learner = More(like(model, source.uri, "no"), also, digest.hexdigest()[:24], source.uri)
+    learner = More(like(model, source.uri, "no"), also, name_of(also), source.uri)
     return Remedy("other data", what, Arm("rows:also", learner, "transfer", what))
 
 
