@@ -159,6 +159,32 @@ def test_an_old_store_is_migrated_and_keeps_what_it_knew(fresh_home):
             store.release("study", "me")
 
 
+def test_what_is_broken_in_an_old_store_hinders_nothing_and_stays(fresh_home):
+    old_store(fresh_home)
+    with sqlite3.connect(fresh_home / "store.sqlite") as link:
+        link.executescript("""
+            CREATE TABLE outcomes (study TEXT NOT NULL, job TEXT NOT NULL, facts JSON NOT NULL,
+                created TEXT NOT NULL, PRIMARY KEY (study, job));
+            INSERT INTO outcomes VALUES ('study', 'whole', '{"score": 0.5}', 'now'),
+                ('study', 'cut', '{"score": ', 'now'), ('study', 'bytes', X'FF00', 'now'),
+                (X'07', 'job', '{}', 'now');
+            INSERT INTO graphs VALUES ('cut', 'c.onnx', 'y', '{"par', 'now');
+            INSERT INTO shards VALUES (8, 'k', 'b.npy', 'x', 1, 'float16', 'now');
+            INSERT INTO feature_rows VALUES ('k', 'a text', 8, 0);
+        """)
+    link.close()
+    with open_store() as store:
+        assert store.outcomes("study") == {"whole": {"score": 0.5}}
+        assert (store.get_graph("g").file, store.get_graph("cut")) == ("g.onnx", None)
+        assert (store.shard(7).file, store.shard(8)) == ("a.npy", None)
+    with sqlite3.connect(fresh_home / "store.sqlite") as link:
+        kept = dict(
+            link.execute("SELECT job, facts FROM outcomes WHERE study = 'study'").fetchall()
+        )
+        assert (kept["cut"], kept["bytes"]) == ('{"score": ', b"\xff\x00")
+    link.close()
+
+
 def test_what_the_migrations_make_is_what_the_code_declares(store):
     from alembic.autogenerate import compare_metadata
     from alembic.runtime.migration import MigrationContext

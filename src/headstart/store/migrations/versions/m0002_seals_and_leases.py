@@ -1,4 +1,7 @@
-"""A seal on every fact, since a database notices no flipped bit; and leases for running jobs."""
+"""A seal on every fact, since a database notices no flipped bit; and leases for running jobs.
+
+A fact that is broken already gets none: it stays where it is, and is as if it were not there.
+"""
 
 import hashlib
 import json
@@ -29,19 +32,20 @@ def upgrade() -> None:
 
 
 def _seal_graphs(link: sa.Connection) -> None:
-    table = sa.table("graphs", *map(sa.column, ("key", "file", "sha256", "seal")),
-                     sa.column("meta", sa.JSON))  # fmt: skip
-    for row in link.execute(sa.select(table)).all():
-        seal = _sealed(row.key, row.file, row.sha256, row.meta)
-        link.execute(sa.update(table).where(table.c.key == row.key).values(seal=seal))
+    table = sa.table("graphs", *map(sa.column, ("key", "file", "sha256", "meta", "seal")))
+    at = table.c
+    meta = sa.cast(at.meta, sa.Text).label("meta")
+    for row in link.execute(sa.select(at.key, at.file, at.sha256, meta)).all():
+        seal = _sealed(row.key, row.file, row.sha256, facts=row.meta)
+        link.execute(sa.update(table).where(at.key == row.key).values(seal=seal))
 
 
 def _seal_outcomes(link: sa.Connection) -> None:
-    table = sa.table("outcomes", *map(sa.column, ("study", "job", "seal")),
-                     sa.column("facts", sa.JSON))  # fmt: skip
+    table = sa.table("outcomes", *map(sa.column, ("study", "job", "facts", "seal")))
     at = table.c
-    for row in link.execute(sa.select(table)).all():
-        seal = _sealed(row.study, row.job, row.facts)
+    facts = sa.cast(at.facts, sa.Text).label("facts")
+    for row in link.execute(sa.select(at.study, at.job, facts)).all():
+        seal = _sealed(row.study, row.job, facts=row.facts)
         where = sa.and_(at.study == row.study, at.job == row.job)
         link.execute(sa.update(table).where(where).values(seal=seal))
 
@@ -53,12 +57,20 @@ def _seal_shards(link: sa.Connection) -> None:
                     *map(sa.column, ("shard_id", "position")))  # fmt: skip
     for one in link.execute(sa.select(shards)).all():
         listed = sa.select(rows.c.position, rows.c.row_hash).where(rows.c.shard_id == one.id)
-        found = sorted((int(at), bytes(name).hex()) for at, name in link.execute(listed))
-        seal = _sealed(one.key, one.file, one.sha256, one.n_rows, one.precision, found)
+        found = link.execute(listed).all()
+        if not all(type(at) is int and isinstance(name, bytes) for at, name in found):
+            continue
+        rows_told = sorted((at, name.hex()) for at, name in found)
+        seal = _sealed(one.key, one.file, one.sha256, one.n_rows, one.precision, rows_told)
         link.execute(sa.update(shards).where(shards.c.id == one.id).values(seal=seal))
 
 
-def _sealed(*values: object) -> str:
+def _sealed(*values: object, facts: str | None = None) -> str:
+    """Return the seal of values and of facts in JSON; none where these cannot be read."""
     # A copy of the store's own: a later change of it must not change what this file does.
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    try:
+        told = values if facts is None else (*values, json.loads(facts))
+        text = json.dumps(told, sort_keys=True, separators=(",", ":"))
+    except (ValueError, TypeError, RecursionError):
+        return ""
     return hashlib.sha256(text.encode()).hexdigest()
