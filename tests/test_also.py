@@ -144,6 +144,7 @@ def test_tags_of_both_sides_are_joined():
     both = beside(a, b)
     assert both.task.labels == ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
     assert [codes.tolist() for codes in both.targets] == [[3, 0], [1, 2]]
+    assert both.notes == ("Types of entities of one side only: 'LOC', 'PER'.",)
 
 
 def test_other_kinds_of_rows_are_refused():

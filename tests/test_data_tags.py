@@ -97,6 +97,7 @@ def write(folder, text, name="news.conll"):
         CONLL.replace("\t", " "),
         CONLL.replace("\t", "   "),
         CONLL.replace("\n", "\r\n"),
+        CONLL.replace("\n", "\r"),
         "\ufeff" + CONLL,
         "\n\n" + CONLL.replace("\n\n", "\n\n\n\n"),
         CONLL.rstrip("\n"),
@@ -152,6 +153,25 @@ def test_splits_of_a_folder(tmp_path):
 def test_nothing_tagged_is_an_error(tmp_path):
     with pytest.raises(DataError, match="every tag is O"):
         read(write(tmp_path, "a\tO\n\nb\tO\n"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("a.conll", "an\nant\n\nno\n", "words .* and nothing else"),
+        ("train.txt", "an O\nant B-X\n", "to be named .conll"),
+        ("words.csv", "word,tag\nAnn,B-PER\nleft,O\n", "a sentence a row"),
+        ("a.jsonl", '{"tokens": ["Ann"], "tags": [1]}\n', "the tag 1 is no name such as O"),
+    ],
+)
+def test_what_is_no_tagged_sentence_is_told_how_to_be_one(tmp_path, name, text, told):
+    with pytest.raises(DataError, match=told):
+        read(write(tmp_path, text, name))
+
+
+def test_tags_a_row_may_be_said_to_be_classes(tmp_path):
+    data = read(write(tmp_path, "word,tag\nAnn,B-PER\nleft,O\n", "words.csv"), kind="multiclass")
+    assert data.task.labels == ("B-PER", "O")
 
 
 @pytest.mark.parametrize("text", ["\n\n", " \n", "# only = comments\n"])

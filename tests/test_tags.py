@@ -14,10 +14,10 @@ import headstart as hs
 from headstart.data.ragged import flat, lengths, ragged
 from headstart.data.tags import illegal, repaired
 from headstart.data.words import sentence
-from headstart.errors import UsageError
+from headstart.errors import DataError, UsageError
 from headstart.features.features import Features
 from headstart.heads.head import head_from
-from headstart.heads.tags import TagHead, fit_chain, fit_tags
+from headstart.heads.tags import CHAIN_WORDS, TagHead, fit_chain, fit_tags
 from headstart.metrics.chain import Chain, legal_chain
 from headstart.metrics.entities import counts, f1
 from headstart.sources.catalog import open_backbone, resolve
@@ -282,6 +282,36 @@ def test_the_command_line_shows_and_tells(model, tmp_path):
     plain = CliRunner().invoke(app, ["predict", str(tmp_path / "run"), text, "", "--quiet"])
     assert plain.stdout.startswith("The [red dog PET ")
     assert "no text" in plain.stdout
+
+
+def test_texts_without_words_have_no_tags(model):
+    assert [row.shape for row in model.predict(["  ", ""])] == [(0,), (0,)]
+
+
+def test_a_type_has_the_same_color_in_every_text(model, tmp_path, monkeypatch, capsys):
+    from headstart.cli import show
+
+    monkeypatch.setattr(show, "is_colored", lambda: True)
+    types = ("ART", "PET")
+    for text in ("The red dog", "The red dog saw the great film"):
+        rows = hs.data.dataset.from_arrays([text], modality="words")
+        show.predictions(model.bundle_.predictions(rows), types)
+        assert "\x1b[30;42mred dog" in capsys.readouterr().out
+
+
+def test_one_sentence_is_too_few(encoder):
+    with pytest.raises(DataError, match="A blank line ends a sentence"):
+        hs.Transfer(encoder).fit(hs.data.dataset.from_arrays([["a", "dog"]], [["O", "B-PET"]]))
+
+
+def test_the_chain_is_learned_from_the_beginning_of_long_sentences():
+    long = ragged([np.concatenate([row] * 90) for row in chains(4)])
+    assert max(map(len, long)) > CHAIN_WORDS
+    rows = words_of(long)
+    cut = [ragged([row[:CHAIN_WORDS] for row in one]) for one in (rows, long)]
+    found, wanted = fit_chain(rows, long), fit_chain(*cut)
+    assert found[0] == wanted[0]
+    np.testing.assert_array_equal(found[1].transition, wanted[1].transition)
 
 
 def test_colors_are_for_terminals():

@@ -123,9 +123,8 @@ def fit(found: dict[str, Any], plan: Any) -> None:
     out(f"predict    headstart predict {found['run']} NEW…")
 
 
-def predictions(found: list[dict[str, Any]]) -> None:
-    """Print a line a row."""
-    labels = sorted({one["label"] for row in found for one in row.get("entities", ())})
+def predictions(found: list[dict[str, Any]], labels: Sequence[str] = ()) -> None:
+    """Print a line a row; `labels` are the types of entities the model knows, in their order."""
     for row in found:
         if "entities" in row:
             shown = marked(row["text"], row["entities"], labels, is_colored())

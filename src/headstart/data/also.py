@@ -223,11 +223,12 @@ def _renumbered(data: Dataset, task: Task) -> NDArray[Any]:
 
 
 def _differing(target: Dataset, also: Dataset) -> tuple[str, ...]:
-    """Say which labels only one side has."""
+    """Say which labels, or types of entities, only one side has."""
     assert target.task is not None and also.task is not None
-    ours, theirs = set(target.task.labels), set(also.task.labels)
-    lacking = sorted(ours ^ theirs)
+    is_tagged = target.task.kind is Kind.TAGS
+    names = [types_of(task) if is_tagged else task.labels for task in (target.task, also.task)]
+    lacking = sorted(set(names[0]) ^ set(names[1]))
     if not lacking:
         return ()
     shown = ", ".join(map(repr, lacking[:6])) + (" …" if len(lacking) > 6 else "")
-    return (f"Labels of one side only: {shown}.",)
+    return (f"{'Types of entities' if is_tagged else 'Labels'} of one side only: {shown}.",)

@@ -112,6 +112,7 @@ def roles(
             return Roles(Modality.WORDS, *words, split, notes)
     free = [name for name in table.columns if name not in {*labels, split}]
     if is_labelled and not labels:
+        _check_has_tags(table, free)
         labels = _guessed_label(table, free, taken=text or image)
         free = [name for name in free if name not in labels]
     modality, inputs = _inputs(table, free, text, image)
@@ -137,6 +138,15 @@ def _tagged(
     texts = [name for name in _named(table, TEXT_NAMES, text) if _holds(table, name, str)]
     spans = [name for name in _named(table, SPAN_NAMES, given) if _all(table, name, _is_spans)]
     return ((texts[0],), (spans[0],)) if texts and spans else None
+
+
+def _check_has_tags(table: Table, free: Sequence[str]) -> None:
+    """Refuse words that stand alone."""
+    if len(free) == 1 and _is_named(free[0], WORD_NAMES) and _all(table, free[0], _is_words):
+        raise DataError(
+            f"The rows have words (in '{free[0]}') and nothing else.\nExpected a tag a word: in "
+            "the last column of a CoNLL file, or a list a row in a column such as 'tags'."
+        )
 
 
 def _row_labels(table: Table, taken: set[str]) -> list[str]:

@@ -71,7 +71,7 @@ Group = tuple[int, list[list[str]]]  # the first line's number, and the cells of
 
 def _groups(text: str) -> Iterator[Group]:
     begun, group = 0, list[list[str]]()
-    lines = [_cells(line.rstrip("\r")) for line in [*text.split("\n"), ""]]
+    lines = [_cells(line) for line in [*re.split("\r\n|\r|\n", text), ""]]
     usual = _usual_width(lines)
     for number, cells in enumerate(lines, start=1):
         if cells and cells[0] != "-DOCSTART-" and not _is_comment(cells, usual):

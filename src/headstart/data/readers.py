@@ -33,6 +33,7 @@ from headstart.data.dataset import (
 from headstart.data.folders import Found, class_folders, home_expanded, split_folders
 from headstart.data.tables import TABLE_SUFFIXES, Table, decoded, read_table, table_of
 from headstart.data.tagged import encode_tags, named
+from headstart.data.tags import is_tag
 from headstart.data.targets import Targets, encode, encode_columns
 from headstart.errors import DataError, UsageError
 from headstart.task import Kind, Modality
@@ -283,7 +284,20 @@ def _labels(table: Table, chosen: Roles, options: _Options, at: Sequence[int]) -
         return encode_columns(columns)
     name = chosen.labels[0]
     cells = _named_classes(columns[name], table.class_names.get(name))
+    if options.kind is None:
+        _check_no_tags(cells, name)
     return encode(cells, kind=options.kind, separator=options.separator, name=name)
+
+
+def _check_no_tags(cells: Sequence[Any], name: str) -> None:
+    """Refuse a table of words, a row each: by itself a word tells little of its tag."""
+    labels = {cell for cell in cells if isinstance(cell, str)}
+    if "O" in labels and len(labels) > 1 and all(map(is_tag, labels)):
+        raise DataError(
+            f"The column '{name}' holds tags of words, one a row: {', '.join(sorted(labels)[:4])}, "
+            "….\nExpected a sentence a row, as lists of words and tags, or a CoNLL file with a "
+            "blank line between sentences. --kind multiclass takes them as classes."
+        )
 
 
 def _named_classes(cells: Sequence[Any], names: tuple[str, ...] | None) -> Sequence[Any]:

@@ -75,7 +75,8 @@ def read_table(path: Path) -> Table:
     if suffix not in TABLE_SUFFIXES:
         raise DataError(
             f"{path} has a suffix that is not known.\nExpected {', '.join(TABLE_SUFFIXES)}, "
-            "or a folder with a folder of pictures for each class."
+            "or a folder with a folder of pictures for each class; a file with a word and its tag "
+            "a line is to be named .conll."
         )
     if suffix == ".parquet":
         return _parquet(path)

@@ -112,8 +112,10 @@ def _tags(cells: list[Any], row: Sentence, names: tuple[str, ...] | None) -> lis
     tags = cells if names is None else named(cells, names)
     if len(tags) != len(row):
         raise DataError(f"{len(row)} words and {len(tags)} tags")
-    if any(is_missing(tag) or not isinstance(tag, str) for tag in tags):
+    if any(is_missing(tag) for tag in tags):
         raise DataError("a word has no tag")
+    if other := [tag for tag in tags if not isinstance(tag, str)]:
+        raise DataError(f"the tag {other[0]!r:.40} is no name such as O or B-PER")
     return tags
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,7 @@ def rounded(values: NDArray[np.float32]) -> NDArray[np.floating]:
 
 def _fits(values: NDArray[np.float32], half: NDArray[np.float16]) -> NDArray[np.bool_]:
     """Return whether float16 holds each row; shape (n,)."""
-    rows = values.reshape(len(values), -1)  # (n, d)
+    rows = values.reshape(len(values), math.prod(values.shape[1:]))  # (n, d), of no rows too
     error = rows - half.reshape(rows.shape).astype(np.float32)
     with np.errstate(invalid="ignore", over="ignore"):
         size = np.einsum("nd,nd->n", rows, rows)

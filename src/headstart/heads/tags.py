@@ -40,8 +40,9 @@ from headstart.metrics.chain import (
 )
 from headstart.task import Kind, Task
 
-#: Sentences that the chain is learned on, at most: it has some dozens of unknowns.
-CHAIN_SENTENCES = 2_000
+#: Sentences that the chain is learned on, at most, and words of each, from its first: it has some
+#: dozens of unknowns, and every word of the longest sentence is a step of its own.
+CHAIN_SENTENCES, CHAIN_WORDS = 2_000, 256
 #: Above so many words one split takes the place of the folds, and the penalty is chosen on some.
 SPLIT_ABOVE = 20_000
 #: Words that the penalty is chosen on there, and the share of them that is held out.
@@ -420,8 +421,8 @@ def fit_chain(logits: Ragged, targets: Ragged) -> tuple[float, Chain]:
     full = np.flatnonzero(lengths(logits))
     spread = np.linspace(0, len(full) - 1, min(len(full), CHAIN_SENTENCES)).astype(np.int64)
     some = full[spread].tolist()
-    rows = [np.asarray(logits[i], dtype=np.float64) for i in some]
-    truth = [repaired(np.asarray(targets[i])) for i in some]
+    rows = [np.asarray(logits[i][:CHAIN_WORDS], dtype=np.float64) for i in some]
+    truth = [repaired(np.asarray(targets[i][:CHAIN_WORDS])) for i in some]
     problem = _ChainProblem(rows, truth, legal)
     found = minimize(problem, np.zeros(1 + k + k * k), jac=True, method="L-BFGS-B",
                      options={"maxiter": 60, "ftol": 1e-7})  # fmt: skip

@@ -118,7 +118,8 @@ def labelled(data: Dataset) -> Task:
             "Expected a folder a class, or a label column (`--label`)."
         )
     if len(data) < 2:
-        raise DataError(f"Got {len(data)} sample.\nExpected at least two labelled rows.")
+        ends = " A blank line ends a sentence of a CoNLL file." * (data.task.kind is Kind.TAGS)
+        raise DataError(f"Got {len(data)} sample.\nExpected at least two labelled rows.{ends}")
     if data.task.kind is Kind.MULTICLASS and len(np.unique(data.targets)) < 2:
         only = data.task.labels[int(data.targets[0])]
         raise DataError(

@@ -24,7 +24,9 @@ def predict(
     from headstart.bundle import load
     from headstart.cli import show
     from headstart.cli.bars import bars
+    from headstart.data.tags import types_of
     from headstart.data.unlabelled import read_rows
+    from headstart.task import Kind
 
     bundle = load(model)
     rows = read_rows(inputs, bundle.modality, text=text, image=image, columns=bundle.columns)
@@ -34,4 +36,5 @@ def predict(
     found = answers.records
     if csv is not None:
         show.write_csv(csv, found)
-    show.as_json(found) if json else show.predictions(found)
+    types = types_of(bundle.task) if bundle.task.kind is Kind.TAGS else ()
+    show.as_json(found) if json else show.predictions(found, types)
