@@ -65,6 +65,16 @@ def test_every_boundary_says_what_pytorch_says(pictures, pooled):
     assert [x.shape[1:] for x in engine.run(inputs)] == list(engine.graph.shapes)
 
 
+@pytest.mark.parametrize("below", [1, 2])
+def test_texts_below_the_first_attention(texts, below):
+    engine = engine_for(texts, (below,), pooled=False)
+    assert engine.name == "onnxruntime"
+    ids = np.array([[2, 5, 6, 7, 3], [2, 5, 3, 0, 0]])
+    inputs = {"input_ids": ids, "attention_mask": (ids > 0).astype(np.int64)}
+    (expected,) = TorchEngine(texts, (below,), False, device="cpu").run(inputs)
+    np.testing.assert_allclose(engine.run(inputs)[0][1, :3], expected[1, :3], atol=1e-5)
+
+
 def test_texts_of_any_number_and_length(texts):
     engine = engine_for(texts, (2,), pooled=False)
     reference = TorchEngine(texts, (2,), False, device="cpu")

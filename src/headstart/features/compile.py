@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.errors import HeadstartError, IntegrityError, UsageError
-from headstart.features.graphs import cut, pool, read_pixels, session
+from headstart.features.graphs import cut, pool, read_pixels, session, told
 from headstart.features.inputs import inputs_for
 from headstart.io import sha256_bytes, sha256_file, write_bytes
 from headstart.machine import home, versions
@@ -365,7 +365,7 @@ def _traced(
 
 
 def _run(model: bytes, inputs: Arrays) -> list[NDArray[Any]]:
-    return list(session(model).run(None, inputs))
+    return told(session(model), inputs)
 
 
 def relative_error(values: Sequence[NDArray[Any]], expected: Sequence[NDArray[Any]]) -> float:

@@ -26,7 +26,7 @@ from headstart.features.compile import (
     outputs_at,
     resolved,
 )
-from headstart.features.graphs import session
+from headstart.features.graphs import session, told
 from headstart.features.inputs import inputs_for
 from headstart.machine import device as best_device
 from headstart.machine import is_out_of_memory
@@ -153,7 +153,7 @@ class OnnxEngine:
         with self.opening:
             if self.session is None:
                 self.session = session(self.graph.path.read_bytes())
-        return tuple(self.session.run(list(self.graph.outputs), inputs))
+        return tuple(told(self.session, inputs, self.graph.outputs))
 
 
 class TorchEngine:

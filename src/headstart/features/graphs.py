@@ -1,7 +1,10 @@
 """Graphs: ONNX graphs cut, given our own input, pooled, and opened; no torch."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from headstart.errors import IntegrityError, UsageError
 from headstart.features.inputs import affine
@@ -36,6 +39,17 @@ def session(model: bytes) -> "ort.InferenceSession":
     options.use_deterministic_compute = True
     options.log_severity_level = 4  # what fails is raised
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def told(
+    opened: "ort.InferenceSession", inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] = ()
+) -> list[NDArray[Any]]:
+    """Return what an open graph says, at all its outputs if none is named.
+
+    A graph that is cut low has no use for every input: no mask is read below the first attention.
+    """
+    used = {one.name: inputs[one.name] for one in opened.get_inputs()}
+    return list(opened.run(list(outputs) or None, used))
 
 
 def refuse_other_files(model: bytes, name: str) -> None:
