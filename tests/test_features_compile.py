@@ -19,26 +19,8 @@ from headstart.sources.preprocess import PicturePreprocess
 from headstart.sources.source import Source
 from headstart.store.store import open_store
 from headstart.task import Modality
+from tests.listener import Notes
 from tests.toys import toy_picture_source, toy_text_source
-
-
-class Notes:
-    """A listener that writes down what a person is told."""
-
-    def __init__(self) -> None:
-        self.texts = []
-
-    def start(self, name, total, unit):
-        return name
-
-    def advance(self, token, n):
-        pass
-
-    def note(self, token, text):
-        self.texts.append(text)
-
-    def finish(self, token):
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +89,7 @@ def test_a_damaged_graph_is_compiled_again_and_said_so(pictures, fresh_home):
     with progress.listen(notes := Notes()):
         engine_for(pictures)
     assert path.read_bytes() == content
-    assert "damaged" in notes.texts[0]
+    assert "damaged" in notes.said[0]
 
 
 def test_an_unfaithful_graph_is_not_used(pictures, fresh_home):
@@ -116,7 +98,7 @@ def test_an_unfaithful_graph_is_not_used(pictures, fresh_home):
         assert engine_for(pictures).name == "torch"
     with open_store() as store:
         assert not compiled(pictures, None, store=store).is_faithful  # remembered
-    assert "PyTorch runs it instead" in notes.texts[0]
+    assert "PyTorch runs it instead" in notes.said[0]
 
 
 def _failing(patch, error):
@@ -140,7 +122,7 @@ def test_a_failure_of_the_machine_is_not_remembered(pictures, fresh_home, error)
     with progress.listen(notes := Notes()), pytest.MonkeyPatch.context() as patch:
         _failing(patch, error)
         assert engine_for(pictures).name == "torch"
-    assert type(error).__name__ in notes.texts[0]
+    assert type(error).__name__ in notes.said[0]
     assert engine_for(pictures).name == "onnxruntime"
 
 

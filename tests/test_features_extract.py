@@ -14,6 +14,7 @@ from headstart.features.inputs import inputs_for
 from headstart.progress import listen
 from headstart.sources.catalog import resolve
 from headstart.task import Modality
+from tests.listener import Notes
 from tests.toys import toy_picture_source, toy_text_source
 
 TEXTS = ("good film", "bad", "the cat and the red dog", "", "great blue film")
@@ -139,11 +140,12 @@ def test_an_interrupted_extraction_ends_with_the_same_bytes(source, tmp_path, mo
     assert shards("killed", range(8), range(10)) == whole  # it had written two shards of three
 
 
-class Scarce:
+class Scarce(Notes):
     """Lets memory run out where a compiled trunk is given more than `most` rows."""
 
     def __init__(self, monkeypatch, most, error):
-        self.sizes, self.said = [], []
+        super().__init__()
+        self.sizes = []
         whole = OnnxEngine.run
 
         def run(engine, inputs):
@@ -154,17 +156,6 @@ class Scarce:
             return whole(engine, inputs)
 
         monkeypatch.setattr(OnnxEngine, "run", run)
-
-    def start(self, *_):
-        return None
-
-    def note(self, _, text):
-        self.said.append(text)
-
-    def advance(self, *_):
-        return None
-
-    finish = advance
 
 
 SHORT = [

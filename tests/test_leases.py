@@ -8,10 +8,11 @@ import time
 import pytest
 
 from headstart import jobs
-from headstart.progress import Silent, listen
+from headstart.progress import listen
 from headstart.store import leases
 from headstart.store.leases import Leases, Owner
 from headstart.store.store import open_store
+from tests.listener import Notes
 
 
 @pytest.fixture
@@ -83,26 +84,20 @@ def test_who_is_stopped_while_it_takes_a_job_gives_it_back(store, monkeypatch):
 
 
 def test_who_waits_long_says_for_whom(store, monkeypatch):
-    said = []
-
-    class Ears(Silent):
-        def note(self, token, text):
-            said.append(text)
-
-    pauses = []
+    ears, pauses = Notes(), []
 
     def sleep(pause):
         pauses.append(pause)
         assert sum(pauses) < 60, "it says nothing"
-        if said:
+        if ears.said:
             store.put_outcome("s", "a", {"n": 1})
 
     monkeypatch.setattr(jobs.time, "sleep", sleep)
     there = Owner("build-1 boot ns", 345, "12", "name")
     store.claim("s", "a", str(there))
-    with listen(Ears()):
+    with listen(ears):
         assert jobs.run({"a": 1}, lambda n: {"n": n}, study="s", store=store) == {"a": {"n": 1}}
-    assert said == ["waiting for process 345 on build-1"]
+    assert ears.said == ["waiting for process 345 on build-1"]
 
 
 def test_an_owner_elsewhere_is_dead_when_it_is_silent(store, monkeypatch):

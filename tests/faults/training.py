@@ -24,6 +24,7 @@ from headstart.steps.batches import CachedRows, Examples
 from headstart.steps.loop import descend
 from headstart.steps.phase import Phase
 from headstart.task import Kind, Modality, Task
+from tests.listener import Notes
 from tests.toys import toy_text_source
 
 TASK = Task(Kind.MULTICLASS, ("low", "high"))
@@ -181,24 +182,6 @@ def _extracted(uri, home):
         extract(resolve(uri), Dataset(Modality.TEXT, rows), boundary=2, pooled=False)
     files = (path for path in (home / "features").rglob("*") if path.is_file())
     return {path.name: path.read_bytes() for path in files}
-
-
-class Notes:
-    """Keeps what is said."""
-
-    def __init__(self):
-        self.said = []
-
-    def start(self, *_):
-        return None
-
-    def note(self, _, text):
-        self.said.append(text)
-
-    def advance(self, *_):
-        return None
-
-    finish = advance
 
 
 def same(n, folder):
