@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -67,13 +68,15 @@ def kills(share: float, folder: Path) -> list[Line]:
     from tests.faults.killer import killed, material
     from tests.faults.server import Server
 
-    lines = []
-    with Server() as server:
-        for name, job in material(folder / "material").items():
+    def one(name: str, job: Any) -> Line:
+        with Server(HEADSTART_THREADS="1") as server:
             found = killed(server, job, some(400, share), folder / name, seed=int(time.time()))
-            told = f"{found.n_rounds} runs ended, each with the bytes of one that was not killed"
-            lines.append(_line(job.what, found.n_kills, "kills", found.lost, told))
-    return lines
+        told = f"{found.n_rounds} runs ended, each with the bytes of one that was not killed"
+        return _line(job.what, found.n_kills, "kills", found.lost, told)
+
+    jobs = material(folder / "material")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # a core each
+        return list(pool.map(one, jobs, jobs.values()))
 
 
 def stops(share: float, folder: Path) -> list[Line]:

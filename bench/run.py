@@ -1,11 +1,13 @@
 """Run the studies, print a table, keep the numbers.
 
-    python -m bench.run [--full | --tiny] [--repeats N] [STUDY …]
+    python -m bench.run [--full | --tiny] [--repeats N] [STUDY | STUDY/PART …]
 
 A study is a file `study_NAME.py` with a function `study(repeats, …) -> Study`. What else it takes
 is told by its `SIZES`: the arguments of each size it can be run in, quick (the default), full and
 tiny. Without names all studies of that size are run; one without SIZES is long, and full alone.
-Results go to `bench/results/NAME.json`; `bench/RESULTS.md` is written anew from all files there.
+A full study that takes hours has `PARTS` instead, the arguments of each: they are run and kept one
+by one. Results go to `bench/results/`, a file a study or part; `bench/RESULTS.md` is written anew
+from all files there.
 A tiny run is a rehearsal: it shows that every part runs, judges no target and keeps nothing.
 """
 
@@ -43,12 +45,24 @@ def sizes(study: str) -> Mapping[str, Mapping[str, Any]]:
     return getattr(named(study), "SIZES", {"full": {}})
 
 
+def parts(study: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return the parts that a study's full size is run in, and the arguments of each."""
+    return getattr(named(study), "PARTS", {})
+
+
+def in_parts(study: str, size: str) -> list[str]:
+    """Return what is run of a study, each to be kept by itself."""
+    return [f"{study}/{part}" for part in parts(study)] if size == "full" else []
+
+
 def run(name: str, size: str, repeats: int) -> bool:
-    """Run one study, print and keep what it found; False if it fell short or broke."""
+    """Run a study, or a part, print and keep what it found; False if it fell short or broke."""
     print(f"\n== {name} ({size})", flush=True)
     start = time.perf_counter()
+    study, _, part = name.partition("/")
     try:
-        found = named(name).study(repeats, **sizes(name).get(size, {}))
+        arguments = parts(study)[part] if part else sizes(study).get(size, {})
+        found = named(study).study(repeats, **arguments)
     except Skip as reason:
         print(f"skipped: {reason}")
         return True
@@ -60,7 +74,7 @@ def run(name: str, size: str, repeats: int) -> bool:
     print(f"{seconds:.0f} s in all")
     if size == "tiny":
         return True
-    _keep(name, found, size, seconds)
+    _keep(name, found, size, seconds, repeats)
     return all(row.is_reached is not False for row in found.rows)
 
 
@@ -81,18 +95,24 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _keep(name: str, found: Study, size: str, seconds: float) -> None:
+def _keep(name: str, found: Study, size: str, seconds: float, repeats: int) -> None:
+    words = [
+        *([] if size == "quick" else [f"--{size}"]),
+        *([] if repeats == REPEATS[size] else [f"--repeats {repeats}"]),
+        name,
+    ]
     facts: dict[str, Any] = {
         **asdict(found),
         "size": size,
         "seconds": round(seconds, 1),
         "date": time.strftime("%Y-%m-%d"),
-        "command": "python -m bench.run " + " ".join(sys.argv[1:]),
+        "command": " ".join(["python -m bench.run", *words]),
         "machine": machine_facts(),
     }
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
-    (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
+    (RESULTS / f"{name.replace('/', '-')}.json").write_text(text, encoding="utf-8")
+    write_report()
 
 
 def write_report() -> None:
@@ -122,20 +142,20 @@ def _section(name: str, facts: dict[str, Any]) -> list[str]:
 def main() -> int:
     """Read the command line; 0 if every target was reached."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("studies", nargs="*", metavar="STUDY", help=", ".join(names()))
+    told = ", ".join(names())
+    parser.add_argument("studies", nargs="*", metavar="STUDY", help=f"{told}; or STUDY/PART")
     either = parser.add_mutually_exclusive_group()
     for other in ("full", "tiny"):
         either.add_argument(f"--{other}", dest="size", action="store_const", const=other)
     parser.add_argument("--repeats", type=int, help=f"instead of those of the size, {REPEATS}")
     options = parser.parse_args()
-    unknown = set(options.studies) - set(names())
-    if unknown:
-        parser.error(f"no study {', '.join(sorted(unknown))}; there are {', '.join(names())}")
     size = options.size or "quick"
-    chosen = options.studies or [name for name in names() if size in sizes(name)]
+    known = {*names(), *(part for name in names() for part in in_parts(name, size))}
+    if unknown := sorted(set(options.studies) - known):
+        parser.error(f"no {size} study {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    asked = options.studies or [name for name in names() if size in sizes(name)]
+    chosen = [part for name in asked for part in in_parts(name, size) or [name]]
     reached = [run(name, size, options.repeats or REPEATS[size]) for name in chosen]
-    if size != "tiny" and RESULTS.exists():
-        write_report()
     return 0 if all(reached) else 1
 
 

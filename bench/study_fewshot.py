@@ -77,6 +77,7 @@ SIZES = {
     "quick": {"asked": (Case("names", 4, seeds=3), Case("banking77", 8, QUICKEST, 3))},
     "full": {},
 }
+PARTS = {f"{case.data}-{case.a_class or 'all'}": {"asked": (case,)} for case in FULL}
 
 
 def study(repeats: int, asked: Sequence[Case] = FULL) -> Study:

@@ -59,6 +59,7 @@ SIZES = {
     "full": {},
 }
 FULL = tuple(Case(name) for name in cases.PICTURES)
+PARTS = {case.data.replace(" ", "-"): {"asked": (case,)} for case in FULL}
 #: More would take a day: the peers' passes over 2,000 drawings are hours.
 MOST_REPEATS = 3
 

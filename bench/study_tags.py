@@ -25,6 +25,7 @@ from bench.measure import (
     scratch_folder,
     seconds_of,
 )
+from headstart.transfer.plan import AUTO_OF_WORDS
 
 #: French sentences that are added, and with how many of the seeds; None: with all.
 FEW = ((200, None), (1000, 1))
@@ -34,8 +35,8 @@ SIZES = {
 }
 SOURCE, ENGLISH_ONLY = "pkg:multilingual-e5-small", "pkg:all-minilm-l6-v2"
 NAMES = (SOURCE, ENGLISH_ONLY, "tf-idf")
-#: What step 5 moves: every layer, above the vectors of the pieces.
-MOVED = "only:last:100%"
+#: What step 5 moves: what it moves by itself, kept whatever validation says.
+MOVED = f"only:{AUTO_OF_WORDS}"
 
 #: What a process found, and the processes of an arm, a seed each, in the order of their seeds.
 Run = dict[str, Any]

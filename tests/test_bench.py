@@ -27,6 +27,8 @@ def test_a_study_is_told_and_its_sizes_are_its_arguments(name):
     for size, arguments in run.sizes(name).items():
         assert size in run.REPEATS
         inspect.signature(module.study).bind(1, **arguments)
+    for arguments in run.parts(name).values():
+        inspect.signature(module.study).bind(1, **arguments)
 
 
 @pytest.mark.parametrize("module", [measure, against])
@@ -68,6 +70,21 @@ def test_a_quick_run_is_kept_and_told(study, tmp_path):
     told = (tmp_path / "RESULTS.md").read_text("utf-8")
     assert "| speed | 2 × | 2 – 9 | 3 | ≥ 2 | yes |" in told
     assert "a note" in told
+
+
+def test_a_full_study_in_parts_keeps_each_by_itself(study, tmp_path):
+    study.PARTS = {"small": {"value": 3.0}, "large": {"value": 4.0}}
+    assert run.in_parts("toy", "quick") == []
+    for part in run.in_parts("toy", "full"):
+        assert run.run(part, "full", 5)
+    kept = {path.stem: json.loads(path.read_text("utf-8")) for path in
+            (tmp_path / "results").iterdir()}  # fmt: skip
+    assert {name: facts["rows"][0]["values"][0] for name, facts in kept.items()} == {
+        "toy-small": 3.0,
+        "toy-large": 4.0,
+    }
+    assert kept["toy-small"]["command"] == "python -m bench.run --full toy/small"
+    assert "## toy-large" in (tmp_path / "RESULTS.md").read_text("utf-8")
 
 
 def test_a_tiny_run_judges_nothing_and_keeps_nothing(study, tmp_path):

@@ -8,11 +8,13 @@ has to be imported while atheris looks on.
 
 import importlib.util
 import json
+import os
 import random
 import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 #: An input that takes longer, or more memory, is a fault.
@@ -32,7 +34,9 @@ def guided(folder, seconds):
 
     (folder / "whole").mkdir(parents=True)
     wholes(folder / "whole")
-    return [_guided(path, folder, seconds) for path in sorted((folder / "whole").iterdir())]
+    paths = sorted((folder / "whole").iterdir())
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each but waits for a process of its own
+        return list(pool.map(lambda path: _guided(path, folder, seconds), paths))
 
 
 def _guided(whole, folder, seconds):

@@ -64,13 +64,16 @@ class Server:
         What the children do: a module with `preload()` and `do(name, arguments)`.
     python
         The interpreter.
+    env
+        What the children find in their environment, too.
     """
 
-    def __init__(self, module="tests.faults.work", python=sys.executable):
-        self.module, self.python = module, python
+    def __init__(self, module="tests.faults.work", python=sys.executable, **env):
+        self.module, self.python, self.env = module, python, env
 
     def __enter__(self):
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+        paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+        env = {**os.environ, "PYTHONPATH": paths, **self.env}
         self.process = subprocess.Popen(
             [self.python, "-m", "tests.faults.server", self.module],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=env,

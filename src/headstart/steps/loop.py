@@ -26,7 +26,7 @@ from headstart.metrics.curve import Curve
 from headstart.metrics.scores import row_scores
 from headstart.progress import track
 from headstart.runs import Run
-from headstart.steps import half
+from headstart.steps import dropout, half
 from headstart.steps.attach import Tail
 from headstart.steps.batches import Examples
 from headstart.steps.phase import Phase
@@ -46,7 +46,7 @@ from headstart.stopping import is_asked, safe_points, stop_if_asked
 #: Rows a forward pass when nothing is trained.
 EVALUATION_BATCH = 64
 #: Batches whose rows are sorted by length before they are parted.
-POOL = 16
+POOL = 64
 
 
 @dataclass
@@ -249,7 +249,7 @@ class Descent:
         """Run a batch through the tail."""
         epoch = self.at.epoch if self.tail.training else 0
         state = tuple(placed(part, self.device) for part in examples.rows.state(rows, epoch))
-        with half.forward(self.device, self.tail.stages):
+        with dropout.quick(self.device), half.forward(self.device, self.tail.stages):
             features, outputs = self.tail(*state)
         return Step(
             features=features.float(),
@@ -273,15 +273,15 @@ class Descent:
         """Return the first term's mean over the validation rows, and their mean score."""
         self.tail.eval()
         _, term = self.terms[0]
-        task, n = self.validation.task, len(self.validation)
+        task, batches = self.validation.task, evaluation_batches(self.validation)
         losses, said = [], []
-        for rows in np.array_split(np.arange(n), math.ceil(n / EVALUATION_BATCH)):
+        for rows in batches:
             step = self.forward(self.validation, rows)
             losses.append(float(term(step)) * len(rows))
             outputs = self.validation.unpadded(rows, step.outputs.cpu().numpy())
             said.append(outputs_of(task.kind, outputs))
-        each = row_scores(task, self.validation.targets, np.concatenate(said))
-        return sum(losses) / n, float(each.mean())
+        each = row_scores(task, self.validation.targets, in_order(said, batches))
+        return sum(losses) / len(self.validation), float(each.mean())
 
     def _note(self, train_loss: float) -> None:
         at = self.at
@@ -381,7 +381,7 @@ def seconds_a_step(tail: Tail, state: tuple[Tensor, ...], phase: Phase) -> float
     tail.to(on, memory_format=torch.channels_last).train()
     for _ in range(2):
         start = time.perf_counter()
-        with half.forward(on, tail.stages):
+        with dropout.quick(on), half.forward(on, tail.stages):
             _, outputs = tail(*(placed(part, on) for part in state))
         with half.backward(on, tail.stages):
             outputs.float().square().mean().backward()
@@ -415,10 +415,25 @@ def narrowed(values: Tensor, on: str) -> Tensor:
 def logits_of(tail: Tail, examples: Examples) -> NDArray[np.float32]:
     """Return what the head says of every row, shape (n, k), in evaluation mode and float32."""
     tail.eval()
-    parts = np.array_split(np.arange(len(examples)), math.ceil(len(examples) / EVALUATION_BATCH))
-    return np.concatenate(
-        [examples.unpadded(at, tail(*examples.rows.state(at, 0))[1].numpy()) for at in parts]
-    )
+    batches = evaluation_batches(examples)
+    said = [examples.unpadded(at, tail(*examples.rows.state(at, 0))[1].numpy()) for at in batches]
+    return in_order(said, batches)
+
+
+def evaluation_batches(examples: Examples) -> list[NDArray[np.int64]]:
+    """Return the rows in batches to be looked at; those of like length together."""
+    n, sizes = len(examples), examples.rows.sizes()
+    order = np.arange(n) if sizes is None else np.argsort(sizes, kind="stable")
+    return np.array_split(order, math.ceil(n / EVALUATION_BATCH))
+
+
+def in_order(parts: Sequence[NDArray[Any]], batches: Sequence[NDArray[np.int64]]) -> NDArray[Any]:
+    """Return what was said batch by batch, a row each, in the order of the rows.
+
+    >>> in_order([np.array([7, 5]), np.array([6])], [np.array([2, 0]), np.array([1])]).tolist()
+    [5, 6, 7]
+    """
+    return np.concatenate(parts)[np.argsort(np.concatenate(batches))]
 
 
 def optimizer_for(tail: Tail, phase: Phase) -> torch.optim.Optimizer:
@@ -434,8 +449,8 @@ def optimizer_for(tail: Tail, phase: Phase) -> torch.optim.Optimizer:
         groups += [{"params": others, "lr": rate, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
     if phase.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=phase.rate, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(groups, lr=phase.rate)
+        return torch.optim.SGD(groups, lr=phase.rate, momentum=0.9, nesterov=True, fused=True)
+    return torch.optim.AdamW(groups, lr=phase.rate, fused=True)
 
 
 def trained(tail: Tail) -> list[nn.Parameter]:

@@ -110,7 +110,7 @@ PICTURES = Phase(epochs=20, rate=1e-4, head_rate=1e-3, decay=0.8, views=4, patie
 #: Step 5 on texts: few epochs, an encoder forgets quickly.
 TEXTS = Phase(epochs=5, rate=5e-5, head_rate=1e-4, decay=0.9, patience=2)
 
-#: Step 5 on words: all layers learn at one rate, the vectors of the pieces stay as they are.
+#: Step 5 on words: all layers that move learn at one rate.
 WORDS = Phase(epochs=3, rate=2e-4, head_rate=1e-3, decay=1.0, batch=16, patience=2)
 
 #: From scratch: one rate for all stages, and a longer way.
