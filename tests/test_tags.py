@@ -98,6 +98,27 @@ def test_a_saved_model_says_the_same_of_raw_text(model, tmp_path):
         assert a == pytest.approx(b, abs=1e-4)
 
 
+def test_many_sentences_are_looked_at_a_block_at_a_time(model, monkeypatch):
+    rows = [["the", "red", "dog"], ["the"], ["awful", "film"], ["good"] * 9, ["the", "blue", "cat"]]
+    whole = model.bundle_
+    data = hs.data.dataset.from_arrays(rows, modality="words")
+    expected, outputs = whole.answers(data), whole.outputs(rows)
+    seen = []
+    features = type(whole).features
+    monkeypatch.setattr("headstart.bundle.SENTENCES", 2)
+    monkeypatch.setattr(
+        type(whole), "features", lambda self, rows: seen.append(len(rows)) or features(self, rows)
+    )
+    found = whole.answers(data)
+    assert [one["name"] for one in found.records] == [one["name"] for one in expected.records]
+    assert [one["prediction"] for one in found.records] == [
+        one["prediction"] for one in expected.records
+    ]
+    for a, b in zip(whole.outputs(rows), outputs, strict=True):
+        assert a == pytest.approx(b, abs=1e-5)
+    assert seen == [2, 2, 1] * 2
+
+
 def test_a_loaded_model_predicts_without_torch(model, tmp_path):
     model.save(tmp_path / "model")
     code = f"""{BLOCKED}

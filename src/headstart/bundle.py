@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -52,6 +52,9 @@ FACTS, HEAD, TRUNK, WEIGHTS, TOKENIZER, REFERENCE, CARD = (
     "bundle.json", "head.safetensors", "trunk.onnx", "trunk.safetensors", "tokenizer.json",
     "reference.safetensors", "README.md",
 )  # fmt: skip
+
+#: Sentences that are looked at together.
+SENTENCES = 1024
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ class Bundle:
 
     def logits(self, rows: Any) -> NDArray[np.float32]:
         """Return what the head says of rows before it becomes probabilities; shape (n, k)."""
-        return self.head.logits(self._read(rows))
+        return self._said(rows, self.head.logits)
 
     def outputs(self, rows: Any) -> NDArray[np.float32]:
         """Return probabilities (or numbers) of shape (n, k).
@@ -132,12 +135,29 @@ class Bundle:
         UnreadableRow
             Where a row cannot be read; `predictions` reports such rows instead.
         """
-        return self.head.outputs(self._read(rows))
+        return self._said(rows, self.head.outputs)
 
-    def _read(self, rows: Any) -> NDArray[Any]:
-        """Return the features of rows that can all be read, shape (n, d); n may be 0."""
-        found = _all_read(self.features(rows))
-        return found.array() if len(found) else np.zeros((0, self._n_features))
+    def _said(
+        self, rows: Any, ask: Callable[[NDArray[Any]], NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        """Return what the head is asked of rows that can all be read; n may be 0."""
+        parts = []
+        for _, found in self._blocks(self._dataset(rows)):
+            whole = _all_read(found)
+            parts.append(ask(whole.array() if len(whole) else np.zeros((0, self._n_features))))
+        return np.concatenate(parts)
+
+    def _blocks(self, data: Dataset) -> Iterator[tuple[int, Features]]:
+        """Yield features of all rows in order, and where they begin.
+
+        Sentences come a block at a time: with a vector for each word of all of them, memory would
+        be what bounds how many can be told something.
+        """
+        n = len(data)
+        step = SENTENCES if self.task.kind is Kind.TAGS else max(1, n)
+        named = dataclasses.replace(data, names=[data.name(i) for i in range(n)])
+        for start in range(0, max(1, n), step):
+            yield start, self.features(named.take(np.arange(start, min(start + step, n))))
 
     @property
     def _n_features(self) -> int:
@@ -172,23 +192,26 @@ class Bundle:
             How many classes a record lists under "top".
         """
         rows = self._dataset(rows)
-        found = self.features(rows)
-        outputs = self.head.outputs(found.array()) if len(found) else np.zeros((0, 1))
-        shift = self.reference.judge(found) if self.reference is not None and len(found) else None
-        unlike = np.zeros(len(found), dtype=bool) if shift is None else shift.unlike
-        records = {
-            int(i): self._record(rows.rows[i], values, top)
-            | ({"unlike": True} if is_unlike else {})
-            for i, values, is_unlike in zip(found.kept, outputs, unlike, strict=True)
-        }
-        reasons = {skipped.row: skipped.reason for skipped in found.skipped}
+        records: dict[int, dict[str, Any]] = {}
+        reasons: dict[str, str] = {}
+        said: list[Finding] = []
         names = [rows.name(i) for i in range(len(rows))]
+        for start, found in self._blocks(rows):
+            at = start + found.kept
+            outputs = self.head.outputs(found.array()) if len(found) else np.zeros((0, 1))
+            for i, values in zip(at, outputs, strict=True):
+                records[int(i)] = self._record(rows.rows[i], values, top)
+            reasons |= {skipped.row: skipped.reason for skipped in found.skipped}
+            if self.reference is not None and len(found):
+                shift = self.reference.judge(found)
+                for i in at[shift.unlike]:
+                    records[int(i)]["unlike"] = True
+                said += shift.findings([names[i] for i in at].__getitem__)
         told = [
             {"name": name} | records.get(i, {"error": reasons.get(name, "cannot be read")})
             for i, name in enumerate(names)
         ]
         left_out = [{"name": left.row, "error": left.reason} for left in rows.skipped]
-        said = () if shift is None else shift.findings(lambda i: names[int(found.kept[i])])
         return Answers(told + left_out, tuple(said))
 
     def _record(self, row: Any, values: NDArray[np.floating], top: int) -> dict[str, Any]:
