@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from headstart.errors import Diverged, UsageError
 from headstart.features.features import Features
@@ -19,7 +20,13 @@ from headstart.steps.attach import Tail
 from headstart.steps.batches import CachedRows, Examples
 from headstart.steps.loop import Descent, descend
 from headstart.steps.phase import Phase
-from headstart.steps.saved import random_states, set_random_states, under, weights_as_arrays
+from headstart.steps.saved import (
+    Moment,
+    random_states,
+    set_random_states,
+    under,
+    weights_as_arrays,
+)
 from headstart.task import Kind, Task
 
 TASK = Task(Kind.MULTICLASS, ("low", "high"))
@@ -325,3 +332,28 @@ def test_a_stop_in_the_middle_of_a_pass_goes_on_to_the_same_bytes(at, tmp_path, 
         learn("stopped")
     calls.extend([0] * 100)
     assert learn("stopped") == whole
+
+
+def test_a_step_after_a_checkpoint_is_the_step_without_one_where_channels_come_last():
+    torch.manual_seed(0)
+    pictures = torch.randn(2, 3, 8, 8)
+
+    def step(network, optimizer):
+        optimizer.zero_grad()
+        network(pictures).square().mean().backward()
+        optimizer.step()
+
+    def made():
+        network = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+        return network, torch.optim.AdamW(network.parameters(), lr=0.1, fused=True)
+
+    network, optimizer = made()
+    step(network, optimizer)
+    moment = Moment.of(network, optimizer, 1)
+    groups = optimizer.state_dict()["param_groups"]
+    other, its = made()
+    read = {name: np.ascontiguousarray(value) for name, value in moment.arrays("").items()}
+    Moment.from_arrays("", read, groups, 1).restore(other, its)
+    for one in ((network, optimizer), (other, its)):
+        step(*one)
+    assert torch.equal(network.weight, other.weight)

@@ -33,6 +33,8 @@ class Moment:
         """Put it back."""
         load_weights(tail, self.weights)
         optimizer.load_state_dict(_copied(self.moments))
+        for weight, moments in optimizer.state.items():
+            moments |= {name: _laid_out_as(weight, value) for name, value in moments.items()}
 
     def arrays(self, name: str) -> Arrays:
         """Return it as arrays by names that begin with `name`."""
@@ -119,6 +121,17 @@ def under(prefix: str, arrays: Arrays) -> Weights:
 def _copied(state: Moments) -> Moments:
     moments = {i: {k: v.clone() for k, v in m.items()} for i, m in state["state"].items()}
     return {"state": moments, "param_groups": [dict(group) for group in state["param_groups"]]}
+
+
+def _laid_out_as(weight: Tensor, value: Tensor) -> Tensor:
+    """Return a moment in the order its weight has in memory.
+
+    A fused optimizer goes through both by address, and looks at no strides; what comes from a file
+    is contiguous, a weight may have its channels last.
+    """
+    if value.shape != weight.shape:
+        return value
+    return torch.empty_like(weight, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
 def _array(value: Any) -> NDArray[Any]:
