@@ -5,8 +5,8 @@
 A study is a file `study_NAME.py` with a function `study(repeats, …) -> Study`. What else it takes
 is told by its `SIZES`: the arguments of each size it can be run in, quick (the default), full and
 tiny. Without names all studies of that size are run; one without SIZES is long, and full alone.
-A full study that takes hours has `PARTS` instead, the arguments of each: they are run and kept one
-by one. Results go to `bench/results/`, a file a study or part; `bench/RESULTS.md` is written anew
+A full study that takes hours has `PARTS` too, the arguments of each: they are run and kept one by
+one. Results go to `bench/results/`, a file a study or part; `bench/RESULTS.md` is written anew
 from all files there.
 A tiny run is a rehearsal: it shows that every part runs, judges no target and keeps nothing.
 """

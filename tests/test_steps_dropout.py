@@ -1,5 +1,7 @@
 """Dropout by masks of our own: as much is dropped, the mean stays, attention is attention."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch.nn import functional
@@ -44,6 +46,16 @@ def test_dropout_in_place_changes_its_input():
     with dropout.quick("cpu"):
         y = functional.dropout(x, 0.5, inplace=True)
     assert y is x and set(x.tolist()) == {0.0, 2.0}
+
+
+def test_attention_that_sees_only_what_came_before_is_left_to_torch():
+    q, k, v = (torch.randn(1, 2, 4, 8) for _ in range(3))
+    said = []
+    for context in (dropout.quick("cpu"), nullcontext()):
+        torch.manual_seed(0)
+        with context:
+            said.append(functional.scaled_dot_product_attention(q, k, v, None, 0.5, True))
+    assert torch.equal(*said)
 
 
 @pytest.mark.parametrize("kind", ["none", "added", "boolean"])

@@ -120,7 +120,9 @@ class Bundle:
 
     def features(self, rows: Any) -> Features:
         """Return what the trunk says of rows, as they were when the head learned; never cached."""
-        data = self._dataset(rows)
+        return self._forward(self._dataset(rows))
+
+    def _forward(self, data: Dataset) -> Features:
         return forward(self.source, data, boundaries=self.head.reads, engine=self.engine)
 
     def logits(self, rows: Any) -> NDArray[np.float32]:
@@ -154,10 +156,12 @@ class Bundle:
         be what bounds how many can be told something.
         """
         n = len(data)
-        step = SENTENCES if self.task.kind is Kind.TAGS else max(1, n)
+        if self.task.kind is not Kind.TAGS or n <= SENTENCES:
+            yield 0, self._forward(data)
+            return
         named = dataclasses.replace(data, names=[data.name(i) for i in range(n)])
-        for start in range(0, max(1, n), step):
-            yield start, self.features(named.take(np.arange(start, min(start + step, n))))
+        for start in range(0, n, SENTENCES):
+            yield start, self._forward(named.take(np.arange(start, min(start + SENTENCES, n))))
 
     @property
     def _n_features(self) -> int:

@@ -63,9 +63,12 @@ def attended(
     value: Tensor,
     attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,
+    is_causal: bool = False,
     **more: Any,
 ) -> Tensor:
-    """Return `torch.nn.functional.scaled_dot_product_attention`; torch's own if it drops nothing.
+    """Return `torch.nn.functional.scaled_dot_product_attention`; torch's own if nothing is dropped.
+
+    So it is where each token sees those before it alone, or keys are shared by several queries.
 
     Parameters
     ----------
@@ -74,10 +77,11 @@ def attended(
     attn_mask
         What is added to the scores, or (boolean) where they count; it broadcasts to theirs.
     """
-    scale = more.pop("scale", None)
-    if not 0 < _threshold(dropout_p) < LEVELS or any(more.values()):
+    scale = more.get("scale")
+    is_plain = not is_causal and not more.get("enable_gqa")
+    if not (is_plain and 0 < _threshold(dropout_p) < LEVELS):
         return functional.scaled_dot_product_attention(
-            query, key, value, attn_mask, dropout_p, scale=scale, **more
+            query, key, value, attn_mask, dropout_p, is_causal, **more
         )
     scores = (query * (scale or query.shape[-1] ** -0.5)) @ key.transpose(-2, -1)
     if attn_mask is not None:

@@ -30,8 +30,8 @@ SECONDS_TO_FINETUNE = 900.0
 #: What `auto` tries.
 AUTO_BOUNDARY = "last:25%"
 
-#: The same for words, whose tags lie in the middle layers too; the lowest keep what all languages
-#: share, and moving them gained nothing (NOTES.md of the bench).
+#: The same for words, whose tags lie in the middle layers too; to move the lowest quarter as well
+#: takes longer, and gained less than seeds differ by (NOTES.md of the bench).
 AUTO_OF_WORDS = "last:75%"
 
 #: The share of sentences held out: each has many words to judge by.
