@@ -1,5 +1,6 @@
 """Tags end to end on a toy encoder: learned, fine-tuned, saved, asked about raw text."""
 
+import dataclasses
 import itertools
 import json
 import random
@@ -19,7 +20,7 @@ from headstart.features import extract
 from headstart.features.features import Features
 from headstart.heads.head import head_from
 from headstart.heads.tags import CHAIN_WORDS, TagHead, fit_chain, fit_tags
-from headstart.metrics.chain import Chain, legal_chain
+from headstart.metrics.chain import Chain, legal_chain, legal_paths
 from headstart.metrics.entities import counts, f1
 from headstart.sources.catalog import open_backbone, resolve
 from headstart.steps.attach import attach
@@ -83,6 +84,21 @@ def test_the_layers_are_chosen_on_held_out_sentences(model):
     facts = model.plan_.to_json()
     assert facts["head"] == "linear"
     assert model.bundle_.head.reads in ((1.0,), (0.5, 0.75, 1.0))
+
+
+@pytest.mark.parametrize("layers", [(1.0,), (0.5, 0.75, 1.0)])
+def test_held_out_sentences_are_read_as_the_head_reads_them(encoder, data, monkeypatch, layers):
+    def fit(candidates, *args, **how):
+        return fit_tags({layers: candidates[layers]}, *args, **how)
+
+    monkeypatch.setattr("headstart.steps.train.fit_tags", fit)
+    parts = np.array(["validation"] * 10 + ["test"] * 10 + ["train"] * 40)
+    model = hs.Transfer(encoder, finetune="no").fit(dataclasses.replace(data, split=parts))
+    assert model.bundle_.head.reads == layers
+    assert model.scores_["validation"]["entity_f1"] > 0.9
+    asked = data.take(range(10, 20))
+    own = f1(counts(asked.targets, legal_paths(model.bundle_.outputs(asked))))
+    assert model.scores_["test"]["entity_f1"] == pytest.approx(own)
 
 
 def test_a_saved_model_says_the_same_of_raw_text(model, tmp_path):

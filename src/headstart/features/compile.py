@@ -144,6 +144,11 @@ def graph_key(source: Source, boundaries: Boundaries | None, pooled: bool) -> st
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
+def graph_path(key: str) -> Path:
+    """Return where the compiled trunk of a key is kept."""
+    return home() / "graphs" / f"{key}.onnx"
+
+
 def compiled(
     source: Source,
     boundaries: Boundaries | None,
@@ -210,9 +215,8 @@ def _compile(
         else:
             made = _export(source, boundaries, pooled, sample)
         key = graph_key(source, boundaries, pooled)
-        folder = home() / "graphs"
-        folder.mkdir(parents=True, exist_ok=True)
-        graph = Graph(key, folder / f"{key}.onnx", **made.facts)
+        graph = Graph(key, graph_path(key), **made.facts)
+        graph.path.parent.mkdir(parents=True, exist_ok=True)
         if made.is_lasting:
             write_bytes(graph.path, made.model)
             entry = graph.facts() | {"versions": _exporters()}

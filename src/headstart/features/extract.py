@@ -22,7 +22,7 @@ from headstart.features.compile import Boundaries, is_ragged
 from headstart.features.engine import Engine, Pieces, engine_for
 from headstart.features.features import Features
 from headstart.features.inputs import inputs_for
-from headstart.features.reading import Reading, grouped
+from headstart.features.reading import Reading, filled, grouped
 from headstart.machine import home
 from headstart.progress import Progress, track
 from headstart.sources.source import Source
@@ -251,11 +251,20 @@ class _Pass:
         return [self.reading.pool.submit(self._read_and_run, group) for group in groups]
 
     def _submit_texts(self, rows: Sequence[int]) -> list[Future[_Batch]]:
-        # Texts of like length go together, so that little of a batch is padding.
+        # Texts of like length go together, so that little of a batch is padding; the longest first,
+        # so that no thread is left with them at the end.
         ids = self.reading.read_all(rows)
-        groups = grouped(sorted(ids, key=lambda i: (len(ids[i]), i)), self.engine.batch)
+        order = sorted(ids, key=lambda i: (len(ids[i]), i))
+        groups = [order[at] for at in self._batches([ids[i] for i in order])]
         submit = self.reading.pool.submit
-        return [submit(self._run, at, [ids[i] for i in at], len(at)) for at in groups]
+        return [submit(self._run, at, [ids[i] for i in at], len(at)) for at in reversed(groups)]
+
+    def _batches(self, windows: Sequence[Any]) -> Iterator[slice]:
+        """Yield which rows go through the trunk together."""
+        if self.is_text:
+            return filled([len(ids) for ids in windows], self.engine.batch, self.engine.tokens)
+        size = self.engine.batch
+        return (slice(at, at + size) for at in range(0, len(windows), size))
 
     def _read_and_run(self, rows: Sequence[int]) -> _Batch:
         values = {i: value for i in rows if (value := self.reading.read(i)) is not None}
@@ -279,7 +288,7 @@ class _Pass:
         windows = [list(inputs.windows(value)) for value in values]
         flat = [window for of_row in windows for window in of_row]
         told: list[list[NDArray[np.float32]]] = [[] for _ in self.keys]
-        for parts in grouped(flat, self.engine.batch):
+        for parts in (flat[at] for at in self._batches(flat)):
             for said, output, ragged in zip(
                 told, self.pieces.run(inputs.batch(parts)), self.ragged, strict=True
             ):

@@ -1,5 +1,7 @@
 """Graphs: ONNX graphs cut, given our own input, pooled, and opened; no torch."""
 
+import mmap
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +21,13 @@ if TYPE_CHECKING:
 _LOCATION = b"\x0a\x08location"
 
 
-def session(model: bytes) -> "ort.InferenceSession":
+def session(model: Path | bytes) -> "ort.InferenceSession":
     """Open a graph for one thread a call, with the same result on every run.
+
+    Parameters
+    ----------
+    model
+        Its file, which is then never in memory as a whole beside what is opened; or its bytes.
 
     Raises
     ------
@@ -52,16 +59,26 @@ def told(
     return list(opened.run(list(outputs) or None, used))
 
 
-def refuse_other_files(model: bytes, name: str) -> None:
+def refuse_other_files(model: Path | bytes, name: str) -> None:
     """Refuse a graph that keeps numbers in other files, which could be any file of this machine.
 
     The mark is looked for in the bytes: it is found wherever in the graph it stands.
     """
-    if _LOCATION in model:
+    if _holds(model, _LOCATION):
         raise IntegrityError(
             f"{name} keeps its weights in other files, which a hash of it would not cover.\n"
             "Expected one file that holds everything; save it again without external data."
         )
+
+
+def _holds(model: Path | bytes, mark: bytes) -> bool:
+    if isinstance(model, bytes):
+        return mark in model
+    with model.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return False  # nothing can be mapped, and there is nothing to find
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(mark) >= 0
 
 
 def read_pixels(model: bytes, preprocess: Preprocess) -> bytes:

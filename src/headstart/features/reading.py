@@ -174,3 +174,28 @@ def grouped(rows: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     [range(0, 2), range(2, 4), range(4, 5)]
     """
     return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def filled(lengths: Sequence[int], rows: int, tokens: int) -> Iterator[slice]:
+    """Yield which texts, one after another, go together: as many as so many tokens hold.
+
+    Parameters
+    ----------
+    lengths
+        Of the texts.
+    rows, tokens
+        The most of a group, padding to its longest text counted; one text may be longer.
+
+    Examples
+    --------
+    >>> list(filled([2, 3, 3, 9], rows=4, tokens=8))
+    [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None)]
+    """
+    start, longest = 0, 0
+    for i, length in enumerate(lengths):
+        longest = max(longest, length)
+        if i > start and (i - start == rows or (i - start + 1) * longest > tokens):
+            yield slice(start, i)
+            start, longest = i, length
+    if lengths:
+        yield slice(start, len(lengths))

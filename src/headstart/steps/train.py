@@ -201,7 +201,7 @@ def top_head(head: Head, features: Features, data: Dataset, seed: int = 0) -> He
     features, data
         The rows it was trained on.
     """
-    if head.reads in (None, TOP_OF_WORDS):
+    if _is_on_top(head):
         return head
     top = features.parts[-1]
     fitted = fit_tags(
@@ -214,6 +214,15 @@ def top_head(head: Head, features: Features, data: Dataset, seed: int = 0) -> He
 def reads_of(task: Task) -> Boundaries | None:
     """Return the boundaries whose features a head may read; None: the top alone."""
     return LAYERS if task.kind is Kind.TAGS else None
+
+
+def read_by(head: Head, features: Features) -> Features:
+    """Return of the features at `reads_of` boundaries those that a trained head reads."""
+    return features.parts[-1] if _is_on_top(head) else features
+
+
+def _is_on_top(head: Head) -> bool:
+    return head.reads in (None, TOP_OF_WORDS)
 
 
 def _descend(

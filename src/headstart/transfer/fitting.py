@@ -21,10 +21,11 @@ from headstart.features.extract import extract_beside
 from headstart.features.features import Features
 from headstart.features.reading import Reading
 from headstart.heads.calibrate import calibrated
+from headstart.heads.head import Head
 from headstart.metrics.curve import Curve
 from headstart.metrics.scores import scores
 from headstart.runs import Run
-from headstart.steps.train import Trained, labelled, reads_of, targets_of, top_head, train
+from headstart.steps.train import Trained, labelled, read_by, reads_of, targets_of, top_head, train
 from headstart.steps.weigh import weigh, weighted
 from headstart.store.store import open_store
 from headstart.task import Kind
@@ -121,7 +122,7 @@ class Fitting:
             self._weigh_others()
         self.trained = self._train(self._part(VALIDATION, TEST, inverse=True))
         held_out = self._part(VALIDATION)
-        outputs = self.trained.head.outputs(self._features(held_out)) if len(held_out) else None
+        outputs = self._said(self.trained.head, held_out) if len(held_out) else None
         self.curve = self.trained.curve
         return Candidate("probe", self.plan.source, self.trained.head, outputs)
 
@@ -189,9 +190,10 @@ class Fitting:
         rows = self.data.take(at)
         return train(self.plan.head, self.features.take(at), rows, seed=self.seed, run=self.run)
 
-    def _features(self, at: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _said(self, head: Head, at: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return what a head on the frozen trunk says of some rows."""
         assert self.features is not None
-        return self.features.take(at).array()
+        return head.outputs(read_by(head, self.features.take(at)).array())
 
     def _part(self, *names: str, inverse: bool = False) -> NDArray[np.int64]:
         """Return the indices of the rows in (or outside) the named splits."""
@@ -266,7 +268,7 @@ class Fitting:
 
     def _outputs(self, kept: Candidate, at: NDArray[np.int64]) -> NDArray[np.float32]:
         if self._is_probe(kept):
-            return kept.head.outputs(self._features(at))
+            return self._said(kept.head, at)
         return Bundle(kept.source, labelled(self.data), kept.head).outputs(self.data.take(at))
 
     @contextmanager
