@@ -13,6 +13,7 @@ from headstart.checks.imbalance import imbalance
 from headstart.checks.overfitting import Said, overfitting, paired_gap, welch
 from headstart.checks.preprocessing import mismatch, unlike_source
 from headstart.data.dataset import Dataset, Skipped
+from headstart.data.ragged import ragged
 from headstart.errors import UsageError
 from headstart.features.features import Features
 from headstart.sources.preprocess import PicturePreprocess, TextPreprocess, VectorPreprocess
@@ -123,6 +124,15 @@ def test_the_gap_of_a_number_is_in_r_squared():
     (found,) = overfitting(Task(Kind.REGRESSION), learned, unseen)
     assert found.facts["gap"] == pytest.approx(4)  # R² 1 against −3
     assert "R² 1.000 against -3.000" in found.what
+
+
+def test_the_gap_of_tags_is_that_of_two_f1s():
+    truth = ragged([np.array([1, 0]), np.array([0, 1]), np.array([1, 1])])
+    by_heart = Said(truth, ragged([np.eye(3)[row] for row in truth]))
+    others = ragged([np.array([0, 1, 0]), np.array([0, 0, 1])])  # one of two is found
+    said = ragged([np.eye(3)[[0, 1, 0]], np.eye(3)[[0, 0, 0]]])
+    (found,) = overfitting(Task(Kind.TAGS, ("LOC",)), by_heart, Said(others, said))
+    assert "entity F1 1.000 against 0.667" in found.what
 
 
 def test_one_row_has_no_gap():

@@ -13,6 +13,7 @@ from headstart.errors import DataError, Diverged, UsageError
 from headstart.evidence.allot import Asked, Pace, allot
 from headstart.evidence.arms import roster
 from headstart.evidence.evidence import Evidence, Outcome
+from headstart.evidence.judge import time_saved
 from headstart.evidence.prove import Proof, prove
 from headstart.evidence.study import Sealed, prepare
 from headstart.features.features import Features
@@ -158,6 +159,14 @@ def test_labels_are_opened_once_after_the_last_fit(monkeypatch):
     assert opened == [Toy.fits]
 
 
+def test_a_budget_that_could_not_be_kept_is_told_of():
+    found = prove(Toy(), toy_data(), seeds=2, budget_s=1e-3)
+    (note,) = (note for note in found.verdict.notes if "were given" in note)
+    assert f"One of {max(found.outcomes, key=lambda one: one.cost_s).arm} takes" in note
+    assert not any("were given" in note for note in
+                   prove(Toy(), toy_data(), seeds=2, budget_s=600.0).verdict.notes)  # fmt: skip
+
+
 def test_a_second_call_computes_nothing_and_reads_nothing_new():
     first = prove(Toy(), toy_data(), seeds=2, budget_s=60.0)
     fits = Toy.fits
@@ -223,6 +232,21 @@ def test_the_pilot_leaves_out_a_rate_that_diverges():
     found = prove(Toy(), toy_data(), seeds=2)
     assert found.plan["pilot"]["0.008"] is None
     assert found.plan["pilot"]["0.0005"] is not None
+
+
+@pytest.mark.parametrize(("scratch", "target", "is_told"), [
+    (0.0, None, False), (0.5, None, True), (0.0, 0.4, False),
+])  # fmt: skip
+def test_no_time_is_saved_to_a_score_of_nothing(scratch, target, is_told):
+    def outcome(arm, seed, end):
+        curve = Curve(seen=(10, 20), score=(0.0, end), seconds=(1.0, 2.0 + seed))
+        return Outcome(arm, seed, 10, scores={"entity_f1": end}, curve=curve)
+
+    ours = [outcome("probe", seed, 0.9) for seed in range(2)]
+    theirs = [outcome("scratch", seed, scratch) for seed in range(2)]
+    found = time_saved(ours, theirs, target)
+    assert (found.interval is not None) == is_told
+    assert ("learned nothing" in found.note) == (scratch == 0 and target is None)
 
 
 def test_scratch_that_hits_the_cap_makes_the_gain_at_most():

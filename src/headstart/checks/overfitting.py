@@ -64,10 +64,11 @@ def overfitting(
     """
     if min(len(learned.targets), len(unseen.targets)) < 2:
         return []
-    targets = np.concatenate([learned.targets, unseen.targets])
-    outputs = np.concatenate([learned.outputs, unseen.outputs])
-    each = row_scores(task, targets, outputs, thresholds)  # one rule for both sides
-    seen, held_out = each[: len(learned.targets)], each[len(learned.targets) :]
+    among = np.concatenate([learned.targets, unseen.targets])  # one scale for both sides
+    seen, held_out = (
+        row_scores(task, side.targets, side.outputs, thresholds, among)
+        for side in (learned, unseen)
+    )
     is_paired = content(learned.targets) == content(unseen.targets)
     gap = paired_gap(seen, held_out) if is_paired else welch(seen, held_out)
     return [_finding(task, gap, (float(seen.mean()), float(held_out.mean())), done)]

@@ -1,7 +1,7 @@
 """Options that several verbs share, and how their words are read."""
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,10 +26,16 @@ Fresh = Annotated[
     bool, typer.Option("--fresh", help="Start anew: do not go on from what was kept before.")
 ]
 Seeds = Annotated[int, typer.Option(min=1, help="How many times a proof fits every arm.")]
-Budget = Annotated[str, typer.Option(help="Time for the fits of a proof: 15m, 90s or none.")]
+Budget = Annotated[
+    str | None,
+    typer.Option(help="Time for the fits of a proof: 90s, 2h or none; 15m if not given."),
+]
 Remedies = Annotated[
-    str,
-    typer.Option(help="Time to try what else there is, where transfer does not win; 0s: none."),
+    str | None,
+    typer.Option(
+        help="Time, on top, to try what else there is, where transfer does not win; 10m if not "
+        "given, 0s with --budget."
+    ),
 ]
 KindOfLabels = Annotated[
     Kind | None, typer.Option("--kind", help="What the labels are, where the guess is wrong.")
@@ -70,14 +76,19 @@ def unlimited(budget: str) -> float:
     return math.inf if found is None else found
 
 
-def time_to_prove(budget: str | None, remedies: str | None) -> tuple[float | None, float]:
-    """Return seconds for the fits of a proof, and those for remedies on top.
+def time_to_prove(budget: str | None, remedies: str | None) -> dict[str, Any]:
+    """Return what `prove` is asked: seconds for the fits, and those for remedies on top.
 
     A budget that was given is all the time there is, unless remedies are given time too.
 
-    >>> time_to_prove(None, None), time_to_prove("90s", None), time_to_prove("90s", "1m")
-    ((900.0, 600.0), (90.0, 0.0), (90.0, 60.0))
+    >>> time_to_prove(None, None)
+    {'budget_s': 900.0, 'remedies_s': 600.0}
+    >>> time_to_prove("90s", None)
+    {'budget_s': 90.0, 'remedies_s': 0.0}
     """
     if remedies is None:
         remedies = REMEDIES if budget is None else "0s"
-    return seconds(BUDGET if budget is None else budget), unlimited(remedies)
+    return {
+        "budget_s": seconds(BUDGET if budget is None else budget),
+        "remedies_s": unlimited(remedies),
+    }

@@ -166,6 +166,8 @@ def time_saved(
     if not scratch:
         return Gain(name, None, unit, "no scratch arm to compare")
     wanted = float(np.mean([threshold(one.curve, target) for one in scratch]))
+    if target is None and wanted <= 0:  # anything reaches that before it has learned a row
+        return Gain(name, None, unit, "scratch learned nothing: there is no score to reach")
     cold_s = max((one.preparation_s for one in transfer), default=0.0)
     pairs = [
         (time_to_threshold(one.curve, wanted, cold_s),

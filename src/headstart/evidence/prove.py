@@ -35,6 +35,8 @@ PILOT_SEED = 1_000_003
 PILOT_RATES = (0.25, 1.0, 4.0)
 #: How long the pilot learns with each, at most.
 PILOT_EPOCHS = 15
+#: From so many times its budget on a proof says that it took more time than it was given.
+OVERSPENT = 1.1
 #: The share of a budget that the pilot may take.
 PILOT_SHARE = 0.12
 #: The share of a budget that is given out; the rest is for what nobody foresees.
@@ -354,6 +356,11 @@ class Proof:
         if n_reads > 1:
             notes.append(f"These test labels were read {n_reads} times, by fits or studies: the "
                          "interval is optimistic.")  # fmt: skip
+        if self.budget_s is not None and self.spent_s > OVERSPENT * self.budget_s:
+            notes.append(
+                f"The fits took {self.spent_s:.0f} s where {self.budget_s:.0f} s were given: two "
+                f"seeds of every arm are the least that tells anything. {self._costliest()}"
+            )
         found = bench.estimate(ours, theirs)
         word = word_of(found.interval(), worth)
         if bench.task.kind is Kind.MULTICLASS and len(np.unique(bench.truth)) < 2:
@@ -373,6 +380,11 @@ class Proof:
             is_at_most=not all(one.is_converged or one.error for one in control),
             notes=tuple(notes),
         )
+
+    def _costliest(self) -> str:
+        """Say what a fit of the slowest arm takes."""
+        slowest = max((one for one in self.outcomes if one.is_whole), key=lambda one: one.cost_s)
+        return f"One of {slowest.arm} takes {slowest.cost_s:.0f} s."
 
     def _gains(
         self, bench: Bench, chosen: Chosen, said: Mapping[str, Mapping[int, Said]],

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from headstart.cli.options import Budget, Json, Quiet, Seeds, seconds
+from headstart.cli.options import Json, Quiet, Seeds, seconds
 
 
 def demo(
@@ -14,7 +14,9 @@ def demo(
         bool, typer.Option("--prove/--no-prove", help="Measure what the transfer gains, too.")
     ] = True,
     seeds: Seeds = 3,
-    budget: Budget = "90s",
+    budget: Annotated[
+        str, typer.Option(help="Time for the fits of the proof: 90s, 15m or none.")
+    ] = "90s",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

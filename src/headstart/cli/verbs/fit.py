@@ -9,6 +9,7 @@ import typer
 from headstart.cli.folders import default_folder, record, started
 from headstart.cli.options import (
     Also,
+    Budget,
     Fresh,
     ImageColumn,
     Json,
@@ -16,6 +17,7 @@ from headstart.cli.options import (
     LabelColumn,
     MaxSkipped,
     Quiet,
+    Remedies,
     Seed,
     Seeds,
     Separator,
@@ -59,16 +61,8 @@ def fit(
         bool, typer.Option("--prove", help="Then measure what the transfer gains, as `prove` does.")
     ] = False,
     seeds: Seeds = 5,
-    budget: Annotated[
-        str | None, typer.Option(help="Time for the fits of the proof; 15m if not given.")
-    ] = None,
-    remedies: Annotated[
-        str | None,
-        typer.Option(
-            help="Time, on top, to try what else there is, where transfer does not win; "
-            "10m if not given, 0s with --budget."
-        ),
-    ] = None,
+    budget: Budget = None,
+    remedies: Remedies = None,
     fresh: Fresh = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -138,7 +132,7 @@ def _times_to_prove(source: str, budget: str | None, remedies: str | None) -> di
             f"--prove with --source {source}: random weights transfer nothing.\n"
             "Name the source without 'scratch:'; scratch is one of the arms."
         )
-    return dict(zip(("budget_s", "remedies_s"), time_to_prove(budget, remedies), strict=True))
+    return time_to_prove(budget, remedies)
 
 
 def _phase(source: str, modality: Any, asked: dict[str, Any]) -> Any:

@@ -7,8 +7,6 @@ import typer
 
 from headstart.cli.folders import default_folder
 from headstart.cli.options import (
-    BUDGET,
-    REMEDIES,
     Budget,
     Fresh,
     ImageColumn,
@@ -20,8 +18,7 @@ from headstart.cli.options import (
     Seeds,
     Separator,
     TextColumn,
-    seconds,
-    unlimited,
+    time_to_prove,
 )
 
 
@@ -29,7 +26,7 @@ def prove(
     data: Annotated[str, typer.Argument(help="Labelled data, as for `fit`.")],
     source: Annotated[str, typer.Option(help="What to transfer from; see `sources`.")] = "auto",
     seeds: Seeds = 5,
-    budget: Budget = BUDGET,
+    budget: Budget = None,
     worth: Annotated[float, typer.Option(help="The gain from which it is worth it.")] = 0.0,
     target: Annotated[
         float | None, typer.Option(help="The validation score whose time is measured.")
@@ -37,7 +34,7 @@ def prove(
     best_effort: Annotated[
         bool, typer.Option("--best-effort", help="Prove what too few rows allow.")
     ] = False,
-    remedies: Remedies = REMEDIES,
+    remedies: Remedies = None,
     also: Annotated[
         str | None,
         typer.Option(help="Labelled rows of another domain: what are they worth?"),
@@ -68,14 +65,14 @@ def prove(
     columns: dict[str, Any] = {
         "text": text, "image": image, "label": label, "separator": separator, "kind": kind,
     }  # fmt: skip
+    times = time_to_prove(budget, remedies)
     rows = read(data, **columns)
     more = None if also is None else read(also, **columns)
     with bars(quiet, plans=False):
         show.notes(rows.notes)
         found, page = proof.proved(
             Transfer(source, finetune=finetune), rows, out or default_folder(data), seeds=seeds,
-            budget_s=seconds(budget), worth=worth, target=target, best_effort=best_effort,
-            remedies_s=unlimited(remedies), also=more, fresh=fresh,
+            worth=worth, target=target, best_effort=best_effort, also=more, fresh=fresh, **times,
         )  # fmt: skip
     show.as_json(found.to_json()) if json else show.evidence(found, page)
     if require_transfer:

@@ -60,6 +60,7 @@ def facts(evidence: Evidence) -> list[dict[str, str]]:
             "name": f"test {metric_name(evidence.score)}",
             "value": test_score(evidence, found.shipped),
             "unit": "",
+            "range": "",
             "note": f"{found.shipped}, which ships",
         }
     ]
@@ -73,7 +74,8 @@ def facts(evidence: Evidence) -> list[dict[str, str]]:
         "jumpstart": ("head start", "before any fine-tuning"),
     }
     return shipped + [
-        {"name": said, "note": note} | _with_unit(amount(known[name]))
+        {"name": said, "note": note, "range": range_of(known[name])}
+        | _with_unit(amount(known[name]))
         for name, (said, note) in notes.items()
         if name in known
     ]
@@ -124,14 +126,21 @@ def gain(found: Gain, metric: str) -> dict[str, Any]:
         return shown | {"value": "not measured", "range": "", "glyph": ""}
     return shown | {
         "value": f"{'at most ' if found.note.startswith('at most') else ''}{amount(found)}",
-        "range": _range(found, found.interval),
+        "range": range_of(found),
         "glyph": figures.interval_glyph(found.interval)
         if math.isfinite(found.interval.mid)
         else "",
     }
 
 
-def _range(found: Gain, interval: Interval) -> str:
+def range_of(found: Gain) -> str:
+    """Say from where to where a gain may reach.
+
+    >>> range_of(Gain("labels saved", Interval(10, 20, 30), "rows"))
+    '10 rows to 30 rows'
+    """
+    interval = found.interval
+    assert interval is not None
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
         return "interval unknown: too few seeds"
     low, high = (
