@@ -1,9 +1,10 @@
-"""Two workers: the fits of a proof on one, on two joblib processes, and on Ray's cluster of two.
+"""Two workers: a proof and a ranking on one, on two joblib processes, and on Ray's cluster of two.
 
 The fits are those that `prove` gives out, by the same door (`headstart.jobs`), scratch left out:
-how long it may learn is measured, so that no two proofs with a budget are the same. Every side has
-a process and an empty home, and a thread a worker; outcomes are compared bit for bit.
-Run as `python -m bench.study_workers FOLDER HOW SEEDS`, this file is one side.
+how long it may learn is measured, so that no two proofs with a budget are the same. The ranking is
+of the whole shelf, with nothing compiled before. Every side has a process and an empty home, and a
+thread a worker; outcomes are compared bit for bit.
+Run as `python -m bench.study_workers WHAT FOLDER HOW SEEDS FINETUNE`, this file is one side.
 """
 
 import contextlib
@@ -35,30 +36,39 @@ def study(
 ) -> Study:
     """Run the sides in turn; each must come to the same outcomes."""
     has_ray = importlib.util.find_spec("ray") is not None
+    hows = {name: how for name, how in SIDES.items() if has_ray or how != "ray"}
     with scratch_folder() as folder:
         data = cases.pictures("hymenoptera", folder / "data", a_class)
-        sides = {
-            name: lambda how=how: (
-                itself("study_workers", data, how, str(seeds), finetune, env=_env()).json
-            )
-            for name, how in SIDES.items()
-            if has_ray or how != "ray"
-        }
-        found = alternate(sides, repeats)
-    seconds = {name: [one["seconds"] for one in runs] for name, runs in found.items()}
-    one = found["one worker"]
-    rows = [Row(f"{name}: fits", tuple(of_side), "s") for name, of_side in seconds.items()]
-    for name in list(sides)[1:]:
-        many = [N * s for s in seconds[name]]
-        rows.append(ratios(f"{name}: efficiency", seconds["one worker"], many, at_least=0.85))
-        differing = tuple(_differing(a, b) for a, b in zip(one, found[name], strict=True))
-        rows.append(Row(f"{name}: outcomes unlike those of one worker", differing, at_most=0))
+        found = {
+            what: alternate({
+                name: lambda what=what, how=how: itself(
+                    "study_workers", what, data, how, str(seeds), finetune, env=_env()
+                ).json
+                for name, how in hows.items()
+            }, repeats)
+            for what in ("fits", "ranking")
+        }  # fmt: skip
+    n_fits, n_sources = (len(found[what]["one worker"][0]["outcomes"]) for what in found)
     return Study(
-        f"{len(one[0]['outcomes'])} fits of a proof on ants and bees, {SOURCE}, a thread a worker.",
-        tuple(rows),
+        f"{n_fits} fits of a proof on ants and bees, {SOURCE}, and a ranking of {n_sources} "
+        "sources for them; a thread a worker.",
+        tuple(row for what, sides in found.items() for row in _rows(what, sides)),
         () if has_ray else ("Ray is not installed: pip install 'headstart[ray]'",),
-        facts={name: runs[0] for name, runs in found.items()},
+        facts={what: {name: runs[0] for name, runs in of.items()} for what, of in found.items()},
     )
+
+
+def _rows(what: str, found: dict[str, list[dict[str, Any]]]) -> list[Row]:
+    """Return the seconds of every side, and how those of two workers compare with one."""
+    one, *others = found
+    seconds = {name: [run["seconds"] for run in runs] for name, runs in found.items()}
+    rows = [Row(f"{what}, {name}", tuple(of_side), "s") for name, of_side in seconds.items()]
+    for name in others:
+        many = [N * s for s in seconds[name]]
+        rows.append(ratios(f"{what}, {name}: efficiency", seconds[one], many, at_least=0.85))
+        differing = tuple(_differing(a, b) for a, b in zip(found[one], found[name], strict=True))
+        rows.append(Row(f"{what}, {name}: outcomes unlike one worker's", differing, at_most=0))
+    return rows
 
 
 def _env() -> dict[str, str]:
@@ -73,30 +83,50 @@ def _differing(one: dict[str, Any], other: dict[str, Any]) -> float:
 # One side ----------------------------------------------------------------------------------------
 
 
-def main(data: Path, how: str, seeds: int, finetune: str) -> dict[str, Any]:
-    """Do the fits; seconds, and what each came to."""
+def main(what: str, data: Path, how: str, seeds: int, finetune: str) -> dict[str, Any]:
+    """Do the work; seconds, and what each part of it came to."""
+    import headstart as hs
+
+    with own_home(), workers(how):
+        rows = hs.read(str(data))
+        return _ranking(rows) if what == "ranking" else _fits(rows, seeds, finetune)
+
+
+def _fits(rows: Any, seeds: int, finetune: str) -> dict[str, Any]:
     import headstart as hs
     from headstart.evidence.arms import SCRATCH, roster
     from headstart.evidence.study import Job, Worker, prepare
     from headstart.jobs import run
     from headstart.store.store import open_store
 
-    with own_home(), open_store() as store, workers(how):
-        rows = hs.read(str(data))
-        model = hs.Transfer(SOURCE, finetune=finetune)
-        study = prepare(model, rows, seeds)
-        arms = [arm for arm in roster(model, study.pool, None) if arm.name != SCRATCH]
-        worker, outcomes = Worker.of(study), {}
-        start = time.perf_counter()
+    model = hs.Transfer(SOURCE, finetune=finetune)
+    study = prepare(model, rows, seeds)
+    arms = [arm for arm in roster(model, study.pool, None) if arm.name != SCRATCH]
+    worker, outcomes = Worker.of(study), {}
+    start = time.perf_counter()
+    with open_store() as store:
         for part in (range(1), range(1, seeds)):  # the first seed of all arms, as `prove` does
             jobs = {job.key: job for job in (Job(arm, seed) for arm in arms for seed in part)}
             outcomes |= run(jobs, worker, study=study.key, store=store)
-        seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - start
     told = ("arm", "seed", "scores", "thresholds", "outputs", "error")
     return {
         "seconds": seconds,
         "outcomes": {key: [facts[name] for name in told] for key, facts in outcomes.items()},
     }
+
+
+def _ranking(rows: Any) -> dict[str, Any]:
+    import headstart as hs
+
+    start = time.perf_counter()
+    found = hs.rank(rows)
+    seconds = time.perf_counter() - start
+    told = {
+        one.source.uri: [i, repr((one.score, one.difference, one.by_boundary, one.trainless))]
+        for i, one in enumerate(found.rows)
+    }
+    return {"seconds": seconds, "outcomes": told | {one.uri: [] for one in found.left_out}}
 
 
 @contextlib.contextmanager
@@ -132,4 +162,4 @@ def _cluster() -> Iterator[None]:
 
 if __name__ == "__main__":
     given = sys.argv[1:]
-    print(json.dumps(main(Path(given[0]), given[1], int(given[2]), given[3])))
+    print(json.dumps(main(given[0], Path(given[1]), given[2], int(given[3]), given[4])))

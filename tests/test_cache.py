@@ -1,14 +1,17 @@
 """`headstart cache`: how much, what can go, whether it is whole."""
 
+import errno
 import json
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from headstart.cli import cache
 from headstart.data.readers import read
+from headstart.errors import ResourceError
 from headstart.features.extract import extract
 from headstart.io import write_npy, write_safetensors, write_sealed_json, write_text
 from headstart.sources.catalog import resolve
@@ -70,6 +73,22 @@ def test_gc_removes_what_nothing_names_and_nothing_else(home):
     (removed,) = cache.collect().removed
     assert removed.startswith("sources/moved/")
     assert cache.verify() == cache.Verified(cache.verify().n_files, ())
+
+
+def test_gc_says_what_could_not_be_removed(home, monkeypatch):
+    for name in ("x", "y"):
+        (home / "graphs" / f"{name}.onnx.bad").write_bytes(b"x")
+    unlink = Path.unlink
+
+    def failing(path, **how):
+        if path.name == "x.onnx.bad":
+            raise OSError(errno.EIO, "Input/output error")
+        unlink(path, **how)
+
+    monkeypatch.setattr(Path, "unlink", failing)
+    with pytest.raises(ResourceError, match=r"1 of 2 files .*x\.onnx\.bad"):
+        cache.collect()
+    assert not (home / "graphs" / "y.onnx.bad").exists()
 
 
 def test_gc_removes_what_is_old_and_it_is_computed_again(home, tmp_path):

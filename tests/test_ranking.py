@@ -3,8 +3,10 @@
 import dataclasses
 import json
 
+import joblib
 import numpy as np
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
 from headstart.data.dataset import TEST, TRAIN, Dataset
 from headstart.errors import DataError, IntegrityError, SourceUnavailable, UsageError
@@ -310,16 +312,16 @@ def test_a_killed_ranking_goes_on_and_ends_the_same(toys, tmp_path, monkeypatch)
     whole = rank(data, sources=toys[:2], budget_s=60)
 
     monkeypatch.setenv("HEADSTART_HOME", str(tmp_path / "killed"))
-    probed, asked = searching.Search._probed, []
+    probe, asked = searching.Prober.probe, []
 
-    def killing(self, i, source, rows):
-        asked.append(i)
+    def killing(self, job):
+        asked.append(job.round)
         if asked.count(1) == 2:
             raise KeyboardInterrupt
-        return probed(self, i, source, rows)
+        return probe(self, job)
 
     with monkeypatch.context() as patch:
-        patch.setattr(searching.Search, "_probed", killing)
+        patch.setattr(searching.Prober, "probe", killing)
         with pytest.raises(KeyboardInterrupt):
             rank(data, sources=toys[:2], budget_s=60)
     monkeypatch.setattr("headstart.ranking.rank._rounds", lambda *_: pytest.fail("decided anew"))
@@ -338,15 +340,14 @@ class _Hand(searching.Search):
     def __init__(self, sample, sources, shares):
         facts = {one.uri: None for one in sources}
         super().__init__(sample, facts, searching.Asked())
-        self.shares, self.asked = shares, []
+        self.shares, self.asked, self.prober = shares, [], self
 
-    def _probed(self, i, source, rows):
-        self.asked.append((i, source.uri))
-        n = len(rows)
+    def probe(self, job):
+        source, n = job.source, job.n_rows
+        self.asked.append((job.round, source.uri))
         place = np.random.default_rng(len(source.uri)).permutation(n)
         right = (place < self.shares[source.uri] * n).astype(float)
-        probed = Probed(np.arange(n), right)
-        return searching.Standing(source, i, 0, (probed,), None, None)
+        return searching.Standing(source, job.round, n, 0, (Probed(np.arange(n), right),))
 
 
 def _sources(toys, names):
@@ -378,15 +379,33 @@ def test_halving_lets_half_leave(toys):
     assert sum(i == 1 for i, _ in search.asked) == 2
 
 
-def test_a_source_that_breaks_half_way_is_listed(toys, fresh_home, monkeypatch):
-    whole = searching.Search._features
+def test_two_processes_rank_as_one_does(toys, fresh_home, tmp_path, monkeypatch):
+    """The numbers are the same; the time that a source takes is measured anew."""
+    data = _texts(60, seed=21)
 
-    def breaking(self, source, rows):
+    def ranked(home, n_jobs):
+        monkeypatch.setenv("HEADSTART_HOME", str(tmp_path / home))
+        with joblib.parallel_config("loky", n_jobs=n_jobs):
+            found = rank(data, sources=[toys[0], "pkg:no-such-thing", toys[1]], finetune=True)
+        rows = [dataclasses.replace(one, latency_ms=0.0, memory_bytes=0) for one in found.rows]
+        return rows, found.left_out, found.rounds, found.n_computed, found.notes
+
+    get_reusable_executor().shutdown()  # a worker has the home of the day it was born
+    two = ranked("two", 2)
+    get_reusable_executor().shutdown()
+    assert two == ranked("one", 1)
+    assert two[3] == 120
+
+
+def test_a_source_that_breaks_half_way_is_listed(toys, fresh_home, monkeypatch):
+    whole = searching.Prober.features
+
+    def breaking(self, source, n_rows):
         if source.uri == toys[1]:
             raise MemoryError
-        return whole(self, source, rows)
+        return whole(self, source, n_rows)
 
-    monkeypatch.setattr(searching.Search, "_features", breaking)
+    monkeypatch.setattr(searching.Prober, "features", breaking)
     found = rank(_texts(30, seed=8), sources=toys[:2])
     assert [row.source.uri for row in found.rows] == [toys[0]]
     assert [one.uri for one in found.left_out] == [toys[1]]

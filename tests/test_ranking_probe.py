@@ -7,7 +7,7 @@ from sklearn.linear_model import Ridge
 from headstart.features.features import Features
 from headstart.ranking.probe import PENALTIES, Probed, distinct, leave_one_out, logistic, ridge
 from headstart.ranking.probe import _axes as axes_of
-from headstart.ranking.search import preferred
+from headstart.ranking.standing import preferred
 from headstart.task import Kind, Task
 
 TASK = Task(Kind.MULTICLASS, ("a", "b", "c"))

@@ -68,7 +68,7 @@ class StoreVersionError(IntegrityError):
 
 
 class ResourceError(HeadstartError):
-    """No space left, or not enough memory."""
+    """No space left, not enough memory, or a disk that refuses."""
 
     exit_code = 5
 

@@ -16,6 +16,7 @@ from headstart.store.leases import Leases, waits
 from headstart.store.store import Store
 
 J = TypeVar("J")
+R = TypeVar("R")
 
 #: What a job comes to: plain JSON values.
 Facts = dict[str, Any]
@@ -68,7 +69,7 @@ def run(
             missing = {key: job for key, job in jobs.items() if key not in done}
             free = _free(missing, leases, is_whole)
             n_before = len(done)
-            for key, facts in _results(free, do):
+            for key, facts in results(free, do):
                 store.put_outcome(study, key, facts)
                 leases.give_back(key)
                 done[key] = facts
@@ -104,9 +105,12 @@ def _free(
             leases.give_back(key)
 
 
-def _results(
-    jobs: Iterator[tuple[str, J]], do: Callable[[J], Facts]
-) -> Iterable[tuple[str, Facts]]:
+def results(jobs: Iterable[tuple[str, J]], do: Callable[[J], R]) -> Iterable[tuple[str, R]]:
+    """Yield (key, what came of the job) as each ends; nothing is kept.
+
+    >>> dict(results([("a", 2), ("b", 3)], lambda n: n * n))
+    {'a': 4, 'b': 9}
+    """
     from joblib import Parallel, delayed
     from joblib.parallel import get_active_backend
 
@@ -135,5 +139,5 @@ def _one_by_one(backend: Any) -> Iterator[None]:
         backend.supports_return_generator = False
 
 
-def _one(key: str, job: J, do: Callable[[J], Facts]) -> tuple[str, Facts]:
+def _one(key: str, job: J, do: Callable[[J], R]) -> tuple[str, R]:
     return key, do(job)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from headstart.errors import IntegrityError
+from headstart.errors import IntegrityError, ResourceError
 from headstart.features.cache import is_intact
 from headstart.io import is_whole, read_sealed_json, remove, sha256_file, sweep
 from headstart.machine import home
@@ -76,6 +76,11 @@ def collect(older_than_s: float | None = None) -> Swept:
     ----------
     older_than_s
         Remove too what was not read for so many seconds; it is made again where it is needed.
+
+    Raises
+    ------
+    ResourceError
+        Something could not be removed; all the rest is.
     """
     with open_store() as store:
         old = [] if older_than_s is None else [*_old(store, older_than_s)]
@@ -85,6 +90,13 @@ def collect(older_than_s: float | None = None) -> Swept:
             remove(path)
         _forget(store)
     _remove_empty(home())
+    left = [path for path in found if path.exists()]
+    if left:
+        raise ResourceError(
+            f"{len(left)} of {len(found)} files could not be removed, first {left[0]}.\n"
+            "The others are gone. See that you may write there and that the disk works, then the "
+            "same again."
+        )
     return Swept(tuple(str(path.relative_to(home())) for path in found), n_bytes)
 
 

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from headstart.data.dataset import Dataset
 from headstart.data.pictures import row_hash
 from headstart.errors import DataError, IntegrityError, SourceUnavailable, UnreadableRow, UsageError
 from headstart.io import read_sealed_json, write_sealed_json
+from headstart.jobs import results
 from headstart.machine import home, n_threads
 from headstart.progress import track
 from headstart.ranking.candidates import Limits, candidates, first_line
@@ -21,7 +23,8 @@ from headstart.ranking.measure import Facts, facts_of
 from headstart.ranking.probe import measure_of
 from headstart.ranking.ranking import LeftOut, Ranked, Ranking
 from headstart.ranking.schedule import MOST_ROWS, Round, order, schedule
-from headstart.ranking.search import Asked, Search
+from headstart.ranking.search import Search
+from headstart.ranking.standing import Asked
 from headstart.sources.source import Source
 from headstart.steps.train import labelled, targets_of
 from headstart.task import Kind, Modality
@@ -193,20 +196,30 @@ def _decided(
     key = _key(sample, sources, asked)
     path = home() / "rankings" / f"{key}.json"
     known = None if fresh else _recorded(path)
-    facts, left = dict(known.facts) if known else {}, []
-    with track("looking at sources", len(sources), "sources") as bar:
-        for source in sources:
-            try:
-                facts[source.uri] = facts.get(source.uri) or facts_of(source, sample)
-            except DataError:
-                raise
-            except (Exception, MemoryError) as error:  # one bad source leaves the others ranked
-                left.append(LeftOut(source.uri, first_line(error)))
+    found: dict[str, Facts | LeftOut] = dict(known.facts) if known else {}
+    missing = [(one.uri, one) for one in sources if one.uri not in found]
+    with track("looking at sources", len(missing), "sources") as bar:
+        for uri, one in results(missing, partial(_looked_at, sample)):
+            found[uri] = one
             bar.advance()
+    each = [found[source.uri] for source in sources]
+    left = tuple(one for one in each if isinstance(one, LeftOut))
+    names = dict.fromkeys([*(known.facts if known else ()), *(source.uri for source in sources)])
+    facts = {uri: one for uri in names if isinstance(one := found[uri], Facts)}
     rounds = known.rounds if known else _rounds(sample, list(facts.values()), asked.budget_s)
     if known is None or len(facts) > len(known.facts):
         _record(path, rounds, facts)
-    return Jobs(rounds, facts, tuple(left), key)
+    return Jobs(rounds, facts, left, key)
+
+
+def _looked_at(sample: Dataset, source: Source) -> Facts | LeftOut:
+    """Return what is known of a source, or why it cannot be ranked; it may run elsewhere."""
+    try:
+        return facts_of(source, sample)
+    except DataError:
+        raise
+    except (Exception, MemoryError) as error:  # one bad source leaves the others ranked
+        return LeftOut(source.uri, first_line(error))
 
 
 def _rounds(sample: Dataset, facts: Sequence[Facts], budget_s: float | None) -> tuple[Round, ...]:

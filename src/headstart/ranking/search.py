@@ -1,29 +1,21 @@
 """Search: probes round after round; who is known to be worse leaves, the last two are measured."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from headstart.data.dataset import Dataset
-from headstart.errors import HeadstartError, UsageError
-from headstart.features.extract import extract, extract_many
-from headstart.features.features import Features
-from headstart.metrics.interval import Interval, one_standard_error
+from headstart.jobs import results
+from headstart.metrics.interval import Interval
 from headstart.progress import track
-from headstart.ranking.candidates import first_line, n_parameters
-from headstart.ranking.finetuned import finetuned
+from headstart.ranking.candidates import n_parameters
 from headstart.ranking.measure import Facts
-from headstart.ranking.probe import Probed, distinct, logistic, ridge
 from headstart.ranking.ranking import LeftOut, Ranked
 from headstart.ranking.schedule import Round
+from headstart.ranking.standing import Asked, Probe, Prober, Standing
 from headstart.ranking.trainless import distance, side_by_side, trainless
 from headstart.sources.source import Source
-from headstart.steps.train import labelled, targets_of
+from headstart.steps.train import labelled
 
 #: A smaller source within noise is listed first if no more than this is likely given up for it.
 GIVEN_UP = 0.005
@@ -34,89 +26,6 @@ PRIOR_NOISE = 0.2
 HALF_WIDTH = 1.96
 #: How many reach the probe that step 4 trains.
 N_FINALISTS = 2
-
-
-@dataclass(frozen=True)
-class Asked:
-    """How a ranking is to be made: budget, seed, whether sources are cut or fine-tuned.
-
-    >>> Asked(budget_s=0)
-    Traceback (most recent call last):
-    headstart.errors.UsageError: budget_s=0; expected seconds above 0, or none.
-    """
-
-    budget_s: float | None = None
-    seed: int = 0
-    is_whole: bool = False
-    finetune: bool = False
-
-    def __post_init__(self) -> None:
-        if self.budget_s is not None and not self.budget_s > 0:
-            raise UsageError(f"budget_s={self.budget_s!r}; expected seconds above 0, or none.")
-
-
-@dataclass(frozen=True, eq=False)
-class Standing:
-    """How a source did in the last round it took part in.
-
-    Parameters
-    ----------
-    at
-        The place of its best boundary among those tried.
-    ridges
-        What was probed at each boundary.
-    features, top
-        At the best boundary and at the top, one of each group of equal rows.
-    final
-        The logistic probe; None for all but the last two.
-    tuned
-        What a short fine-tuning gave, where it was asked for and tried.
-    """
-
-    source: Source
-    round: int
-    at: int
-    ridges: tuple[Probed, ...]
-    features: Features
-    top: Features
-    final: Probed | None = None
-    tuned: Probed | None = None
-
-    @property
-    def ridge(self) -> Probed:
-        """The closed-form probe at the best boundary."""
-        return self.ridges[self.at]
-
-    @property
-    def score(self) -> float:
-        """By the best probe there is, and what fine-tuning adds where it surely does."""
-        return (self.final or self.ridge).mean + self.lift
-
-    @property
-    def lift(self) -> float:
-        """What fine-tuning adds on the rows held out from it; 0 within one standard error."""
-        if self.tuned is None or self.final is None:
-            return 0.0
-        gains = _gains(self.tuned, self.final)
-        return float(gains.mean()) if gains.mean() > one_standard_error(gains) else 0.0
-
-    @property
-    def merit(self) -> tuple[bool, int, float, float]:
-        """What sources are sorted by; the card's prior only breaks ties."""
-        return self.final is not None, self.round, self.score, self.source.prior
-
-    def minus(self, other: "Standing") -> Interval:
-        """Return the difference in score, by the same probe on the same rows."""
-        if self.final is None or other.final is None:
-            return self.ridge.minus(other.ridge)
-        if self.lift or other.lift:
-            return self.tuned_or_final.minus(other.tuned_or_final)
-        return self.final.minus(other.final)
-
-    @property
-    def tuned_or_final(self) -> Probed:
-        """What fine-tuning gave where it surely adds, else the probe."""
-        return self.tuned if self.tuned is not None and self.lift else self.final or self.ridge
 
 
 class Search:
@@ -145,9 +54,9 @@ class Search:
         *,
         fresh: bool = False,
     ) -> None:
-        self.sample, self.facts, self.asked, self.key = sample, facts, asked, key
-        self.fresh = fresh
-        self.task, self.targets = labelled(sample), targets_of(sample)
+        self.sample, self.facts = sample, facts
+        self.task = labelled(sample)
+        self.prober = Prober(sample, facts, asked, f"rank-{key}", fresh)
         self.n_computed = 0
         self.left_out: list[LeftOut] = []
         self.notes: list[str] = []
@@ -173,53 +82,28 @@ class Search:
         return [one.source for one in may_win]
 
     def _round(self, i: int, sources: Sequence[Source], n_rows: int) -> None:
-        rows = self.sample.take(np.arange(n_rows))
+        jobs = ((source.uri, Probe(source, i, n_rows)) for source in sources)
+        found: dict[str, Standing | LeftOut] = {}
         with track(f"ranking on {n_rows:,} rows", len(sources), "sources") as bar:
-            for source in sources:
-                try:
-                    self.standings[source.uri] = self._probed(i, source, rows)
-                except (HeadstartError, OSError, RuntimeError, MemoryError) as error:
-                    self.standings.pop(source.uri, None)
-                    self.left_out.append(LeftOut(source.uri, first_line(error)))
+            for uri, one in results(jobs, self.prober.probe):
+                found[uri] = one
                 bar.advance()
-
-    def _probed(self, i: int, source: Source, rows: Dataset) -> Standing:
-        found = [distinct(one) for one in self._features(source, rows)]
-        ridges = side_by_side(lambda one: ridge(one, self._targets(one), self.task), found)
-        at = len(ridges) - 1 if self.asked.is_whole else preferred(ridges)
-        return Standing(source, i, at, ridges, found[at], found[-1])
-
-    def _features(self, source: Source, rows: Dataset) -> list[Features]:
-        at = self.facts[source.uri].boundaries
-        found = (
-            [extract(source, rows)] if at is None else [*extract_many(source, rows, at).values()]
-        )
-        self.n_computed += found[-1].n_computed
-        return found
-
-    def _targets(self, features: Features) -> NDArray[Any]:
-        return self.targets[features.kept]
+        for source in sources:
+            one = found[source.uri]
+            if isinstance(one, LeftOut):
+                self.standings.pop(source.uri, None)
+                self.left_out.append(one)
+            else:
+                self.standings[source.uri] = one
+                self.n_computed += one.n_computed
 
     def _finish(self) -> None:
         """Give the last two the probe that step 4 trains."""
-        for one in self._finalists():
-            final = logistic(one.features, self._targets(one.features), self.task, self.asked.seed)
-            self.standings[one.source.uri] = dataclasses.replace(
-                one, final=final, tuned=self._tuned(one)
-            )
-
-    def _tuned(self, one: Standing) -> Probed | None:
-        """Let the upper stages move for a while; a source that breaks then keeps its probe."""
-        if not self.asked.finetune:
-            return None
-        try:
-            study = f"rank-{self.key}"
-            return finetuned(
-                one.source, self.sample, one.top, self.asked.seed, study, fresh=self.fresh
-            )
-        except (HeadstartError, OSError, RuntimeError, MemoryError) as error:
-            self.notes.append(f"{one.source.uri} could not be fine-tuned: {first_line(error)}")
-            return None
+        finalists = {one.source.uri: one for one in self._finalists()}
+        done = dict(results(finalists.items(), self.prober.finish))
+        for uri in finalists:
+            self.standings[uri] = done[uri]
+            self.notes += [done[uri].note] if done[uri].note else []
 
     def _finalists(self) -> list[Standing]:
         """Return those of the last round that are likely best, the cards' priors weighed in."""
@@ -264,6 +148,8 @@ class Search:
         return first
 
     def _row(self, one: Standing, gap: Interval, *, is_best: bool) -> Ranked:
+        one = self.prober.whole(one)
+        assert one.features is not None and one.top is not None
         facts = self.facts[one.source.uri]
         probed = one.final or one.ridge
         names = [str(at) for at in facts.boundaries or ("top",)]
@@ -278,36 +164,13 @@ class Search:
             probe="ridge" if one.final is None else "logistic",
             n_rows=len(probed.rows),
             trainless=trainless(
-                one.source, one.features, self._targets(one.features), self.task, one.top
+                one.source, one.features, self.prober.targets(one.features), self.task, one.top
             ),
             distance=distance(one.source, one.top),
             latency_ms=facts.latency_ms,
             memory_bytes=facts.memory_bytes,
             finetuned=None if one.tuned is None else one.tuned.interval(),
         )
-
-
-def preferred(ridges: Sequence[Probed]) -> int:
-    """Return the place of the boundary to take: the top, unless another is above its noise.
-
-    The best of several scores is too high by chance; a lower boundary must beat the top by more
-    than one standard error of the paired difference.
-
-    >>> top = Probed(np.arange(4), np.array([1.0, 0.0, 1.0, 0.0]))
-    >>> low = Probed(np.arange(4), np.array([0.0, 1.0, 1.0, 1.0]))
-    >>> preferred([low, top]), preferred([Probed(np.arange(4), np.ones(4)), top])
-    (1, 0)
-    """
-    top = len(ridges) - 1
-    best = max(range(len(ridges)), key=lambda i: (ridges[i].mean, i))
-    gains = _gains(ridges[best], ridges[top])
-    return best if gains.mean() > one_standard_error(gains) else top
-
-
-def _gains(a: Probed, b: Probed) -> NDArray[np.float64]:
-    """Return how much more each row gave to `a`, of the rows that both have."""
-    _, here, there = np.intersect1d(a.rows, b.rows, return_indices=True)
-    return a.scores[here] - b.scores[there]
 
 
 @dataclass(frozen=True)

@@ -120,8 +120,8 @@ def _of_tags(task: Task, judged: Judged, thing: str) -> dict[str, Any]:
     return {
         "lead": f"{judged.arm} finds {hits:,} of {n_true:,} entities in "
         f"{words.plural(len(truth), 'test ' + thing)} with their type and both ends, says "
-        f"{n_said - hits:,} that are none, and has every word of {right:,} rows right (first "
-        "seed). Below, green is right, red was said and is not so, dotted was missed.",
+        f"{n_said - hits:,} that are none, and has every word of {words.plural(right, 'row')} "
+        "right (first seed). Below, green is right, red was said and is not so, dotted was missed.",
         "classes": _scored(table[:, 0], table[:, 2], table[:, 1], types)[:MOST_LISTED],
         "meaning": MEANING.replace("rows", "entities"),
         "worst": _surest(judged, wrong),
