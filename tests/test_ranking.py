@@ -13,13 +13,15 @@ from headstart.errors import DataError, IntegrityError, SourceUnavailable, Usage
 from headstart.features.engine import OnnxEngine
 from headstart.features.extract import extract
 from headstart.metrics import scores
+from headstart.metrics.interval import Interval
 from headstart.ranking import candidates
-from headstart.ranking import search as searching
 from headstart.ranking.measure import N_TIMED
 from headstart.ranking.memory import memory_bytes
 from headstart.ranking.probe import Probed
 from headstart.ranking.rank import rank, rank_whole
 from headstart.ranking.schedule import Round
+from headstart.ranking.search import Belief, Search
+from headstart.ranking.standing import Asked, Prober, Standing
 from headstart.sources import catalog, oldhead
 from headstart.task import Kind, Modality, Task
 from tests.toys import toy_picture_source, toy_text_source
@@ -293,8 +295,8 @@ def test_every_row_goes_through_every_trunk_once(toys, fresh_home, monkeypatch):
     monkeypatch.setattr(
         "headstart.ranking.rank.schedule", lambda *_: (Round(20, 2), Round(40, 2), Round(80, 2))
     )
-    monkeypatch.setattr(searching, "N_FINALISTS", 2)
-    monkeypatch.setattr(searching.Standing, "minus", lambda *_: searching.Interval(0, 0, 0))
+    monkeypatch.setattr("headstart.ranking.search.N_FINALISTS", 2)
+    monkeypatch.setattr(Standing, "minus", lambda *_: Interval(0, 0, 0))
     counted = _Counted(monkeypatch)
     data = _texts(80, seed=16)
     found = rank(data, sources=toys[:2])
@@ -312,7 +314,7 @@ def test_a_killed_ranking_goes_on_and_ends_the_same(toys, tmp_path, monkeypatch)
     whole = rank(data, sources=toys[:2], budget_s=60)
 
     monkeypatch.setenv("HEADSTART_HOME", str(tmp_path / "killed"))
-    probe, asked = searching.Prober.probe, []
+    probe, asked = Prober.probe, []
 
     def killing(self, job):
         asked.append(job.round)
@@ -321,7 +323,7 @@ def test_a_killed_ranking_goes_on_and_ends_the_same(toys, tmp_path, monkeypatch)
         return probe(self, job)
 
     with monkeypatch.context() as patch:
-        patch.setattr(searching.Prober, "probe", killing)
+        patch.setattr(Prober, "probe", killing)
         with pytest.raises(KeyboardInterrupt):
             rank(data, sources=toys[:2], budget_s=60)
     monkeypatch.setattr("headstart.ranking.rank._rounds", lambda *_: pytest.fail("decided anew"))
@@ -334,20 +336,19 @@ def test_a_killed_ranking_goes_on_and_ends_the_same(toys, tmp_path, monkeypatch)
 # The search itself, on probes made by hand ------------------------------------------------------
 
 
-class _Hand(searching.Search):
-    """A search whose probes are given: the share of rows each source has right."""
+class _Hand(Prober):
+    """A prober whose answers are given: the share of rows each source has right."""
 
     def __init__(self, sample, sources, shares):
-        facts = {one.uri: None for one in sources}
-        super().__init__(sample, facts, searching.Asked())
-        self.shares, self.asked, self.prober = shares, [], self
+        super().__init__(sample, {one.uri: None for one in sources}, Asked())
+        vars(self).update(shares=shares, asked=[])
 
     def probe(self, job):
         source, n = job.source, job.n_rows
         self.asked.append((job.round, source.uri))
         place = np.random.default_rng(len(source.uri)).permutation(n)
         right = (place < self.shares[source.uri] * n).astype(float)
-        return searching.Standing(source, job.round, n, 0, (Probed(np.arange(n), right),))
+        return Standing(source, job.round, n, 0, (Probed(np.arange(n), right),))
 
 
 def _sources(toys, names):
@@ -359,24 +360,26 @@ def test_the_worse_leave_and_the_best_is_never_lost(toys):
     names = ["a", "bb", "ccc", "dddd"]
     shares = {"a": 0.5, "bb": 0.94, "ccc": 0.6, "dddd": 0.93}
     sources = _sources(toys, names)
-    search = _Hand(_texts(800), sources, shares)
+    prober = _Hand(_texts(800), sources, shares)
+    search = Search(prober)
     staying = list(sources)
     for i, n_rows in enumerate((200, 800)):
         staying = search._kept(staying, 4)
         search._round(i, staying, n_rows)
-    assert [uri for i, uri in search.asked if i == 1] == ["bb", "dddd"]
+    assert [uri for i, uri in prober.asked if i == 1] == ["bb", "dddd"]
     assert search._sorted()[0].source.uri == "bb"
 
 
 def test_halving_lets_half_leave(toys):
     names = ["a", "bb", "ccc", "dddd"]
     sources = _sources(toys, names)
-    search = _Hand(_texts(800), sources, dict.fromkeys(names, 0.9))
+    prober = _Hand(_texts(800), sources, dict.fromkeys(names, 0.9))
+    search = Search(prober)
     staying = list(sources)
     for i, one in enumerate((Round(200, 4), Round(400, 2))):
         staying = search._kept(staying, one.n_sources)
         search._round(i, staying, one.n_rows)
-    assert sum(i == 1 for i, _ in search.asked) == 2
+    assert sum(i == 1 for i, _ in prober.asked) == 2
 
 
 def test_two_processes_rank_as_one_does(toys, fresh_home, tmp_path, monkeypatch):
@@ -398,14 +401,14 @@ def test_two_processes_rank_as_one_does(toys, fresh_home, tmp_path, monkeypatch)
 
 
 def test_a_source_that_breaks_half_way_is_listed(toys, fresh_home, monkeypatch):
-    whole = searching.Prober.features
+    whole = Prober.features
 
     def breaking(self, source, n_rows):
         if source.uri == toys[1]:
             raise MemoryError
         return whole(self, source, n_rows)
 
-    monkeypatch.setattr(searching.Prober, "features", breaking)
+    monkeypatch.setattr(Prober, "features", breaking)
     found = rank(_texts(30, seed=8), sources=toys[:2])
     assert [row.source.uri for row in found.rows] == [toys[0]]
     assert [one.uri for one in found.left_out] == [toys[1]]
@@ -417,7 +420,8 @@ def _two(toys, monkeypatch, n, shares, sizes=(10, 20), priors=(0.0, 0.0)):
         dataclasses.replace(one, n_parameters=size, prior=prior)
         for one, size, prior in zip(_sources(toys, ["a", "bb"]), sizes, priors, strict=True)
     ]
-    search = _Hand(_texts(n), sources, dict(zip(("a", "bb"), shares, strict=True)))
+    prober = _Hand(_texts(n), sources, dict(zip(("a", "bb"), shares, strict=True)))
+    search = Search(prober)
     search._round(0, sources, n)
     search.standings = {
         uri: dataclasses.replace(one, final=one.ridge) for uri, one in search.standings.items()
@@ -445,7 +449,7 @@ def test_of_two_alike_the_smaller_is_listed_first(toys, monkeypatch, n, small, l
 def test_the_loss_is_the_mean_of_what_is_lost(mean):
     draws = np.random.default_rng(0).normal(mean, 0.02, 400_000)
     slow = np.maximum(0, -draws).mean()
-    assert searching.Belief(mean, 0.02).loss == pytest.approx(slow, rel=0.02)
+    assert Belief(mean, 0.02).loss == pytest.approx(slow, rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -468,7 +472,8 @@ def test_finalists_are_weighed_too_and_come_from_the_last_round(toys):
     names = ["a", "bb", "ccc", "dddd"]
     priors = dict(zip(names, (0.1, 0.1, 0.95, 0.95), strict=True))
     sources = [dataclasses.replace(s, prior=priors[s.uri]) for s in _sources(toys, names)]
-    search = _Hand(_texts(60), sources, {"a": 0.9, "bb": 0.88, "ccc": 0.87, "dddd": 0.86})
+    prober = _Hand(_texts(60), sources, {"a": 0.9, "bb": 0.88, "ccc": 0.87, "dddd": 0.86})
+    search = Search(prober)
     search._round(0, [sources[3]], 20)
     search._round(1, sources[:3], 60)
     assert [one.source.uri for one in search._finalists()] == ["ccc", "a"]

@@ -24,7 +24,7 @@ from headstart.ranking.probe import measure_of
 from headstart.ranking.ranking import LeftOut, Ranked, Ranking
 from headstart.ranking.schedule import MOST_ROWS, Round, order, schedule
 from headstart.ranking.search import Search
-from headstart.ranking.standing import Asked
+from headstart.ranking.standing import Asked, Prober
 from headstart.sources.source import Source
 from headstart.steps.train import labelled, targets_of
 from headstart.task import Kind, Modality
@@ -122,7 +122,7 @@ def _answer(
     jobs = _decided(sample, found, asked, fresh=fresh)
     left += jobs.left_out
     measured = _quick_enough([one for one in found if one.uri in jobs.facts], jobs, limits, left)
-    search = Search(sample, jobs.facts, asked, jobs.key, fresh=fresh)
+    search = Search(Prober(sample, jobs.facts, asked, f"rank-{jobs.key}", fresh))
     rows = search.go(measured, jobs.rounds)
     left += search.left_out
     return _ranking(rows, left, jobs, search, (began, asked.seed))
@@ -141,13 +141,13 @@ def _ranking(
     return Ranking(
         tuple(rows),
         tuple(left),
-        measure_of(search.task, targets_of(search.sample)),
+        measure_of(search.prober.task, targets_of(search.prober.sample)),
         jobs.rounds,
         search.n_computed,
         time.perf_counter() - began,
         seed,
         tuple(search.notes),
-        len(search.task.labels),
+        len(search.prober.task.labels),
     )
 
 

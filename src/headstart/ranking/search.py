@@ -4,18 +4,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headstart.data.dataset import Dataset
 from headstart.jobs import results
 from headstart.metrics.interval import Interval
 from headstart.progress import track
 from headstart.ranking.candidates import n_parameters
-from headstart.ranking.measure import Facts
 from headstart.ranking.ranking import LeftOut, Ranked
 from headstart.ranking.schedule import Round
-from headstart.ranking.standing import Asked, Probe, Prober, Standing
+from headstart.ranking.standing import Probe, Prober, Standing
 from headstart.ranking.trainless import distance, side_by_side, trainless
 from headstart.sources.source import Source
-from headstart.steps.train import labelled
 
 #: A smaller source within noise is listed first if no more than this is likely given up for it.
 GIVEN_UP = 0.005
@@ -33,30 +30,12 @@ class Search:
 
     Parameters
     ----------
-    sample
-        The rows, in an order of which every beginning is a stratified sample.
-    facts
-        What is known of each source, by its URI.
-    asked
-        How the ranking is to be made.
-    key
-        Names the question; a short fine-tuning is kept under it.
-    fresh
-        Do that fine-tuning anew.
+    prober
+        What finds out how sources do.
     """
 
-    def __init__(
-        self,
-        sample: Dataset,
-        facts: dict[str, Facts],
-        asked: Asked,
-        key: str = "",
-        *,
-        fresh: bool = False,
-    ) -> None:
-        self.sample, self.facts = sample, facts
-        self.task = labelled(sample)
-        self.prober = Prober(sample, facts, asked, f"rank-{key}", fresh)
+    def __init__(self, prober: Prober) -> None:
+        self.prober = prober
         self.n_computed = 0
         self.left_out: list[LeftOut] = []
         self.notes: list[str] = []
@@ -150,7 +129,7 @@ class Search:
     def _row(self, one: Standing, gap: Interval, *, is_best: bool) -> Ranked:
         one = self.prober.whole(one)
         assert one.features is not None and one.top is not None
-        facts = self.facts[one.source.uri]
+        facts, task = self.prober.facts[one.source.uri], self.prober.task
         probed = one.final or one.ridge
         names = [str(at) for at in facts.boundaries or ("top",)]
         is_top = one.at == len(one.ridges) - 1
@@ -164,7 +143,7 @@ class Search:
             probe="ridge" if one.final is None else "logistic",
             n_rows=len(probed.rows),
             trainless=trainless(
-                one.source, one.features, self.prober.targets(one.features), self.task, one.top
+                one.source, one.features, self.prober.targets(one.features), task, one.top
             ),
             distance=distance(one.source, one.top),
             latency_ms=facts.latency_ms,

@@ -21,6 +21,7 @@ from headstart.ranking.ranking import LeftOut
 from headstart.ranking.trainless import side_by_side
 from headstart.sources.source import Source
 from headstart.steps.train import labelled, targets_of
+from headstart.task import Task
 
 #: What one source may break with while the others are ranked.
 BREAKS = (HeadstartError, OSError, RuntimeError, MemoryError)
@@ -156,12 +157,17 @@ class Prober:
     study: str = ""
     fresh: bool = False
 
+    @property
+    def task(self) -> Task:
+        """What the rows are labelled with."""
+        return labelled(self.sample)
+
     def probe(self, job: Probe) -> Standing | LeftOut:
         """Return how a source does on the first rows, or why it cannot be probed."""
         try:
             found = self.features(job.source, job.n_rows)
-            kept, task = [distinct(one) for one in found], labelled(self.sample)
-            ridges = side_by_side(lambda one: ridge(one, self.targets(one), task), kept)
+            kept = [distinct(one) for one in found]
+            ridges = side_by_side(lambda one: ridge(one, self.targets(one), self.task), kept)
         except BREAKS as error:
             return LeftOut(job.source.uri, first_line(error))
         at = len(ridges) - 1 if self.asked.is_whole else preferred(ridges)
@@ -173,8 +179,7 @@ class Prober:
         """Give a finalist the probe that step 4 trains, and a short fine-tuning where asked."""
         one = self.whole(one)
         assert one.features is not None
-        targets, task = self.targets(one.features), labelled(self.sample)
-        final = logistic(one.features, targets, task, self.asked.seed)
+        final = logistic(one.features, self.targets(one.features), self.task, self.asked.seed)
         tuned, note = self._tuned(one) if self.asked.finetune else (None, "")
         return dataclasses.replace(one, final=final, tuned=tuned, note=note)
 
