@@ -116,6 +116,7 @@ def test_texts_of_like_length_go_together_as_many_as_so_many_tokens_hold(texts, 
 
     monkeypatch.setattr(OnnxEngine, "run", counted)
     monkeypatch.setattr(OnnxEngine, "tokens", 24)
+    monkeypatch.setenv("HEADSTART_THREADS", "1")
     extract(texts, Dataset(Modality.TEXT, ("good film " * 5, *(f"{i} bad" for i in range(9)))))
     n, length = zip(*seen, strict=True)
     assert sum(n) == 10 and length == tuple(sorted(length, reverse=True))

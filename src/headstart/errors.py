@@ -7,7 +7,7 @@
     │   └── UnreadableRow              one row that cannot be read; counted, skipped up to a limit
     ├── IntegrityError             4   bytes that are not what their manifest says
     │   └── StoreVersionError          a store written by another version
-    ├── ResourceError              5   no space, no memory
+    ├── ResourceError              5   no space, no memory, a disk that refuses
     ├── TransferRefused            6   a transfer was required and is not best
     ├── SourceUnavailable          1   a known source whose weights are not on this machine
     ├── MissingExtra               1   an optional dependency that is not installed
@@ -55,6 +55,10 @@ class UnreadableRow(DataError):
         super().__init__(f"{row}: {reason}")
         self.row = row
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        """Let it come back from another process."""
+        return type(self), (self.row, self.reason)
 
 
 class IntegrityError(HeadstartError):

@@ -105,6 +105,18 @@ def _free(
             leases.give_back(key)
 
 
+def n_workers() -> int:
+    """Return how many jobs joblib runs at once; 1: here, one after the other.
+
+    >>> n_workers()
+    1
+    """
+    from joblib.parallel import get_active_backend
+
+    backend, n_jobs = get_active_backend()
+    return 1 if n_jobs in (None, 1) else int(backend.effective_n_jobs(n_jobs))
+
+
 def results(jobs: Iterable[tuple[str, J]], do: Callable[[J], R]) -> Iterable[tuple[str, R]]:
     """Yield (key, what came of the job) as each ends; nothing is kept.
 

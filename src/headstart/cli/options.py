@@ -34,7 +34,7 @@ Remedies = Annotated[
     str | None,
     typer.Option(
         help="Time, on top, to try what else there is, where transfer does not win; 10m if not "
-        "given, 0s with --budget."
+        "given, 0s where --budget gives so much time."
     ),
 ]
 KindOfLabels = Annotated[
@@ -85,9 +85,11 @@ def time_to_prove(budget: str | None, remedies: str | None) -> dict[str, Any]:
     {'budget_s': 900.0, 'remedies_s': 600.0}
     >>> time_to_prove("90s", None)
     {'budget_s': 90.0, 'remedies_s': 0.0}
+    >>> time_to_prove("none", None)
+    {'budget_s': None, 'remedies_s': 600.0}
     """
     if remedies is None:
-        remedies = REMEDIES if budget is None else "0s"
+        remedies = REMEDIES if budget in (None, "none") else "0s"
     return {
         "budget_s": seconds(BUDGET if budget is None else budget),
         "remedies_s": unlimited(remedies),

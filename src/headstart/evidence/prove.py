@@ -152,6 +152,7 @@ class Proof:
         self.worker = Worker.of(study)
         self.outcomes: list[Outcome] = []
         self.spent_s = 0.0
+        self.fits_s = 0.0
         self.rates: dict[str, float | None] = {}
         asked = [Job(arm, seed=0).key for arm in arms]
         question = repr((study.subject, asked, seeds, budget_s))
@@ -172,6 +173,7 @@ class Proof:
             self.arms[SCRATCH] = self.arms[SCRATCH].with_phase(self._recipe(rate, at.epochs))
             self._keep([Job(self.arms[SCRATCH], s) for s in range(at.scratch_seeds)], SCRATCH)
         self._keep(list(self._curve_jobs(rate)), "data curve")
+        self.fits_s = self.spent_s
 
     def _keep(self, jobs: Sequence[Job], name: str) -> list[Outcome]:
         """Do jobs whose outcomes are the study's."""
@@ -356,11 +358,7 @@ class Proof:
         if n_reads > 1:
             notes.append(f"These test labels were read {n_reads} times, by fits or studies: the "
                          "interval is optimistic.")  # fmt: skip
-        if self.budget_s is not None and self.spent_s > OVERSPENT * self.budget_s:
-            notes.append(
-                f"The fits took {self.spent_s:.0f} s where {self.budget_s:.0f} s were given: two "
-                f"seeds of every arm are the least that tells anything. {self._costliest()}"
-            )
+        notes += self._overspent()
         found = bench.estimate(ours, theirs)
         word = word_of(found.interval(), worth)
         if bench.task.kind is Kind.MULTICLASS and len(np.unique(bench.truth)) < 2:
@@ -381,10 +379,16 @@ class Proof:
             notes=tuple(notes),
         )
 
-    def _costliest(self) -> str:
-        """Say what a fit of the slowest arm takes."""
+    def _overspent(self) -> list[str]:
+        """Say that the fits could not keep to their budget, and why."""
+        if self.budget_s is None or self.fits_s <= OVERSPENT * self.budget_s:
+            return []
         slowest = max((one for one in self.outcomes if one.is_whole), key=lambda one: one.cost_s)
-        return f"One of {slowest.arm} takes {slowest.cost_s:.0f} s."
+        least = " Fewer than two seeds of an arm tell nothing." if self.allotment.seeds == 2 else ""
+        return [
+            f"The fits took {self.fits_s:.0f} s of computing where {self.budget_s:.0f} s were "
+            f"given; one of {slowest.arm} takes {slowest.cost_s:.0f} s.{least}"
+        ]
 
     def _gains(
         self, bench: Bench, chosen: Chosen, said: Mapping[str, Mapping[int, Said]],

@@ -9,6 +9,7 @@ numbers that are served.
 
 import contextlib
 import math
+import os
 import threading
 from collections.abc import Callable
 from functools import cached_property
@@ -51,8 +52,15 @@ TORCH_BATCH = 64
 #: Tokens a compiled trunk sees at once, padding among them. Measured, in µs a token: 128 at once
 #: 374, 512 at once 343, 2,048 at once 403; the activations of more leave the processor's cache.
 ONNX_TOKENS = 512
-#: An accelerator takes `TORCH_BATCH` texts, however long they are.
+#: An accelerator takes `TORCH_BATCH` texts of the usual greatest length.
 TORCH_TOKENS = TORCH_BATCH * 512
+
+#: The compiled trunk that was opened last: who asks for it again need not hash and open its file,
+#: which takes seconds for a large one. One alone, as each holds its weights; in a forked process
+#: none, as what was open there may have been in use.
+_last: list["OnnxEngine"] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_last.clear)
 
 
 class Engine(Protocol):
@@ -116,28 +124,24 @@ def engine_for(
         return IdentityEngine()
     if source.is_trainable and best_device() != "cpu":
         return TorchEngine(source, at, pooled, device=best_device())
-    ran = _ran_last(graph_key(source, at, pooled))
-    if ran is not None:
-        return ran
+    path = graph_path(graph_key(source, at, pooled))
+    for one in tuple(_last):
+        if one.graph.path == path:
+            return one
+    if not path.exists():
+        close_last()  # compiling takes memory enough
     with contextlib.closing(open_store()) as store:
         graph = compiled(source, at, pooled=pooled, store=store, sample=data_sample)
     if graph.is_faithful:
-        _last[:] = [engine_of(graph, source)]
-        return _last[0]
+        return OnnxEngine(graph, ONNX_BATCH[source.modality], stays=True)
     with track("compiling") as tracked:
         tracked.note(f"{source.uri}: {graph.reason}; PyTorch runs it instead, which is slower.")
     return TorchEngine(source, at, pooled, device="cpu")
 
 
-#: The compiled trunk that was asked for last: whoever asks for it again need not hash and open its
-#: file, which takes seconds for a large one. One alone, as each holds its weights.
-_last: list["OnnxEngine"] = []
-
-
-def _ran_last(key: str) -> "OnnxEngine | None":
-    """Return the last trunk if it is this one, of this home, and open."""
-    path = graph_path(key)
-    return next((one for one in _last if one.session and one.graph.path == path), None)
+def close_last() -> None:
+    """Let go of the trunk that was opened last, before what needs memory."""
+    _last.clear()
 
 
 def engine_of(graph: Graph, source: Source) -> "OnnxEngine":
@@ -158,13 +162,16 @@ class OnnxEngine:
         The compiled trunk.
     batch
         How many rows to give it at once.
+    stays
+        Whether it may stay open in this process when whoever asked for it is done.
     """
 
     name = "onnxruntime"
     tokens = ONNX_TOKENS
     precision = "float32"
 
-    def __init__(self, graph: Graph, batch: int) -> None:
+    def __init__(self, graph: Graph, batch: int, *, stays: bool = False) -> None:
+        self.stays = stays
         self.graph = graph
         self.key = graph.key
         self.boundaries = graph.boundaries
@@ -177,8 +184,16 @@ class OnnxEngine:
         """Return the features of a batch, one array of shape (n, …) a boundary."""
         with self.opening:
             if self.session is None:
-                self.session = session(self.graph.path)
+                self._open()
+        assert self.session is not None
         return tuple(told(self.session, inputs, self.graph.outputs))
+
+    def _open(self) -> None:
+        if self.stays:
+            close_last()
+        self.session = session(self.graph.path)
+        if self.stays:
+            _last[:] = [self]
 
 
 class TorchEngine:

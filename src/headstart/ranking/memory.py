@@ -20,7 +20,7 @@ PATIENCE_S = 60
 
 def memory_bytes(graph: Graph) -> int:
     """Return the bytes, measured once a graph; what its file takes where that cannot be done."""
-    path = home() / "rankings" / f"{graph.key}.memory.json"
+    path = home() / "rankings" / f"{graph.key}.grown.json"
     try:
         return int(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -51,7 +51,7 @@ def grown(path: Path) -> int:
 
     kinds = {"tensor(uint8)": np.uint8, "tensor(int64)": np.int64, "tensor(float)": np.float32}
     before = resident_bytes()
-    opened = session(path.read_bytes())
+    opened = session(path)
     row = {}
     for given in opened.get_inputs():
         sizes = [n if isinstance(n, int) else N_TOKENS for n in given.shape]

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from headstart.data.dataset import Dataset
 from headstart.data.pictures import row_hash
 from headstart.errors import DataError, IntegrityError, SourceUnavailable, UnreadableRow, UsageError
 from headstart.io import read_sealed_json, write_sealed_json
-from headstart.jobs import results
+from headstart.jobs import n_workers, results
 from headstart.machine import home, n_threads
 from headstart.progress import track
 from headstart.ranking.candidates import Limits, candidates, first_line
@@ -29,7 +29,7 @@ from headstart.sources.source import Source
 from headstart.steps.train import labelled, targets_of
 from headstart.task import Kind, Modality
 
-VERSION = 1
+VERSION = 2
 
 
 def rank(  # noqa: PLR0913
@@ -196,20 +196,26 @@ def _decided(
     key = _key(sample, sources, asked)
     path = home() / "rankings" / f"{key}.json"
     known = None if fresh else _recorded(path)
-    found: dict[str, Facts | LeftOut] = dict(known.facts) if known else {}
-    missing = [(one.uri, one) for one in sources if one.uri not in found]
-    with track("looking at sources", len(missing), "sources") as bar:
-        for uri, one in results(missing, partial(_looked_at, sample)):
-            found[uri] = one
-            bar.advance()
-    each = [found[source.uri] for source in sources]
-    left = tuple(one for one in each if isinstance(one, LeftOut))
-    names = dict.fromkeys([*(known.facts if known else ()), *(source.uri for source in sources)])
-    facts = {uri: one for uri in names if isinstance(one := found[uri], Facts)}
+    found = _looked_at_all(sample, sources, known.facts if known else {})
+    left = tuple(one for one in found.values() if isinstance(one, LeftOut))
+    facts = {uri: one for uri, one in found.items() if isinstance(one, Facts)}
     rounds = known.rounds if known else _rounds(sample, list(facts.values()), asked.budget_s)
     if known is None or len(facts) > len(known.facts):
         _record(path, rounds, facts)
     return Jobs(rounds, facts, left, key)
+
+
+def _looked_at_all(
+    sample: Dataset, sources: Sequence[Source], known: Mapping[str, Facts]
+) -> dict[str, Facts | LeftOut]:
+    """Return what is known of each source, in their order; those not known yet are looked at."""
+    missing = [(source.uri, source) for source in sources if source.uri not in known]
+    found: dict[str, Facts | LeftOut] = {}
+    with track("looking at sources", len(missing), "sources") as bar:
+        for uri, one in results(missing, partial(_looked_at, sample)):
+            found[uri] = one
+            bar.advance()
+    return {one.uri: known[one.uri] if one.uri in known else found[one.uri] for one in sources}
 
 
 def _looked_at(sample: Dataset, source: Source) -> Facts | LeftOut:
@@ -252,7 +258,9 @@ def _recorded(path: Path) -> Jobs | None:
 
 def _key(sample: Dataset, sources: Sequence[Source], asked: Asked) -> str:
     """Return the name of a question: another one is decided anew."""
-    digest = hashlib.sha256(json.dumps([VERSION, vars(asked), n_threads()]).encode())
+    # Workers beside each other are slower each, and what a source takes is part of the answer.
+    settings = [VERSION, vars(asked), n_threads(), n_workers()]
+    digest = hashlib.sha256(json.dumps(settings).encode())
     for source in sources:
         facts = [source.uri, source.weights_sha256, source.architecture]
         digest.update(json.dumps(facts, sort_keys=True).encode())

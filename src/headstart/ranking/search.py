@@ -4,14 +4,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headstart.jobs import results
+from headstart.jobs import n_workers, results
 from headstart.metrics.interval import Interval
 from headstart.progress import track
 from headstart.ranking.candidates import n_parameters
 from headstart.ranking.ranking import LeftOut, Ranked
 from headstart.ranking.schedule import Round
 from headstart.ranking.standing import Probe, Prober, Standing
-from headstart.ranking.trainless import distance, side_by_side, trainless
+from headstart.ranking.trainless import side_by_side
 from headstart.sources.source import Source
 
 #: A smaller source within noise is listed first if no more than this is likely given up for it.
@@ -102,9 +102,21 @@ class Search:
         gaps = {one.source.uri: one.minus(best) for one in standings}
         first = self._first(standings, gaps)
         ordered = [first, *(one for one in standings if one is not first)]
-        return list(side_by_side(
-            lambda one: self._row(one, gaps[one.source.uri], is_best=one is best), ordered
-        ))  # fmt: skip
+        return [
+            self._row(one, gaps[one.source.uri], is_best=one.source.uri == best.source.uri)
+            for one in self._described(ordered)
+        ]
+
+    def _described(self, ordered: Sequence[Standing]) -> Sequence[Standing]:
+        """Return the standings with the columns beside their probes."""
+        if n_workers() == 1:
+            described = side_by_side(self.prober.describe, ordered)
+        else:
+            found = dict(results([(one.source.uri, one) for one in ordered], self.prober.describe))
+            described = tuple(found[one.source.uri] for one in ordered)
+        told = {one.source.uri: one.note for one in ordered}
+        self.notes += [one.note for one in described if one.note != told[one.source.uri]]
+        return described
 
     def _first(self, standings: Sequence[Standing], gaps: dict[str, Interval]) -> Standing:
         """Return the one to start from: within noise of the best, the likely one or a smaller.
@@ -127,25 +139,21 @@ class Search:
         return first
 
     def _row(self, one: Standing, gap: Interval, *, is_best: bool) -> Ranked:
-        one = self.prober.whole(one)
-        assert one.features is not None and one.top is not None
-        facts, task = self.prober.facts[one.source.uri], self.prober.task
-        probed = one.final or one.ridge
-        names = [str(at) for at in facts.boundaries or ("top",)]
+        facts, probed = self.prober.facts[one.source.uri], one.final or one.ridge
         is_top = one.at == len(one.ridges) - 1
+        boundaries = facts.boundaries or ()
+        names = [str(at) for at in boundaries] or ["top"]
         return Ranked(
             source=one.source,
             score=probed.interval(),
             difference=Interval(0.0, 0.0, 0.0) if is_best else gap,
             is_tied=is_best or gap.high >= 0,
-            boundary=None if is_top else one.features.boundary,
+            boundary=None if is_top else boundaries[one.at],
             by_boundary={name: p.mean for name, p in zip(names, one.ridges, strict=True)},
             probe="ridge" if one.final is None else "logistic",
             n_rows=len(probed.rows),
-            trainless=trainless(
-                one.source, one.features, self.prober.targets(one.features), task, one.top
-            ),
-            distance=distance(one.source, one.top),
+            trainless=one.trainless,
+            distance=one.distance,
             latency_ms=facts.latency_ms,
             memory_bytes=facts.memory_bytes,
             finetuned=None if one.tuned is None else one.tuned.interval(),

@@ -18,7 +18,7 @@ from headstart.ranking.finetuned import finetuned
 from headstart.ranking.measure import Facts
 from headstart.ranking.probe import Probed, distinct, logistic, ridge
 from headstart.ranking.ranking import LeftOut
-from headstart.ranking.trainless import side_by_side
+from headstart.ranking.trainless import Trainless, distance, side_by_side, trainless
 from headstart.sources.source import Source
 from headstart.steps.train import labelled, targets_of
 from headstart.task import Task
@@ -68,7 +68,9 @@ class Standing:
     tuned
         What a short fine-tuning gave, where it was asked for and tried.
     note
-        Why there is none.
+        Why there is none, or no columns.
+    trainless, distance
+        Columns beside the probe (`Prober.describe`).
     """
 
     source: Source
@@ -82,6 +84,8 @@ class Standing:
     final: Probed | None = None
     tuned: Probed | None = None
     note: str = ""
+    trainless: Trainless = dataclasses.field(default_factory=Trainless)
+    distance: float | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the features at home: they are maps of kept files, which any process finds."""
@@ -192,6 +196,20 @@ class Prober:
             ), ""
         except BREAKS as error:
             return None, f"{one.source.uri} could not be fine-tuned: {first_line(error)}"
+
+    def describe(self, one: Standing) -> Standing:
+        """Add the columns beside the probe; a source that breaks now has none."""
+        try:
+            one = self.whole(one)
+            assert one.features is not None and one.top is not None
+            targets = self.targets(one.features)
+            columns = trainless(one.source, one.features, targets, self.task, one.top)
+            return dataclasses.replace(
+                one, trainless=columns, distance=distance(one.source, one.top)
+            )
+        except BREAKS as error:
+            note = f"{one.source.uri} could not be described: {first_line(error)}"
+            return dataclasses.replace(one, note=f"{one.note} {note}".strip())
 
     def whole(self, one: Standing) -> Standing:
         """Return a standing with its features, which are in the cache."""

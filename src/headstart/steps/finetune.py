@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from headstart.data.dataset import VALIDATION, Dataset
 from headstart.errors import UnreadableRow, UsageError
+from headstart.features.engine import close_last
 from headstart.features.extract import extract
 from headstart.features.features import Features
 from headstart.heads.head import Head
@@ -206,6 +207,7 @@ def _descend(
     examples = _examples(source, tail.boundary, data.training(), task, phase.views)
     held_out = _examples(source, tail.boundary, data.only(VALIDATION), task, 0)
     terms = [(1.0, supervised(task))]
+    close_last()  # what is trained takes its memory
     curve = descend(tail, examples, held_out, terms, phase, seed=seed, run=run)
     return curve, logits_of(tail, held_out)
 
