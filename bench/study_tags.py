@@ -20,7 +20,6 @@ from bench.measure import (
     Study,
     data_folder,
     itself,
-    own_home,
     ratios,
     scratch_folder,
     seconds_of,
@@ -30,7 +29,7 @@ from headstart.transfer.plan import AUTO_OF_WORDS
 #: French sentences that are added, and with how many of the seeds; None: with all.
 FEW = ((200, None), (1000, 1))
 SIZES = {
-    "tiny": {"n": 200, "few": ((50, 1),), "n_tests": 100, "of_words": False},
+    "tiny": {"n": 200, "few": ((50, 1),), "n_tests": 100},
     "full": {"few": ((50, None), (200, None), (1000, None)), "trainers": 5},
 }
 SOURCE, ENGLISH_ONLY = "pkg:multilingual-e5-small", "pkg:all-minilm-l6-v2"
@@ -45,7 +44,7 @@ Runs = Mapping[str, Sequence[Run]]
 
 def study(
     repeats: int, n: int = 6000, few: Sequence[tuple[int, int | None]] = FEW, n_tests: int = 3000,
-    trainers: int = 1, of_words: bool = True,
+    trainers: int = 1,
 ) -> Study:  # fmt: skip
     """Fit every arm with each seed; the test sentences are scored once a fit.
 
@@ -63,8 +62,6 @@ def study(
         for arm in ("alone", "both"):
             runs[f"{arm} {m}"] = [_run(arm, seed, *sizes) for seed in range(repeats)[:most]]
     runs |= {f"names {arm}": [_run(f"names:{arm}", 0)] for arm in NAMES}
-    if of_words:
-        runs["extraction"] = [_run("extraction", seed, "--n", n) for seed in range(repeats)]
     return Study(
         f"{n:,} English sentences, {n_tests:,} English and French to test on; {SOURCE}.",
         tuple(_rows(runs, [m for m, _ in few])),
@@ -96,7 +93,6 @@ def _rows(runs: Runs, few: Sequence[int]) -> list[Row]:
         *_beside(runs["trainer"], tuned),
         *(row for m in few for row in _few(m, runs)),
         *_names(runs),
-        *_extraction(runs.get("extraction", ())),
     ]  # fmt: skip
 
 
@@ -250,24 +246,10 @@ def _names(runs: Runs) -> list[Row]:
     return rows
 
 
-# Extraction --------------------------------------------------------------------------------------
-
-
-def _extraction(runs: Sequence[Run]) -> list[Row]:
-    if not runs:
-        return []
-    ours, eager = ([run[name] for run in runs] for name in ("ours", "eager"))
-    return [
-        Row("sentences a second, words of the last layer", tuple(ours)),
-        ratios("the same against transformers, eager, padded to the longest", ours, eager,
-               at_least=2),
-    ]  # fmt: skip
-
-
 # One fit, in a process of its own ----------------------------------------------------------------
 
 
-def _sentences(name: str, n: int | None = None, seed: int | None = None) -> Any:
+def sentences(name: str, n: int | None = None, seed: int | None = None) -> Any:
     """Return the first sentences of a file, or some drawn by a seed."""
     import numpy as np
 
@@ -285,7 +267,7 @@ def _judged(model: Any, n_tests: int, languages: Sequence[str]) -> dict[str, Any
 
     found = {}
     for language in languages:
-        data = _sentences(f"{language}.test", n_tests)
+        data = sentences(f"{language}.test", n_tests)
         said = legal_paths(model.bundle_.outputs(data))
         table, strict = counts(data.targets, said), counts(data.targets, said, strict=True)
         found[language] = {"f1": f1(table), "strict": f1(strict), "counts": table.tolist()}
@@ -303,9 +285,9 @@ def _fit(arm: str, asked: Any) -> dict[str, Any]:
     # A few rows are few steps: alone they may take more epochs, and validation may keep the probe.
     phase = dataclasses.replace(WORDS, epochs=10) if arm == "alone" else None
     model = hs.Transfer(SOURCE, finetune=moved, phase=phase, seed=asked.seed)
-    rows = _sentences("en.train", asked.n)
+    rows = sentences("en.train", asked.n)
     if arm in ("alone", "both"):
-        few = _sentences("fr.train", asked.few, asked.seed)
+        few = sentences("fr.train", asked.few, asked.seed)
         rows = few if arm == "alone" else beside(few, rows)
     seconds = {"fit": seconds_of(lambda: model.fit(rows))}
     if arm == "frozen":
@@ -345,34 +327,6 @@ def _all_train(data: Any) -> Any:
     return dataclasses.replace(data, split=None)
 
 
-def _extract(asked: Any) -> dict[str, Any]:
-    """Time our extraction with a compiled trunk, and transformers as its documentation runs it."""
-    import numpy as np
-    import torch
-
-    from headstart.features.extract import extract
-    from headstart.features.inputs import inputs_for
-    from headstart.sources.catalog import resolve
-    from headstart.sources.networks import network_of
-    from headstart.task import Modality
-
-    source, data = resolve(SOURCE), _sentences("en.train", min(asked.n, 3000))
-    with own_home():
-        extract(source, data.take(np.arange(16)))  # compiles
-        ours = len(data) / seconds_of(lambda: extract(source, data, cache=False))
-    network = network_of(source).eval()
-    inputs = inputs_for(source.preprocess, Modality.WORDS)
-
-    def eager() -> None:
-        with torch.inference_mode():
-            for start in range(0, len(data), 16):
-                rows = [inputs.row(row) for row in data.rows[start : start + 16]]
-                arrays = inputs.batch([window for row in rows for window in row.windows])
-                network(**{name: torch.from_numpy(value) for name, value in arrays.items()})
-
-    return {"ours": ours, "eager": len(data) / seconds_of(eager)}
-
-
 def _write_network(folder: Path) -> dict[str, Any]:
     """Write the encoder as the hub keeps one, for a peer to read."""
     from headstart.sources.catalog import resolve
@@ -400,8 +354,6 @@ def main(arguments: Sequence[str]) -> None:
     start = time.perf_counter()
     if asked.arm.startswith("names:"):
         found = _fit_names(asked.arm.removeprefix("names:"))
-    elif asked.arm == "extraction":
-        found = _extract(asked)
     elif asked.arm == "network":
         found = _write_network(asked.out)
     else:
