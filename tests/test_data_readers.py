@@ -191,6 +191,19 @@ def test_json_lines(tmp_path: Path) -> None:
     assert [row.row[-7:] for row in data.skipped] == ["jsonl:3", "jsonl:4"]
 
 
+def test_whole_numbers_of_hundreds_of_digits_are_no_numbers(tmp_path: Path) -> None:
+    """JSON holds whole numbers of any size; a column of them is no vector, and no quantity."""
+    large = "9" * 400
+    labels = "".join(f'{{"text": "x{i}", "label": {large}{i % 2}}}\n' for i in range(4))
+    assert read(table(tmp_path, labels, "a.jsonl")).task.labels == (f"{large}0", f"{large}1")
+    rows = "".join(f'{{"a": {large if i == 2 else i}, "label": "b"}}\n' for i in range(60))
+    with pytest.raises(DataError, match="No column holds texts or pictures"):
+        read(table(tmp_path, rows, "b.jsonl"))
+    numbers = "".join(f'{{"text": "x", "label": {large if i == 2 else i}}}\n' for i in range(60))
+    with pytest.raises(DataError, match="expected numbers to predict"):
+        read(table(tmp_path, numbers, "c.jsonl"), kind="regression")
+
+
 def test_json_as_one_list(tmp_path: Path) -> None:
     """With the list in an object, too."""
     rows = [{"text": "x", "label": 0}, {"text": "y", "label": 1}]

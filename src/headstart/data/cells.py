@@ -12,7 +12,7 @@ from headstart.data.dataset import Row
 from headstart.data.pictures import problem
 from headstart.data.tables import Table
 from headstart.data.tagged import words_row
-from headstart.data.targets import is_missing
+from headstart.data.targets import NO_NUMBER, is_missing
 from headstart.task import Modality
 
 
@@ -53,5 +53,5 @@ def _vector_rows(table: Table, names: Sequence[str]) -> tuple[NDArray[np.float64
 def _number(cell: Any) -> float:
     try:
         return float(cell)
-    except (TypeError, ValueError):
+    except NO_NUMBER:
         return float("nan")

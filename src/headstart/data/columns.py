@@ -9,7 +9,7 @@ from typing import Any
 from headstart.data.dataset import TEST, TRAIN, UNASSIGNED, VALIDATION
 from headstart.data.pictures import PICTURE_SUFFIXES
 from headstart.data.tables import Table
-from headstart.data.targets import is_missing
+from headstart.data.targets import NO_NUMBER, is_missing
 from headstart.errors import DataError
 from headstart.task import Kind, Modality
 
@@ -374,7 +374,7 @@ def _holds_numbers(cells: Sequence[Any]) -> bool:
     seen = _looked_at(cells)
     try:
         return bool(seen) and all(isinstance(float(cell), float) for cell in seen)
-    except (TypeError, ValueError):
+    except NO_NUMBER:
         return False
 
 

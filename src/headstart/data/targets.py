@@ -15,6 +15,9 @@ from headstart.task import Kind, Task
 #: Cells that hold no label. "NA" and "None" are not among them: they name Namibia and a class.
 MISSING = frozenset(("", "nan", "NaN", "NAN", "null", "NULL", "<NA>", "#N/A"))
 
+#: What `float` raises of what it cannot hold: no number, or one of 400 digits.
+NO_NUMBER = (TypeError, ValueError, OverflowError)
+
 #: Whole numbers of more different values than this are taken for quantities.
 MOST_NUMBERED_CLASSES = 20
 
@@ -163,7 +166,7 @@ def _as_numbers(cells: Sequence[Any]) -> NDArray[np.float64] | None:
         return None
     try:
         return np.array([float(cell) for cell in cells], dtype=np.float64)
-    except (ValueError, TypeError):
+    except NO_NUMBER:
         return None
 
 
