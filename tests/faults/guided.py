@@ -28,13 +28,19 @@ def is_there():
     return importlib.util.find_spec("atheris") is not None
 
 
-def guided(folder, seconds):
-    """Change files of each format for so long; return what came of each, and the edges reached."""
+def guided(folder, seconds, only=""):
+    """Change files of each format for so long; return what came of each, and the edges reached.
+
+    Parameters
+    ----------
+    only
+        The name of one of them; empty: all.
+    """
     from tests.faults.fuzz import wholes
 
     (folder / "whole").mkdir(parents=True)
     wholes(folder / "whole")
-    paths = sorted((folder / "whole").iterdir())
+    paths = sorted(path for path in (folder / "whole").iterdir() if only in ("", path.name))
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # each but waits for a process of its own
         return list(pool.map(lambda path: _guided(path, folder, seconds), paths))
 
