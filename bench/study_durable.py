@@ -2,7 +2,8 @@
 
 Off, in the bench alone: no fsync, no write-ahead log that waits, no checkpoint, no hash of what is
 written or read, no seal on a fact. Both sides are whole processes of `headstart fit` on the ants
-and bees, with the compiled trunk kept and features dropped.
+and bees, with the compiled trunk kept and features dropped. Each has a home of its own: facts that
+one side sealed are damaged to the other, which would compile again.
 """
 
 import os
@@ -25,13 +26,13 @@ def study(repeats: int, finetune: tuple[str, ...] = ("no", "only:last:25%")) -> 
     """Fit with and without the durable path, in turn, for each way of fine-tuning."""
     data, rows = data_folder("hymenoptera"), []
     with scratch_folder() as folder:
-        home = folder / "home"
-        _fit("on", data, home, folder / "first", finetune[-1])  # compiles the trunks
         for asked in finetune:
             sides: dict[str, Callable[[], float]] = {
-                side: lambda side=side, asked=asked: _fit(side, data, home, folder / "run", asked)
+                side: lambda side=side, asked=asked: _fit(side, data, folder, asked)
                 for side in ("on", "off")
             }
+            for side in sides.values():
+                side()  # compiles the trunks
             found = alternate(sides, repeats)
             rows += [
                 Row(f"fit --finetune {asked}, as it is", tuple(found["on"]), "s"),
@@ -46,8 +47,9 @@ def study(repeats: int, finetune: tuple[str, ...] = ("no", "only:last:25%")) -> 
     )
 
 
-def _fit(side: str, data: Path, home: Path, run: Path, finetune: str) -> float:
+def _fit(side: str, data: Path, folder: Path, finetune: str) -> float:
     """Return the wall seconds of one fit in a process of its own."""
+    home, run = folder / side / "home", folder / side / "run"
     shutil.rmtree(run, ignore_errors=True)
     if (home / "features").exists():
         drop_features(home)
