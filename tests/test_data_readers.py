@@ -204,6 +204,14 @@ def test_whole_numbers_of_hundreds_of_digits_are_no_numbers(tmp_path: Path) -> N
         read(table(tmp_path, numbers, "c.jsonl"), kind="regression")
 
 
+def test_an_object_is_no_label(tmp_path: Path) -> None:
+    """JSON can hold it in any row."""
+    rows = [{"text": f"x{i}", "label": {"a": 1} if i == 3 else "b"} for i in range(6)]
+    path = table(tmp_path, "\n".join(map(json.dumps, rows)), "a.jsonl")
+    with pytest.raises(DataError, match=r"holds \{'a': 1\}, which is no label"):
+        read(path)
+
+
 def test_json_as_one_list(tmp_path: Path) -> None:
     """With the list in an object, too."""
     rows = [{"text": "x", "label": 0}, {"text": "y", "label": 1}]

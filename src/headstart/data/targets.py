@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +91,7 @@ def encode(
     notes = _said(guess, name)
     if guess.kind is Kind.REGRESSION:
         return Targets(Task(Kind.REGRESSION, target=name), _numbers(present, name), missing, notes)
+    _refuse_nested(present, name)
     labels, index = _classes(present)
     return Targets(Task(Kind.MULTICLASS, labels, name), index, missing, notes)
 
@@ -275,12 +276,7 @@ def _several(cells: list[Any], guess: _Guess, name: str) -> Targets:
     """Encode rows of several labels; an empty cell says that none of them applies."""
     separator = guess.separator or _consistent_separator([str(c) for c in cells if c]) or ";"
     rows = [_labels_of(cell, separator) for cell in cells]
-    nested = [label for row in rows for label in row if isinstance(label, list | dict)]
-    if nested:
-        raise DataError(
-            f"{_column(name)} holds {nested[0]!r:.60}, which is no label.\n"
-            "Expected lists of texts; or spans, each [start, end, label] or {start, end, label}."
-        )
+    _refuse_nested([label for row in rows for label in row], name)
     order = _sorted({label for row in rows for label in row})
     at = {label: i for i, label in enumerate(order)}
     values = np.zeros((len(rows), len(order)), dtype=np.int8)  # (n, labels)
@@ -292,6 +288,17 @@ def _several(cells: list[Any], guess: _Guess, name: str) -> Targets:
         notes += (f"{n_empty:,} rows have no label: read as 'none of the labels applies'.",)
     task = Task(Kind.MULTILABEL, tuple(str(label) for label in order), name)
     return Targets(task, values, np.zeros(0, dtype=np.int64), notes)
+
+
+def _refuse_nested(labels: Sequence[Any], name: str) -> None:
+    """Refuse what JSON can hold and no label can be: an object, or a list within a list."""
+    nested = [label for label in labels if not isinstance(label, Hashable)]
+    if nested:
+        raise DataError(
+            f"{_column(name)} holds {nested[0]!r:.60}, which is no label.\n"
+            "Expected texts, numbers, or lists of texts; or spans, each [start, end, label] or "
+            "{start, end, label}."
+        )
 
 
 def _labels_of(cell: Any, separator: str) -> list[Any]:
