@@ -171,10 +171,11 @@ def damage(share: float, folder: Path) -> list[Line]:
 
 def mutants(share: float, folder: Path) -> list[Line]:
     """R12: damaged pictures and tables."""
-    from tests.faults.mutants import counted, pictures, tables
+    from tests.faults.mutants import counted, objects, pictures, tables
 
     folder.mkdir(parents=True, exist_ok=True)
     found = [pictures(some(5000, share)), tables(some(5000, share), folder)]
+    found.append(objects(some(100_000, share), folder))
     found.append(counted(folder / "counts", some(500, share), some(500, share)))
     return [
         _line(one.what, one.n, "inputs", one.wrong, f"{one.n_read:,} read, {one.n_named:,} named")

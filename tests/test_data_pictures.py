@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from headstart.data.augment import crop_box, view
-from headstart.data.pictures import decode, problem, row_hash
+from headstart.data.pictures import decode, problem, row_bytes, row_hash
 from headstart.errors import UnreadableRow
 
 # The package says this once, when it is imported; pytest's own filter, "error", comes after that.
@@ -88,6 +88,10 @@ def test_a_missing_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(UnreadableRow, match="No such file"):
         decode(tmp_path / "gone.png")
     assert problem(tmp_path / "gone.png") == "no such file"
+    for name in ("\0.png", "\ud83d.png"):
+        assert problem(tmp_path / name) == "no file can have such a name"
+        with pytest.raises(UnreadableRow, match="no file can have such a name"):
+            row_bytes(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF"])

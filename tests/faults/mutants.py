@@ -4,6 +4,7 @@ Each is read, or named as unreadable; nothing else may happen, and the counts mu
 """
 
 import io
+import json
 import random
 from dataclasses import dataclass, field
 
@@ -145,6 +146,51 @@ def tables(n, folder, seed=0):
         except BaseException as error:
             found.wrong.append(f"{suffix} {content[:80]!r}: {type(error).__name__}: {error}")
     return found
+
+
+#: What JSON can hold in a cell, and columns that mean something.
+VALUES = (
+    None, True, 0, 1, -1, 0.5, float("inf"), 10**400, "", "a", "b", "red;blue", "red", "x y z",
+    "nan", "a.png", "O", "B-PER", "\0", "\ud83d", "1", [], {}, [[]], [{}], {"a": 1}, [1, 0],
+    ["B-PER", None], {"start": 0, "end": 1, "label": "A"}, [0, 1, "A"],
+    {"bytes": "x", "path": "\0"}, [{"start": 0, "end": 10**400, "label": "A"}],
+    [{"start": 0.5, "end": 1, "label": []}],
+)  # fmt: skip
+COLUMNS = ("text", "label", "labels", "tokens", "tags", "ner_tags", "spans", "image", "split", "a")
+
+
+def objects(n, folder, seed=0):
+    """Read tables of JSON whose cells are whatever JSON can hold: rows, or one error of ours."""
+    from headstart.data.readers import read
+
+    chance, found, path = random.Random(seed), Mutants("objects"), folder / "t.jsonl"
+    for _ in range(n):
+        names = chance.sample(COLUMNS, chance.randrange(1, 4))
+        usual = {name: _value(chance) for name in names}
+        rows = [
+            {
+                name: chance.choice([usual[name], f"some words {i}", _value(chance)])
+                for name in names
+            }
+            for i in range(chance.randrange(1, 10))
+        ]
+        path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        found.n += 1
+        try:
+            read(path, kind=chance.choice([None, None, "multiclass", "multilabel", "regression"]))
+            found.n_read += 1
+        except HeadstartError:
+            found.n_named += 1
+        except BaseException as error:
+            found.wrong.append(f"{rows!r:.200}: {type(error).__name__}: {error}")
+    return found
+
+
+def _value(chance, depth=0):
+    if depth > 2 or chance.random() < 0.7:
+        return chance.choice(VALUES)
+    inner = [_value(chance, depth + 1) for _ in range(chance.randrange(4))]
+    return inner if chance.random() < 0.5 else dict(zip("abc", inner, strict=False))
 
 
 def counted(folder, n_bad, n_good, seed=0):

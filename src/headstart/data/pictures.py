@@ -33,6 +33,7 @@ PICTURE_SUFFIXES = READABLE_SUFFIXES | frozenset(
 )
 
 _EXPECTED = "expected " + ", ".join(FORMATS[:-1]) + " or " + FORMATS[-1]
+_NO_NAME = "no file can have such a name"
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM")
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 0x0112  # the EXIF tag
@@ -54,6 +55,8 @@ def problem(path: Path) -> str:
         return "no such file"
     except OSError as error:
         return error.strerror or str(error)
+    except ValueError:  # a zero byte, or half a character
+        return _NO_NAME
 
 
 def _head_problem(head: bytes) -> str:
@@ -103,6 +106,8 @@ def _file_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UnreadableRow(str(path), error.strerror or str(error)) from error
+    except ValueError as error:
+        raise UnreadableRow(repr(str(path)), _NO_NAME) from error
 
 
 def row_hash(row: Any) -> bytes:
