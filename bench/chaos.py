@@ -210,6 +210,8 @@ def fuzz(share: float, folder: Path, only: str = "") -> list[Line]:
             _fuzzed(one, f", chosen by coverage: {first} edges of the code at first, {last} then")
             for one, first, last in guided(folder, 600 * share, only)
         ]
+    if only:
+        raise Skip(f"{only} alone is for guided changes: install bench/requirements-fuzz.txt.")
     found = fuzzed(folder, sys.maxsize, seed=int(time.time()), seconds=600 * share)
     return [_fuzzed(one, ", changed blindly: no atheris") for one in found]
 
@@ -293,7 +295,7 @@ def run(asked: str, share: float) -> bool:
 
     What was kept of a trial that cannot run here stays as it is.
     """
-    name, _, only = asked.partition("/")
+    name, _, only = asked.partition("/")  # a trial, or one line of it
     print(f"\n== {name}: {(TRIALS[name].__doc__ or '').splitlines()[0]}", flush=True)
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="headstart-chaos-", dir=_fast()) as folder:

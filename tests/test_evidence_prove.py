@@ -168,6 +168,15 @@ def test_a_budget_that_could_not_be_kept_is_told_of():
                    prove(Toy(), toy_data(), seeds=2, budget_s=600.0).verdict.notes)  # fmt: skip
 
 
+def test_remedies_are_not_charged_to_the_budget_of_the_fits():
+    study = prepare(Toy(), toy_data(60, 40), 1)
+    with open_store() as store:
+        proof = Proof(study, roster(Toy(), study.pool, source=study.source), store, 1, 600.0)
+        proof.fit()
+        proof.spent_s += 1e6  # as remedies do
+        assert proof._overspent() == []
+
+
 def test_a_second_call_computes_nothing_and_reads_nothing_new():
     first = prove(Toy(), toy_data(), seeds=2, budget_s=60.0)
     fits = Toy.fits

@@ -41,6 +41,7 @@ def guided(folder, seconds, only=""):
     (folder / "whole").mkdir(parents=True)
     wholes(folder / "whole")
     paths = sorted(path for path in (folder / "whole").iterdir() if only in ("", path.name))
+    assert paths, f"there is no file {only}"
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # each but waits for a process of its own
         return list(pool.map(lambda path: _guided(path, folder, seconds), paths))
 

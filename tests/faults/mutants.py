@@ -116,8 +116,6 @@ TABLES = {
 
 def tables(n, folder, seed=0):
     """Read damaged tables: rows, or one error of ours."""
-    from headstart.data.readers import read
-
     chance, found = random.Random(seed), Mutants("tables")
     whole = dict(TABLES)
     try:
@@ -136,16 +134,23 @@ def tables(n, folder, seed=0):
                                                        "replace")  # fmt: skip
         path = folder / f"t{suffix}"
         path.write_bytes(content)
-        found.n += 1
-        try:
-            rows = read(path)
-            assert len(rows.rows) == len(rows)
-            found.n_read += 1
-        except HeadstartError:
-            found.n_named += 1
-        except BaseException as error:
-            found.wrong.append(f"{suffix} {content[:80]!r}: {type(error).__name__}: {error}")
+        _tried(found, f"{suffix} {content[:80]!r}", path)
     return found
+
+
+def _tried(found, name, path, **options):
+    """Read a table, and count what came of it."""
+    from headstart.data.readers import read
+
+    found.n += 1
+    try:
+        rows = read(path, **options)
+        assert len(rows.rows) == len(rows)
+        found.n_read += 1
+    except HeadstartError:
+        found.n_named += 1
+    except BaseException as error:
+        found.wrong.append(f"{name}: {type(error).__name__}: {error}")
 
 
 #: What JSON can hold in a cell, and columns that mean something.
@@ -161,8 +166,6 @@ COLUMNS = ("text", "label", "labels", "tokens", "tags", "ner_tags", "spans", "im
 
 def objects(n, folder, seed=0):
     """Read tables of JSON whose cells are whatever JSON can hold: rows, or one error of ours."""
-    from headstart.data.readers import read
-
     chance, found, path = random.Random(seed), Mutants("objects"), folder / "t.jsonl"
     for _ in range(n):
         names = chance.sample(COLUMNS, chance.randrange(1, 4))
@@ -175,14 +178,8 @@ def objects(n, folder, seed=0):
             for i in range(chance.randrange(1, 10))
         ]
         path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-        found.n += 1
-        try:
-            read(path, kind=chance.choice([None, None, "multiclass", "multilabel", "regression"]))
-            found.n_read += 1
-        except HeadstartError:
-            found.n_named += 1
-        except BaseException as error:
-            found.wrong.append(f"{rows!r:.200}: {type(error).__name__}: {error}")
+        kind = chance.choice([None, None, "multiclass", "multilabel", "regression"])
+        _tried(found, f"{rows!r:.200}", path, kind=kind)
     return found
 
 

@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -227,9 +228,16 @@ def swept(name, folder, fault="signal=SIGKILL", calls=CALLS, every=1):
     operation.before(start)
     counts = _counts(name, _copied(start, folder / "count"), calls)
     points = [(call, n) for call in calls for n in range(1, counts.get(call, 0) + 1)]
-    for at, (call, n) in enumerate(points[::every]):
-        here = _copied(start, folder / f"point{at}")
-        done = _strace(name, here, ["-e", f"trace={call}", "-e", f"inject={call}:{fault}:when={n}"])
+
+    def met(point):
+        """Let a process of its own meet the fault in a folder of its own."""
+        (call, n), here = point, _copied(start, folder / f"{point[0]}{point[1]}")
+        inject = f"inject={call}:{fault}:when={n}"
+        return call, n, here, _strace(name, here, ["-e", f"trace={call}", "-e", inject])
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        ended = list(pool.map(met, points[::every]))
+    for call, n, here, done in ended:
         found.n_points += 1
         try:
             assert fault != "signal=SIGKILL" or done.returncode in (-9, 137), "it was not killed"

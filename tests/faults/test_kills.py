@@ -3,8 +3,10 @@
 The long tier (`make chaos`) does the same with thousands of kills.
 """
 
+import os
 import shutil
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -15,6 +17,9 @@ from tests.faults.server import Server
 needs_strace = pytest.mark.skipif(
     shutil.which("strace") is None, reason="no strace here: apt-get install strace"
 )
+
+
+NAMES = ("probe", "finetune", "prove", "rank", "extract")
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +33,21 @@ def jobs(tmp_path_factory):
     return material(tmp_path_factory.mktemp("material"))
 
 
-@pytest.mark.parametrize("name", ["probe", "finetune", "prove", "rank", "extract"])
-def test_kill_9_at_a_random_time_loses_nothing(name, server, jobs, tmp_path):
-    tally = killed(server, jobs[name], 12, tmp_path)
+@pytest.fixture(scope="module")
+def tallies(jobs, tmp_path_factory):
+    """What came of the kills of each job; they are killed side by side, a core a job."""
+
+    def tally(name):
+        with Server(HEADSTART_THREADS="1") as server:
+            return killed(server, jobs[name], 12, tmp_path_factory.mktemp(name))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield {name: pool.submit(tally, name) for name in NAMES}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_kill_9_at_a_random_time_loses_nothing(name, tallies):
+    tally = tallies[name].result()
     assert tally.lost == []
     assert tally.n_kills >= 12
 

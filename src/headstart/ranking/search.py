@@ -82,7 +82,6 @@ class Search:
         done = dict(results(finalists.items(), self.prober.finish))
         for uri in finalists:
             self.standings[uri] = done[uri]
-            self.notes += [done[uri].note] if done[uri].note else []
 
     def _finalists(self) -> list[Standing]:
         """Return those of the last round that are likely best, the cards' priors weighed in."""
@@ -114,8 +113,7 @@ class Search:
         else:
             found = dict(results([(one.source.uri, one) for one in ordered], self.prober.describe))
             described = tuple(found[one.source.uri] for one in ordered)
-        told = {one.source.uri: one.note for one in ordered}
-        self.notes += [one.note for one in described if one.note != told[one.source.uri]]
+        self.notes += [one.note for one in described if one.note]
         return described
 
     def _first(self, standings: Sequence[Standing], gaps: dict[str, Interval]) -> Standing:

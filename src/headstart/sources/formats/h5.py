@@ -29,6 +29,9 @@ PATIENCE_S, PATIENCE_S_GB = 30, 60
 #: Bytes of memory that it may take, and how many more a byte of the file.
 MOST_BYTES, MOST_TIMES = 2 << 30, 8
 
+#: What an HDF5 file begins with; 512, 1,024, 2,048, … bytes of somebody else's may come before.
+SIGNATURE, FIRST_OFFSET = b"\x89HDF\r\n\x1a\n", 512
+
 #: The order of a layer's arrays, as PyTorch lists them.
 ORDER = ("kernel", "depthwise_kernel", "gamma", "bias", "beta", "moving_mean", "moving_variance")
 
@@ -41,11 +44,24 @@ def read(path: Path, sha256: str) -> dict[str, NDArray[np.generic]]:
     ValueError
         Where HDF5's library does not come to an end, or to a good one.
     """
+    if not _is_signed(path):  # a process takes long to start
+        raise ValueError("it has no signature of HDF5")
     with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
         there = Path(folder) / "weights.safetensors"
         _read_apart(path, there)
         arrays, metadata = read_safetensors(there)
     return {name: arrays[name] for name in json.loads(metadata["order"])}
+
+
+def _is_signed(path: Path) -> bool:
+    size, at = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while at < size:
+            file.seek(at)
+            if file.read(len(SIGNATURE)) == SIGNATURE:
+                return True
+            at = 2 * at or FIRST_OFFSET
+    return False
 
 
 def _read_apart(path: Path, there: Path) -> None:
