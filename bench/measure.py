@@ -16,7 +16,9 @@ from typing import Any, TypeVar
 
 ROOT = Path(__file__).parent.parent
 #: Where other processes find the studies and this checkout of Headstart.
-PATHS = os.pathsep.join(map(str, (ROOT, ROOT / "src")))
+PATHS = os.pathsep.join(
+    [str(ROOT), str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
 T = TypeVar("T")
 
 

@@ -1,6 +1,7 @@
 """machine.py: what the environment says, and what the machine says."""
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -125,3 +126,49 @@ def test_resident_memory_grows_with_what_is_held():
     before = machine.resident_bytes()
     held = np.ones(8_000_000)
     assert machine.resident_bytes() - before > 0.9 * held.nbytes
+
+
+TOUCHED = """
+import contextlib, resource, sys
+from headstart.machine import kept_memory
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+with kept_memory() if sys.argv[1] == "kept" else contextlib.nullcontext():
+    for _ in range(3):
+        start = faults()
+        b"x" * 2**26  # more than glibc keeps by itself
+        n = faults() - start
+print(n)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator of glibc is tuned")
+def test_memory_that_is_kept_is_not_asked_for_again():
+    given_back, kept = (
+        int(
+            subprocess.run(
+                [sys.executable, "-c", TOUCHED, how], capture_output=True, check=True
+            ).stdout
+        )
+        for how in ("given back", "kept")
+    )
+    assert given_back > 1000  # 16,384 pages of 4 KiB, or fewer larger ones
+    assert kept < given_back / 100
+
+
+def test_kept_memory_is_given_back_at_the_end():
+    before = machine.resident_bytes()
+    with machine.kept_memory():
+        held = [np.ones(2**23) for _ in range(4)]
+        assert machine.resident_bytes() - before > 200e6
+        del held
+    assert machine.resident_bytes() - before < 100e6
+
+
+def test_an_allocator_that_the_user_has_tuned_is_left_alone(monkeypatch):
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
+    monkeypatch.setattr("ctypes.CDLL", None)  # calling it would fail
+    with machine.kept_memory():
+        pass

@@ -4,6 +4,7 @@ Nothing here imports torch unless an accelerator is in sight, or asked for.
 """
 
 import contextlib
+import ctypes
 import functools
 import hashlib
 import importlib.metadata
@@ -12,8 +13,9 @@ import platform
 import resource
 import shutil
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -211,6 +213,43 @@ def resident_bytes() -> int:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
     return peak_memory_bytes()
+
+
+#: What glibc's `mallopt` calls its bounds, and what they are in a process that has run for a while.
+_MMAP_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -4, -3, -1
+_USUAL = {_MMAP_MAX: 65536, _MMAP_THRESHOLD: 32 * 2**20, _TRIM_THRESHOLD: 64 * 2**20}
+_KEPT = {_MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1}
+
+
+@contextlib.contextmanager
+def kept_memory() -> Iterator[None]:
+    """Keep what is freed for the next that asks, until the end; then give all of it back.
+
+    The tensors of a training step are larger than what glibc keeps: it maps each anew and unmaps
+    it, and the system fills every page with zeros first, which takes as long as the arithmetic
+    (NOTES.md of the bench). Other allocators, and a glibc that the user has tuned, are left alone.
+    """
+    tune = _mallopt()
+    for name, value in _KEPT.items():
+        tune(name, value)
+    try:
+        yield
+    finally:
+        for name, value in _USUAL.items():
+            tune(name, value)
+        if tune is not _left_alone:
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+def _mallopt() -> Callable[[int, int], Any]:
+    is_tuned = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
+    if is_tuned or "LD_PRELOAD" in os.environ or platform.libc_ver()[0] != "glibc":
+        return _left_alone
+    return cast("Callable[[int, int], Any]", ctypes.CDLL(None).mallopt)
+
+
+def _left_alone(name: int, value: int) -> None:
+    """Take the place of `mallopt`."""
 
 
 def free_space_bytes(path: Path) -> int:

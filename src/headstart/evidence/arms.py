@@ -105,7 +105,7 @@ def source_of(model: Any, data: Dataset) -> Source:
     found = getattr(model, "source_", None)
     # Arms open what the URI names now, which may have been trained again since the model's fit.
     source = take(model.source if found is None else found.uri, data, seed=0)
-    if source.uri.startswith("scratch:"):
+    if source.is_scratch:
         raise UsageError(f"{source.uri} transfers nothing: name the source without 'scratch:'.")
     return source
 

@@ -74,6 +74,11 @@ class Source:
     citation: str = ""
     prior: float = 0.0
 
+    @property
+    def is_scratch(self) -> bool:
+        """Whether its weights are random."""
+        return self.uri.startswith("scratch:")
+
 
 def to_json(source: Source) -> dict[str, Any]:
     """Return the card as plain JSON values."""

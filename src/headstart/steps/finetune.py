@@ -26,6 +26,7 @@ from headstart.sources.files import keep_weights
 from headstart.sources.source import Source
 from headstart.steps.attach import Tail, attach, new_head
 from headstart.steps.batches import DecodedRows, Examples, Rows, cached_rows
+from headstart.steps.fold import folded
 from headstart.steps.freeze import boundary_of, check_frozen, fingerprint, freeze, hold_batchnorm
 from headstart.steps.loop import descend, logits_of, seconds_a_step
 from headstart.steps.phase import SCRATCH, Phase, default_phase
@@ -165,7 +166,10 @@ def rehearse(source: Source, spec: str, phase: Phase, data: Dataset) -> Rehearsa
     n = len(rows[-1])  # of sentences that have several windows the first tensor has more rows
     with torch.no_grad():
         state = tail.below(*rows)
-    seconds = seconds_a_step(tail, state, phase)
+    if not source.is_scratch:
+        hold_batchnorm(tail.stages)
+    with folded(tail, state):
+        seconds = seconds_a_step(tail, state, phase)
     trained = backbone.names[boundary : tail.top]
     rates = {name: phase.rate * phase.decay**i for i, name in enumerate(reversed(trained))}
     rates["head"] = phase.head_rate or phase.rate
@@ -208,8 +212,9 @@ def _descend(
     held_out = _examples(source, tail.boundary, data.only(VALIDATION), task, 0)
     terms = [(1.0, supervised(task))]
     close_last()  # what is trained takes its memory
-    curve = descend(tail, examples, held_out, terms, phase, seed=seed, run=run)
-    return curve, logits_of(tail, held_out)
+    with folded(tail, held_out.rows.state(np.arange(min(2, len(held_out))), 0)):
+        curve = descend(tail, examples, held_out, terms, phase, seed=seed, run=run)
+        return curve, logits_of(tail, held_out)
 
 
 def _examples(source: Source, boundary: int, data: Dataset, task: Task, views: int) -> Examples:

@@ -21,7 +21,14 @@ from headstart.data.ragged import content
 from headstart.errors import Diverged
 from headstart.heads.head import outputs_of
 from headstart.losses.loss import Step, Term
-from headstart.machine import device, has_bfloat16, is_out_of_memory, n_threads, seeds
+from headstart.machine import (
+    device,
+    has_bfloat16,
+    is_out_of_memory,
+    kept_memory,
+    n_threads,
+    seeds,
+)
 from headstart.metrics.curve import Curve
 from headstart.metrics.scores import row_scores
 from headstart.progress import track
@@ -103,7 +110,7 @@ def descend(
     """
     descent = Descent(tail, examples, validation, terms, phase.check(), seed, run)
     descent.resume()
-    with track("train", phase.epochs, unit="epochs") as bar, safe_points():
+    with track("train", phase.epochs, unit="epochs") as bar, safe_points(), kept_memory():
         bar.advance(descent.at.epoch)
         while not descent.is_done():
             descent.epoch()
@@ -379,17 +386,18 @@ def seconds_a_step(tail: Tail, state: tuple[Tensor, ...], phase: Phase) -> float
     optimizer = optimizer_for(tail, phase)
     on = device()
     tail.to(on, memory_format=torch.channels_last).train()
-    for _ in range(2):
-        start = time.perf_counter()
-        with dropout.quick(on), half.forward(on, tail.stages):
-            _, outputs = tail(*(placed(part, on) for part in state))
-        with half.backward(on, tail.stages):
-            outputs.float().square().mean().backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        if on != "cpu":
-            torch.accelerator.synchronize()  # until then it was asked for, not done
-    return time.perf_counter() - start
+    with kept_memory():
+        for _ in range(2):
+            start = time.perf_counter()
+            with dropout.quick(on), half.forward(on, tail.stages):
+                _, outputs = tail(*(placed(part, on) for part in state))
+            with half.backward(on, tail.stages):
+                outputs.float().square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            if on != "cpu":
+                torch.accelerator.synchronize()  # until then it was asked for, not done
+        return time.perf_counter() - start
 
 
 def placed(values: Tensor, on: str) -> Tensor:

@@ -104,7 +104,7 @@ class Plan:
     @property
     def is_scratch(self) -> bool:
         """Whether the whole network is trained from random weights."""
-        return self.source.uri.startswith("scratch:") and self.phase is not None
+        return self.source.is_scratch and self.phase is not None
 
     def __str__(self) -> str:
         """Return the plan as five steps a person can read."""
@@ -228,7 +228,7 @@ def intend(
     said = _in_words(task)
     HEADS.get(head)  # what cannot be is told now, not after the extraction
     check_head(head, task)
-    if source.uri.startswith("scratch:") and finetune != "head":
+    if source.is_scratch and finetune != "head":
         data, holds_out = _holding_out(data, seed)
         plan = _rehearsed(Plan(source, said, {}, head), "all", data, phase)
         return _counted(plan, data, holds_out), data
