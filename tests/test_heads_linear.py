@@ -46,14 +46,14 @@ def centered(logits):
 @pytest.mark.parametrize("penalty", [1.0, 0.01])
 def test_softmax_meets_sklearn(n, d, penalty):
     X, y = rows(n, d)
-    head = fit_linear(Features.of(X), y, THREE, penalties=[penalty], folds=0).head
+    head = fit_linear(Features.of(X, key="identity"), y, THREE, penalties=[penalty], folds=0).head
     theirs = sklearn_logits(X, y, 1 / (n * penalty))
     assert centered(head.logits(X)) == pytest.approx(centered(theirs), abs=2e-3)
 
 
 def test_two_classes_meet_sklearn():
     X, y = rows(60, 8, k=2)
-    head = fit_linear(Features.of(X), y, TWO, penalties=[0.1], folds=0).head
+    head = fit_linear(Features.of(X, key="identity"), y, TWO, penalties=[0.1], folds=0).head
     theirs = sklearn_logits(X, y, 2 / (60 * 0.1))
     ours = head.logits(X)
     assert ours[:, 1] - ours[:, 0] == pytest.approx(theirs, abs=2e-3)
@@ -62,7 +62,7 @@ def test_two_classes_meet_sklearn():
 def test_several_labels_meet_sklearn_label_by_label():
     X, y = rows(80, 6)
     labels = np.stack([y == 0, y != 1], axis=1).astype(np.int8)
-    head = fit_linear(Features.of(X), labels, PAIR, penalties=[0.05], folds=0).head
+    head = fit_linear(Features.of(X, key="identity"), labels, PAIR, penalties=[0.05], folds=0).head
     for i in range(2):
         theirs = sklearn_logits(X, labels[:, i], 1 / (80 * 0.05))
         assert head.logits(X)[:, i] == pytest.approx(theirs, abs=2e-3)
@@ -72,7 +72,9 @@ def test_several_labels_meet_sklearn_label_by_label():
 def test_numbers_meet_sklearn(n, d):
     X, _ = rows(n, d)
     y, weight = X[:, 0] + 1000 + RNG.normal(size=n), RNG.uniform(0.5, 2, n)
-    head = fit_linear(Features.of(X), y, NUMBER, weight=weight, penalties=[0.1], folds=0).head
+    head = fit_linear(
+        Features.of(X, key="identity"), y, NUMBER, weight=weight, penalties=[0.1], folds=0
+    ).head
     scaled = StandardScaler().fit(X.astype(float), sample_weight=weight).transform(X.astype(float))
     theirs = SklearnRidge(alpha=0.1 * weight.sum()).fit(scaled, y, sample_weight=weight)
     assert head.outputs(X)[:, 0] == pytest.approx(theirs.predict(scaled), abs=2e-3)
@@ -283,3 +285,37 @@ def test_a_dead_unit_of_a_network_gets_no_weight():
     assert np.abs(fit_linear(network, y, task).head.weight[:, 2]).max() == 0
     rows = Features.of(values, key="identity")  # the user's own column may have any scale
     assert np.abs(fit_linear(rows, y, task).head.weight[:, 2]).max() > 0
+
+
+def test_columns_are_not_blown_up_by_what_few_rows_say_of_their_spread():
+    """Columns of like spread, mostly noise: from 6 rows some look ten times narrower."""
+    rng = np.random.default_rng(0)
+    y = np.arange(3000) % 2
+    X = rng.exponential(size=(3000, 400)) * (rng.random((3000, 400)) < 0.2)  # as behind a ReLU
+    X[:, :20] += y[:, None]
+    scaler = design.scaler_of(Features.of(X[:6], key="some trunk"), np.ones(6))
+    plain = design.scaler_of(Features.of(X[:6], key="identity"), np.ones(6))
+    live = plain.inverse > 0
+    assert plain.inverse.max() / np.median(plain.inverse[live]) > 10
+    assert scaler.inverse.max() / np.median(scaler.inverse[live]) < 1.1
+    few, usual = (
+        accuracy(
+            y[6:], fit_linear(Features.of(X[:6], key=key), y[:6], TWO).head.outputs(X[6:]).argmax(1)
+        )
+        for key in ("some trunk", "identity")
+    )
+    assert few > usual + 0.05
+
+
+def test_many_rows_say_themselves_how_far_columns_spread():
+    X = np.random.default_rng(0).normal(size=(30_000, 3)) * [1, 2, 4]
+    scaler = design.scaler_of(Features.of(X, key="some trunk"), np.ones(len(X)))
+    np.testing.assert_allclose(scaler.inverse * [1, 2, 4], 1, atol=0.05)
+
+
+def test_boundaries_side_by_side_are_each_drawn_to_their_own_spread():
+    """What one boundary says in thousands must not drown what another says in units."""
+    rng = np.random.default_rng(0)
+    low, high = Features.of(rng.normal(size=(6, 5))), Features.of(1000 * rng.normal(size=(6, 5)))
+    scaled = design.scaler_of(low.beside(high), np.ones(6)).apply(low.beside(high).array())
+    assert 0.5 < scaled[:, :5].std() / scaled[:, 5:].std() < 2

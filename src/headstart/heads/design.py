@@ -38,6 +38,10 @@ AXES_ROWS = 20_000
 #: A unit of a network whose spread is below this share of the median one's says nothing.
 DEAD = 1e-4
 
+#: A network's columns count as if so many more rows had shown the spread they have on average: that
+#: of a column is not to be read off a few rows, and a wrong one blows the column up.
+PRIOR_ROWS = 300
+
 #: The key of features that are the rows themselves, whose columns may have any scale.
 IDENTITY = "identity"
 
@@ -74,6 +78,10 @@ class Scaler:
 def scaler_of(features: Features, weight: NDArray[np.float64]) -> Scaler:
     """Return what gives every feature mean 0 and variance 1; a constant one becomes 0.
 
+    The variances of a network's features are drawn towards their mean, as by `PRIOR_ROWS` more
+    rows: in full where there are a handful of rows, hardly where there are thousands. Columns of
+    the user's own are of any scale, and taken as they are.
+
     Parameters
     ----------
     weight
@@ -90,7 +98,8 @@ def scaler_of(features: Features, weight: NDArray[np.float64]) -> Scaler:
 
     Examples
     --------
-    >>> scaler = scaler_of(Features.of(np.array([[1.0, 7.0], [5.0, 7.0]])), np.ones(2))
+    >>> rows = Features.of(np.array([[1.0, 7.0], [5.0, 7.0]]), key=IDENTITY)
+    >>> scaler = scaler_of(rows, np.ones(2))
     >>> scaler.mean.tolist(), scaler.inverse.tolist()
     ([3.0, 7.0], [0.5, 0.0])
     """
@@ -112,7 +121,25 @@ def scaler_of(features: Features, weight: NDArray[np.float64]) -> Scaler:
         # A dead unit of a network still trembles; blown up to variance 1 its weight would be
         # millions, and the first step of fine-tuning would shake the head to pieces.
         varies &= deviation > DEAD * np.median(deviation)
+        deviation = np.sqrt(_drawn_together(spread / total, varies, features, weight))
     return Scaler(mean, np.divide(1.0, deviation, out=np.zeros(d), where=varies))
+
+
+def _drawn_together(
+    variance: NDArray[np.float64],
+    varies: NDArray[np.bool_],
+    features: Features,
+    weight: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return variances nearer to the mean one of their boundary, the fewer the rows."""
+    n = weight.sum()
+    drawn, start = variance.copy(), 0
+    for part in features.parts:
+        at = slice(start, start := start + part.shape[0])
+        if varies[at].any():
+            mean = variance[at][varies[at]].mean()
+            drawn[at] = (n * variance[at] + PRIOR_ROWS * mean) / (n + PRIOR_ROWS)
+    return drawn
 
 
 def _check_finite(middle: NDArray[np.float64], rows: NDArray[np.floating], at: slice) -> None:
