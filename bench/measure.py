@@ -211,10 +211,10 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 def machine_facts() -> dict[str, Any]:
     """Return what the numbers depend on."""
-    from headstart.machine import n_threads, versions
+    from headstart.machine import has_bfloat16, n_threads, versions
 
     return {
-        "processor": _processor(),
+        "processor": f"{_processor()}{'' if has_bfloat16() else ' without bfloat16'}",
         "cores": os.cpu_count(),
         "threads": n_threads(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),

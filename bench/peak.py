@@ -12,7 +12,9 @@ N_TRIES = 5
 
 
 def peaks(largest: int = 4096) -> dict[str, dict[str, float]]:
-    """Return number type → "library, size" → operations a second."""
+    """Return number type → "library, size" → operations a second; of types the processor has."""
+    from headstart.machine import has_bfloat16
+
     found: dict[str, dict[str, float]] = {"float32": {}, "bfloat16": {}}
     size = 512
     while size <= largest:
@@ -20,6 +22,8 @@ def peaks(largest: int = 4096) -> dict[str, dict[str, float]]:
             best = min(seconds_of(multiply) for _ in range(N_TRIES))
             found[number][f"{library}, {size} × {size}"] = 2 * size**3 / best
         size *= 2
+    if not has_bfloat16():  # then it is float32 in disguise, and slower
+        del found["bfloat16"]
     return found
 
 

@@ -14,7 +14,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,21 @@ from bench.measure import Row, Study, alternate, itself, own_home, ratios, scrat
 SOURCE = "pkg:efficientnet-lite0"
 SIZES = {
     "tiny": {"a_class": 6, "seeds": 2, "finetune": "no"},
-    "quick": {"a_class": 60, "seeds": 4},
+    "quick": {"a_class": 30, "seeds": 2, "whats": ("fits",)},
     "full": {},
 }
+PARTS = {what: {"whats": (what,)} for what in ("fits", "ranking")}
 N = 2
+SAID = {"fits": f"{{n}} fits of a proof, {SOURCE}", "ranking": "a ranking of {n} sources"}
 SIDES = {"one worker": "serial", "two joblib workers": "loky", "Ray, cluster of two": "ray"}
 
 
 def study(
-    repeats: int, a_class: int | None = None, seeds: int = 8, finetune: str = "last:25%"
+    repeats: int,
+    a_class: int | None = None,
+    seeds: int = 8,
+    finetune: str = "last:25%",
+    whats: Sequence[str] = ("fits", "ranking"),
 ) -> Study:
     """Run the sides in turn; each must come to the same outcomes."""
     has_ray = importlib.util.find_spec("ray") is not None
@@ -46,12 +52,12 @@ def study(
                 ).json
                 for name, how in hows.items()
             }, repeats)
-            for what in ("fits", "ranking")
+            for what in whats
         }  # fmt: skip
-    n_fits, n_sources = (len(found[what]["one worker"][0]["outcomes"]) for what in found)
+    counts = {what: len(sides["one worker"][0]["outcomes"]) for what, sides in found.items()}
+    said = " and ".join(SAID[what].format(n=n) for what, n in counts.items())
     return Study(
-        f"{n_fits} fits of a proof on ants and bees, {SOURCE}, and a ranking of {n_sources} "
-        "sources for them; a thread a worker.",
+        f"Ants and bees: {said}; a thread a worker.",
         tuple(row for what, sides in found.items() for row in _rows(what, sides)),
         () if has_ray else ("Ray is not installed: pip install 'headstart[ray]'",),
         facts={what: {name: runs[0] for name, runs in of.items()} for what, of in found.items()},

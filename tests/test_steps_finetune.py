@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from headstart.data.dataset import Dataset
 from headstart.errors import UsageError
@@ -130,6 +132,30 @@ def test_a_boundary_that_leaves_nothing_to_train_is_refused(sources, pictures):
     head = train("linear", extract(source, pictures), pictures).head
     with pytest.raises(UsageError, match="leaves nothing to train"):
         finetune(source, "head", head, pictures, phase=SHORT)
+
+
+class Norms(TorchDispatchMode):
+    """Count the normalizations that are run."""
+
+    n = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        self.n += "batch_norm" in str(func)
+        return func(*args, **(kwargs or {}))
+
+
+def test_step_5_runs_no_batchnorm_and_scratch_does(sources, pictures):
+    source = resolve(sources[Modality.IMAGE])
+    backbone = open_backbone(source)
+    norms = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)]
+    head = train("linear", extract(source, pictures), pictures).head
+    once = Phase(epochs=1, batch=32)
+    with Norms() as tuned:
+        finetune(source, "all", head, pictures, phase=once)
+    with Norms() as scratch:
+        from_scratch(resolve("scratch:" + sources[Modality.IMAGE]), pictures, phase=once)
+    assert tuned.n == 2 * len(norms)  # to see which feeds which, and what they say unfolded
+    assert scratch.n > 2 * len(norms)
 
 
 def test_the_rehearsal_names_stages_rates_and_bytes(sources, pictures):
