@@ -14,6 +14,7 @@ A tiny run is a rehearsal: it shows that every part runs, judges no target and k
 import argparse
 import importlib
 import json
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -110,9 +111,28 @@ def _keep(name: str, found: Study, size: str, seconds: float, repeats: int) -> N
         "machine": machine_facts(),
     }
     RESULTS.mkdir(exist_ok=True)
-    text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
+    text = written(facts) + "\n"
     (RESULTS / f"{name.replace('/', '-')}.json").write_text(text, encoding="utf-8")
     write_report()
+
+
+def written(facts: Any) -> str:
+    """Return facts as JSON, a list of numbers or truths in one line: thousands of rows are judged.
+
+    >>> print(written({"right": [1, 0], "of": [{"s": 0.5}]}))
+    {
+     "right": [1, 0],
+     "of": [
+      {
+       "s": 0.5
+      }
+     ]
+    }
+    """
+    text = json.dumps(facts, indent=1, ensure_ascii=False)
+    value = r"\s*(?:true|false|-?[\d.]+(?:[eE][+-]?\d+)?)\s*"
+    values = rf"\[{value}(?:,{value})*\]"
+    return re.sub(values, lambda found: json.dumps(json.loads(found[0])), text)
 
 
 def write_report() -> None:
