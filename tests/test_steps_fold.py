@@ -104,7 +104,7 @@ class Norms(TorchDispatchMode):
     n = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        self.n += "batch_norm" in str(func)
+        self.n += "native_batch_norm" in str(func)
         return func(*args, **(kwargs or {}))
 
 
