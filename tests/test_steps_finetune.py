@@ -5,7 +5,6 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from headstart.data.dataset import Dataset
 from headstart.errors import UsageError
@@ -18,6 +17,7 @@ from headstart.steps.freeze import boundary_of, fingerprint, freeze
 from headstart.steps.phase import Phase
 from headstart.steps.train import train
 from headstart.task import Kind, Modality, Task
+from tests.test_steps_fold import Norms
 from tests.toys import toy_picture_source, toy_text_source
 
 TASK = Task(Kind.MULTICLASS, ("dark", "light"))
@@ -132,16 +132,6 @@ def test_a_boundary_that_leaves_nothing_to_train_is_refused(sources, pictures):
     head = train("linear", extract(source, pictures), pictures).head
     with pytest.raises(UsageError, match="leaves nothing to train"):
         finetune(source, "head", head, pictures, phase=SHORT)
-
-
-class Norms(TorchDispatchMode):
-    """Count the normalizations that are run."""
-
-    n = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        self.n += "native_batch_norm" in str(func)
-        return func(*args, **(kwargs or {}))
 
 
 def test_step_5_runs_no_batchnorm_and_scratch_does(sources, pictures):
