@@ -28,7 +28,7 @@ from bench.measure import (
 
 SIZES = {
     "tiny": {"n_pictures": 8, "n_texts": 64, "batches": (4,), "text_batches": (16,)},
-    "quick": {"n_texts": 3000, "text_batches": (8, 128)},
+    "quick": {"n_pictures": 200, "batches": (2, 4), "n_texts": 1500, "text_batches": (16,)},
     "full": {},
 }
 PICTURES, TEXTS = "pkg:efficientnet-lite0", "pkg:all-minilm-l6-v2"

@@ -74,7 +74,7 @@ FULL = (
 )
 SIZES = {
     "tiny": {"asked": (Case("names", 1, ("TF-IDF + logistic regression",), 1),)},
-    "quick": {"asked": (Case("names", 4, seeds=3), Case("banking77", 8, QUICKEST, 3))},
+    "quick": {"asked": (Case("names", 4, ("SetFit", *QUICKEST), 3),)},
     "full": {},
 }
 PARTS = {f"{case.data}-{case.a_class or 'all'}": {"asked": (case,)} for case in FULL}

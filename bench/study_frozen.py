@@ -55,7 +55,7 @@ class Case:
 
 SIZES = {
     "tiny": {"asked": (Case("hymenoptera", 2, 2, ("scikit-learn",)),)},
-    "quick": {"asked": (Case("hymenoptera", 16, 15, ("tutorial", "scikit-learn")),)},
+    "quick": {"asked": (Case("hymenoptera", 8, 15, ("tutorial", "scikit-learn")),)},
     "full": {},
 }
 FULL = tuple(Case(name) for name in cases.PICTURES)

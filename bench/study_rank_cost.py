@@ -11,7 +11,7 @@ import numpy as np
 from bench.measure import Row, Study, alternate, data_folder, own_home, ratios, seconds_of
 
 N_ROWS = 2000
-SIZES: dict[str, dict[str, Any]] = {"quick": {}, "full": {}, "tiny": {"n_rows": 40}}
+SIZES: dict[str, dict[str, Any]] = {"full": {}, "tiny": {"n_rows": 40}}
 
 
 def study(repeats: int, n_rows: int = N_ROWS) -> Study:

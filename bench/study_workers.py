@@ -24,7 +24,6 @@ from bench.measure import Row, Study, alternate, itself, own_home, ratios, scrat
 SOURCE = "pkg:efficientnet-lite0"
 SIZES = {
     "tiny": {"a_class": 6, "seeds": 2, "finetune": "no"},
-    "quick": {"a_class": 30, "seeds": 2, "whats": ("fits",)},
     "full": {},
 }
 PARTS = {what: {"whats": (what,)} for what in ("fits", "ranking")}

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from headstart.errors import IntegrityError, SourceUnavailable, UnknownSource, UsageError
 from headstart.extras import import_timm
+from headstart.features.engine import engine_for
 from headstart.sources.catalog import open_backbone, resolve, verify, weights_path
 from headstart.sources.hubs import read_folder
 from headstart.sources.networks import network_of
@@ -158,6 +159,30 @@ def test_pooling_and_length_are_read_from_sentence_transformers_files(tmp_path):
     backbone = open_backbone(source)
     hidden = backbone.run(backbone.example(2), 0, backbone.n_stages - 1)[0]
     assert torch.equal(backbone(*backbone.example(2)), hidden[:, 0])
+
+
+def test_the_pooling_is_read_as_the_fifth_version_writes_it(tmp_path):
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text('{"pooling_mode": "cls"}')
+    assert resolve(toy_text_source(tmp_path)).architecture["pooling"] == "cls"
+
+
+def test_vectors_have_length_one_where_the_modules_end_in_a_normalization(tmp_path):
+    uri = toy_text_source(tmp_path)
+    plain = open_backbone(resolve(uri))
+    wanted = torch.nn.functional.normalize(plain(*plain.example(3)))
+    kinds = ("sentence_transformers.models.Transformer", "sentence_transformers.models.Normalize")
+    modules = [{"idx": i, "name": str(i), "path": "", "type": kind} for i, kind in enumerate(kinds)]
+    (tmp_path / "modules.json").write_text(json.dumps(modules))
+    source = resolve(uri)
+    backbone = open_backbone(source)
+    assert source.architecture["normalize"] and "normalize" not in plain.source.architecture
+    assert torch.equal(backbone(*backbone.example(3)), wanted)
+    engine = engine_for(source)
+    ids = np.array([[2, 5, 6, 7, 3], [2, 5, 3, 0, 0]])
+    (found,) = engine.run({"input_ids": ids, "attention_mask": (ids > 0).astype(np.int64)})
+    assert engine.name == "onnxruntime"
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
 
 
 def test_picture_preprocessing_is_read_from_its_file(tmp_path):

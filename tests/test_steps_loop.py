@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def test_it_learns_and_leaves_the_best_weights():
     assert curve.seen == tuple(64 * (i + 1) for i in range(6))
     terms = [(1.0, Supervised(TASK.kind))]
     held_out = Descent(made, examples(), examples(32, 1), terms, PHASE, 0, None)
-    assert held_out.validate()[0] == pytest.approx(min(curve.loss), rel=1e-5)
+    assert held_out.validate(held_out.validation)[0] == pytest.approx(min(curve.loss), rel=1e-5)
 
 
 class Apart:
@@ -84,6 +85,17 @@ def two_domains() -> Examples:
     shifted = features + 3 * domain[:, None].astype(np.float32)
     partly = np.where(domain == 0, targets, -1)
     return Examples(CachedRows([Features.of(shifted)]), partly, TASK, domain=domain)
+
+
+def test_without_rows_to_watch_every_epoch_is_run_and_the_last_weights_stay():
+    made, watched = tail(), tail()
+    terms = [(1.0, Supervised(TASK.kind))]
+    curve = descend(made, examples(), None, terms, replace(PHASE, patience=1))
+    same = descend(watched, examples(), examples(32, 1), terms, PHASE)
+    assert curve.seen == same.seen and curve.train_loss == same.train_loss
+    assert curve.loss == curve.score == ()
+    assert same.loss == tuple(sorted(same.loss, reverse=True))  # there the last are the best too
+    assert weights(made) == weights(watched)
 
 
 def test_two_terms_and_two_domains():

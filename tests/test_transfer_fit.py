@@ -10,7 +10,7 @@ from headstart.errors import DataError, UsageError
 from headstart.heads.linear import LinearHead
 from headstart.sources.catalog import resolve
 from headstart.task import Kind, Modality, Task
-from headstart.transfer.choose import Candidate, prefer
+from headstart.transfer.choose import Candidate, prefer, unless_worse
 from headstart.transfer.plan import intend
 from tests.toys import toy_picture_source, toy_text_source
 
@@ -68,9 +68,9 @@ def test_unreadable_rows_are_named_and_left_out_up_to_the_limit(tmp_path, networ
     assert [skipped["row"] for skipped in model.bundle_.facts["skipped"]] == [str(rows[3])]
 
 
-def test_auto_leaves_step_5_alone_where_rows_cannot_tell(encoder):
-    texts = ["good fine"] * 10 + ["bad poor"] * 10
-    model = hs.Transfer(encoder).fit(texts, ["up"] * 10 + ["down"] * 10)
+def test_auto_leaves_step_5_alone_where_rows_cannot_tell(network):
+    pixels, labels = colors(20)
+    model = hs.Transfer(network).fit(pixels, labels)
     assert "cannot tell" in model.plan_.finetune
     assert model.plan_.phase is None
 
@@ -114,6 +114,19 @@ def test_the_simpler_arm_is_kept_within_one_standard_error(simple, other, kept):
         candidate("probe", simple), candidate("finetuned", other), task, np.ones(8, int)
     )
     assert choice.kept.name == kept
+
+
+@pytest.mark.parametrize(
+    ("simple", "other", "kept"),
+    [
+        ([1, 1, 1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1, 0, 0], "finetuned"),  # −.125 ± .125: not over
+        ([1, 1, 1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 0, 0, 0], "probe"),  # −.375 ± .18
+    ],
+)
+def test_what_is_trusted_is_kept_within_one_standard_error(simple, other, kept):
+    task = Task(Kind.MULTICLASS, ("no", "yes"))
+    arms = candidate("probe", simple), candidate("finetuned", other)
+    assert unless_worse(*arms, task, np.ones(8, int)).kept.name == kept
 
 
 def test_the_dataset_is_never_changed(encoder):

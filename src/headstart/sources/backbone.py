@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from headstart.sources.networks import network_of
 from headstart.sources.preprocess import PicturePreprocess, TextPreprocess
 from headstart.sources.source import Source
-from headstart.sources.stages import State, cut, mean_tokens
+from headstart.sources.stages import Ending, State, cut, mean_tokens
 
 N_TOKENS = 12  # of the example; any small number
 
@@ -35,8 +35,9 @@ class Backbone(nn.Module):
         super().__init__()
         self.source = source
         network = network_of(source)
-        pooling = source.architecture.get("pooling", "mean")
-        found = cut(network, source.architecture["library"], pooling, self.example(2))
+        said = source.architecture
+        ending = Ending(said.get("pooling", "mean"), said.get("normalize", False))
+        found = cut(network, said["library"], ending, self.example(2))
         self.names = found.names
         self.blocks = found.blocks
         self.stages = nn.ModuleList(found.parts)

@@ -19,6 +19,7 @@ ARCHITECTURE = {
     "options": dict,
     "config": dict,
     "pooling": str,
+    "normalize": bool,
     "output": str,
     "channels_last": bool,
     "match": str,

@@ -245,23 +245,32 @@ def _trained_on(tag: str) -> str:
 def _transformers(folder: Path, config: dict[str, Any], uri: str) -> dict[str, Any]:
     is_picture = "num_channels" in config or "image_size" in config
     preprocess: Preprocess
+    ending: dict[str, Any]
     if is_picture:
-        preprocess, pooling = _picture_preprocess(folder), "cls"
+        preprocess, ending = _picture_preprocess(folder), {"pooling": "cls"}
     else:
-        preprocess, pooling = _text_preprocess(folder, config, uri), _pooling(folder)
+        preprocess, ending = _text_preprocess(folder, config, uri), _ending(folder)
     return {
         "modality": Modality.IMAGE if is_picture else Modality.TEXT,
         "preprocess": preprocess,
         "format": "hub",
-        "architecture": {"library": "transformers", "config": config, "pooling": pooling},
+        "architecture": {"library": "transformers", "config": config, **ending},
         "title": str(config.get("_name_or_path") or folder.name),
     }
 
 
-def _pooling(folder: Path) -> str:
+def _ending(folder: Path) -> dict[str, Any]:
+    """Return what sentence-transformers does with the last hidden vectors; without its files, mean.
+
+    Its fifth version names the pooling where older ones ticked it.
+    """
     path = folder / "1_Pooling" / "config.json"
-    is_cls = path.exists() and read_json(path).get("pooling_mode_cls_token", False)
-    return "cls" if is_cls else "mean"
+    said = read_json(path) if path.exists() else {}
+    is_cls = said.get("pooling_mode") == "cls" or said.get("pooling_mode_cls_token", False)
+    modules = folder / "modules.json"
+    kinds = [str(m.get("type", "")) for m in read_json(modules)] if modules.exists() else []
+    is_unit = any(kind.rpartition(".")[2] == "Normalize" for kind in kinds)
+    return {"pooling": "cls" if is_cls else "mean"} | ({"normalize": True} if is_unit else {})
 
 
 def _text_preprocess(folder: Path, config: dict[str, Any], uri: str) -> TextPreprocess:

@@ -41,6 +41,7 @@ class Source:
         {"library": "transformers", "config": {…}}, or {"library": "onnx", "output": node}.
         "match" says how the weights of the file find their places: by "names" (the default) or,
         where another program wrote the file, by "order" and shape. "pooling" is "mean" or "cls".
+        "normalize": whether what was pooled is divided by its length.
         "channels_last": of an ONNX output whose channels come last. "old_labels" is how many
         labels the old head has, which the file still holds.
     is_trainable

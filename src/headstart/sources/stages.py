@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional
 
 State = tuple[Tensor, ...]
 
@@ -37,16 +38,32 @@ class Stages:
     shapes: tuple[torch.Size, ...] = ()
 
 
-def cut(network: nn.Module, library: str, pooling: str, example: State) -> Stages:
+@dataclass(frozen=True)
+class Ending:
+    """How a network of transformers comes from its last hidden vectors to one a row.
+
+    Parameters
+    ----------
+    pooling
+        "mean" over what the mask keeps, or "cls", the first of them.
+    normalize
+        Whether the vector is divided by its length, as many sentence encoders were trained.
+    """
+
+    pooling: str = "mean"
+    normalize: bool = False
+
+
+def cut(network: nn.Module, library: str, ending: Ending, example: State) -> Stages:
     """Cut a network between its blocks; where that cannot be done, before its pooling.
 
     Every cut is proved on `example`: the parts in turn must give what the whole gives.
     """
     if isinstance(getattr(network, "pooler", None), nn.Module):
-        pooling = "mean"  # a pooler without weights is an average
-    whole, wanted = _shaped(_whole(network, library, pooling), example)
+        ending = dataclasses.replace(ending, pooling="mean")  # a pooler without weights averages
+    whole, wanted = _shaped(_whole(network, library, ending), example)
     best = whole
-    for attempt in _attempts(network, library, pooling):
+    for attempt in _attempts(network, library, ending):
         try:
             found, features = _shaped(attempt(), example)
         except Exception:  # a foreign network may break a trace in any way
@@ -57,9 +74,9 @@ def cut(network: nn.Module, library: str, pooling: str, example: State) -> Stage
     return best
 
 
-def _attempts(network: nn.Module, library: str, pooling: str) -> list[Callable[[], Stages]]:
+def _attempts(network: nn.Module, library: str, ending: Ending) -> list[Callable[[], Stages]]:
     if library != "timm":
-        return [lambda: _encoder(network, pooling)]
+        return [lambda: _encoder(network, ending)]
     loose, strict = block_candidates(network, _is_list), block_candidates(network, _is_torch_list)
     choices = {tuple(pick(names)) for names in (loose, strict) for pick in (innermost, outermost)}
     return [partial(_traced, network, names) for names in sorted(choices) if names]
@@ -78,13 +95,13 @@ def _shaped(stages: Stages, state: State) -> tuple[Stages, Tensor]:
 # --- any network: everything, then the pooling --------------------------------------------------
 
 
-def _whole(network: nn.Module, library: str, pooling: str) -> Stages:
+def _whole(network: nn.Module, library: str, ending: Ending) -> Stages:
     parts: tuple[nn.Module, ...]
     if library == "timm":
         parts = (_TimmBody(network), _TimmHead(network))
     else:
         norm = _inner(network, "layernorm") or nn.Identity()
-        parts = (_Body(network), _Pool(nn.Identity(), pooling))
+        parts = (_Body(network), _Pool(nn.Identity(), ending))
         object.__setattr__(parts[1], "norm_of_means", norm)  # it belongs to the body
     return Stages(("all", "final"), parts, range(0))
 
@@ -125,7 +142,7 @@ class _Body(nn.Module):
 LISTS = ("encoder.layer", "encoder.layers", "transformer.layer", "layers", "encoder.stages")
 
 
-def _encoder(network: nn.Module, pooling: str) -> Stages:
+def _encoder(network: nn.Module, ending: Ending) -> Stages:
     layers = next((found for name in LISTS if (found := _inner(network, name)) is not None), None)
     first = _inner(network, "embeddings") or _inner(network, "embedder")
     if layers is None or first is None:
@@ -136,7 +153,7 @@ def _encoder(network: nn.Module, pooling: str) -> Stages:
     project = _inner(network, "embeddings_project") or nn.Identity()
     middle = [_Layer(layer, bias) for layer in layers.children()]
     names = ("embeddings", *(f"layer.{i}" for i in range(len(middle))), "final")
-    parts = (_Embeddings(first, project, table), *middle, _Pool(norm, pooling))
+    parts = (_Embeddings(first, project, table), *middle, _Pool(norm, ending))
     return Stages(names, parts, range(1, len(names) - 1))
 
 
@@ -180,19 +197,20 @@ def _first(output: Any) -> Tensor:
 
 
 class _Pool(nn.Module):
-    """The norm of a network and its pooling: "mean" over what the mask keeps, or "cls"."""
+    """The norm of a network and its ending."""
 
-    def __init__(self, norm: nn.Module, pooling: str) -> None:
+    def __init__(self, norm: nn.Module, ending: Ending) -> None:
         super().__init__()
         self.norm = norm
-        self.pooling = pooling
+        self.ending = ending
         object.__setattr__(self, "norm_of_means", norm)
 
     def forward(self, hidden: Tensor, mask: Tensor | None = None) -> State:
         if hidden.ndim == 4:  # convolutional networks pool, then normalize
             return (self.norm_of_means(hidden.mean((-2, -1))),)
         hidden = self.norm(hidden)
-        return (hidden[:, 0] if self.pooling == "cls" else mean_tokens(hidden, mask),)
+        pooled = hidden[:, 0] if self.ending.pooling == "cls" else mean_tokens(hidden, mask)
+        return (functional.normalize(pooled) if self.ending.normalize else pooled,)
 
 
 def mean_tokens(hidden: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -16,6 +16,7 @@ from headstart.data.tags import repaired
 from headstart.features.features import Features
 from headstart.features.inputs import inputs_for, word_places
 from headstart.sources.preprocess import Preprocess, preprocess_hash
+from headstart.steps.attach import Tail
 from headstart.task import Modality, Task
 
 #: Decoded rows kept in memory; the rest are decoded again each epoch.
@@ -220,6 +221,42 @@ class DecodedRows:
             self.n_bytes += row.nbytes
             self.decoded[i, view] = row
         return self.decoded[i, view]
+
+
+class RunRows:
+    """Rows that a few frozen stages are run on each time they are asked for.
+
+    Of texts, what lies below the first block is a look-up: less work than to keep and read what it
+    says.
+
+    Parameters
+    ----------
+    rows
+        What the lowest stage reads.
+    tail
+        What lies below its boundary is run.
+    """
+
+    def __init__(self, rows: DecodedRows, tail: Tail) -> None:
+        self.rows, self.tail = rows, tail
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self.rows)
+
+    @torch.no_grad()
+    def state(self, index: NDArray[np.int64], epoch: int) -> tuple[Tensor, ...]:
+        """Return the state at the boundary of the rows at `index`."""
+        return self.tail.below(*self.rows.state(index, epoch))
+
+    def sizes(self) -> NDArray[np.int64] | None:
+        """Return how many ids each text has."""
+        return self.rows.sizes()
+
+    def digest(self, into: Any) -> None:
+        """Add the content of every row and where the boundary is; the weights follow from it."""
+        into.update(f"{self.tail.boundary} ".encode())
+        self.rows.digest(into)
 
 
 def _channels_last(values: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ from headstart.features.engine import close_last
 from headstart.features.extract import extract
 from headstart.features.features import Features
 from headstart.heads.head import Head
-from headstart.losses.loss import supervised
+from headstart.losses.contrastive import Contrastive
+from headstart.losses.loss import Term, supervised
 from headstart.metrics.curve import Curve
 from headstart.runs import Run
 from headstart.sources.backbone import Backbone
@@ -25,13 +26,13 @@ from headstart.sources.catalog import open_backbone
 from headstart.sources.files import keep_weights
 from headstart.sources.source import Source
 from headstart.steps.attach import Tail, attach, new_head
-from headstart.steps.batches import DecodedRows, Examples, Rows, cached_rows
+from headstart.steps.batches import DecodedRows, Examples, Rows, RunRows, cached_rows
 from headstart.steps.fold import folded
 from headstart.steps.freeze import boundary_of, check_frozen, fingerprint, freeze, hold_batchnorm
 from headstart.steps.loop import descend, logits_of, seconds_a_step
 from headstart.steps.phase import SCRATCH, Phase, default_phase
 from headstart.steps.train import labelled
-from headstart.task import Modality, Task
+from headstart.task import Kind, Modality, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ class Finetuned:
     boundary
         How many stages stayed as they were.
     validation
-        Shape (n, k): what it says of the validation rows, before the temperature.
+        Shape (n, k): what it says of the validation rows, before the temperature; n may be 0.
     """
 
     backbone: Backbone
@@ -86,6 +87,7 @@ def finetune(
         The converged head of step 4.
     data
         Labelled rows; those of its validation split say when to stop, test rows are left out.
+        Without any to say so, every epoch of the phase is run.
 
     Raises
     ------
@@ -101,7 +103,7 @@ def finetune(
     freeze(backbone, boundary)
     before = fingerprint(backbone, boundary)
     hold_batchnorm(tail.stages)
-    curve, said = _descend(source, tail, data, phase, seed, run)
+    curve, said = _descend(backbone, tail, data, phase, seed, run)
     check_frozen(backbone, boundary, before)
     return Finetuned(backbone, head.learned(tail.head), curve, boundary, said)
 
@@ -123,7 +125,7 @@ def from_scratch(
     backbone = open_backbone(source)
     head = new_head(backbone.n_features, task, seed)
     tail = attach(backbone, 0, head)
-    curve, said = _descend(source, tail, data, phase or SCRATCH, seed, run)
+    curve, said = _descend(backbone, tail, data, phase or SCRATCH, seed, run)
     return Finetuned(backbone, head.learned(tail.head), curve, 0, said)
 
 
@@ -166,6 +168,7 @@ def rehearse(source: Source, spec: str, phase: Phase, data: Dataset) -> Rehearsa
     n = len(rows[-1])  # of sentences that have several windows the first tensor has more rows
     with torch.no_grad():
         state = tail.below(*rows)
+    n_bytes = 0 if _is_streamed(backbone, boundary) else _bytes(state, n)
     if not source.is_scratch:
         hold_batchnorm(tail.stages)
     with folded(tail, state):
@@ -173,7 +176,7 @@ def rehearse(source: Source, spec: str, phase: Phase, data: Dataset) -> Rehearsa
     trained = backbone.names[boundary : tail.top]
     rates = {name: phase.rate * phase.decay**i for i, name in enumerate(reversed(trained))}
     rates["head"] = phase.head_rate or phase.rate
-    return Rehearsal(backbone.names, boundary, rates, seconds / n, _bytes(state, n, boundary))
+    return Rehearsal(backbone.names, boundary, rates, seconds / n, n_bytes)
 
 
 def _a_few(
@@ -189,17 +192,21 @@ def _a_few(
         return backbone.example(batch)
 
 
-def _bytes(state: tuple[torch.Tensor, ...], n: int, boundary: int) -> int:
-    """Return what a row takes on disk at the boundary, in float16; nothing at the input."""
-    if boundary == 0:
-        return 0
+def _is_streamed(backbone: Backbone, boundary: int) -> bool:
+    """Say whether nothing is kept at a boundary: at the input; of texts, below the first block."""
+    is_lookup = backbone.source.modality is Modality.TEXT and boundary <= backbone.blocks.start
+    return boundary == 0 or is_lookup
+
+
+def _bytes(state: tuple[torch.Tensor, ...], n: int) -> int:
+    """Return what a row takes on disk at the boundary, in float16."""
     places = int(state[1].sum()) if len(state) > 1 else 1  # texts: tokens that are not padding
     each = state[0].shape[-1] if len(state) > 1 else state[0].numel()
     return 2 * places * each // n
 
 
 def _descend(
-    source: Source,
+    backbone: Backbone,
     tail: Tail,
     data: Dataset,
     phase: Phase,
@@ -208,20 +215,30 @@ def _descend(
 ) -> tuple[Curve, NDArray[np.float32]]:
     """Train the tail; return its curve, and what it says of the validation rows."""
     task = labelled(data)
-    examples = _examples(source, tail.boundary, data.training(), task, phase.views)
-    held_out = _examples(source, tail.boundary, data.only(VALIDATION), task, 0)
-    terms = [(1.0, supervised(task))]
+    examples = _examples(backbone, tail, data.training(), task, phase.views)
+    watched = data.only(VALIDATION)
+    held_out = _examples(backbone, tail, watched, task, 0) if len(watched) else None
     close_last()  # what is trained takes its memory
-    with folded(tail, held_out.rows.state(np.arange(min(2, len(held_out))), 0)):
-        curve = descend(tail, examples, held_out, terms, phase, seed=seed, run=run)
-        return curve, logits_of(tail, held_out)
+    with folded(tail, examples.rows.state(np.arange(min(2, len(examples))), 0)):
+        curve = descend(tail, examples, held_out, _terms(task, phase), phase, seed=seed, run=run)
+        nothing = np.zeros((0, task.n_outputs), dtype=np.float32)
+        return curve, nothing if held_out is None else logits_of(tail, held_out)
 
 
-def _examples(source: Source, boundary: int, data: Dataset, task: Task, views: int) -> Examples:
-    """Return the rows as the tail reads them: activations, or decoded where all trains."""
+def _terms(task: Task, phase: Phase) -> list[tuple[float, Term]]:
+    terms: list[tuple[float, Term]] = [(1.0, supervised(task))]
+    if phase.contrast and task.kind is Kind.MULTICLASS:
+        terms.append((phase.contrast, Contrastive()))
+    return terms
+
+
+def _examples(backbone: Backbone, tail: Tail, data: Dataset, task: Task, views: int) -> Examples:
+    """Return the rows as the tail reads them: activations, or decoded where (nearly) all trains."""
+    source, boundary = backbone.source, tail.boundary
     views = views if source.modality is Modality.IMAGE else 0
-    if boundary == 0:
-        rows: Rows = DecodedRows(data, source.preprocess, views)
+    if _is_streamed(backbone, boundary):
+        decoded = DecodedRows(data, source.preprocess, views)
+        rows: Rows = RunRows(decoded, tail) if boundary else decoded
         return Examples(rows, np.asarray(data.targets), task, weight=data.weight)
     every = extract(source, data, boundary=boundary, pooled=False, views=views + 1)
     handles: tuple[Features, ...] = every if isinstance(every, tuple) else (every,)

@@ -72,7 +72,7 @@ class Progress:
 def descend(
     tail: Tail,
     examples: Examples,
-    validation: Examples,
+    validation: Examples | None,
     terms: Sequence[tuple[float, Term]],
     phase: Phase,
     *,
@@ -86,8 +86,8 @@ def descend(
     tail
         The trained stages and the head.
     examples, validation
-        The training rows, and those that say when to stop. The first term is the one whose mean
-        over the validation rows is watched.
+        The training rows, and those that say when to stop: the first term is the one whose mean
+        over them is watched. None: every epoch is run, and the last weights are the best.
     terms
         The loss is the sum of weight × term.
     phase
@@ -101,7 +101,8 @@ def descend(
     Returns
     -------
     Curve
-        Validation score and loss after each epoch, against rows seen.
+        Validation score and loss (training loss alone where none is watched) after each epoch,
+        against rows seen.
 
     Raises
     ------
@@ -115,7 +116,7 @@ def descend(
         while not descent.is_done():
             descent.epoch()
             bar.advance()
-            bar.note(f"validation loss {descent.curve.loss[-1]:.4f}")
+            bar.note(descent.standing())
     return descent.finish()
 
 
@@ -126,7 +127,7 @@ class Descent:
         self,
         tail: Tail,
         examples: Examples,
-        validation: Examples,
+        validation: Examples | None,
         terms: Sequence[tuple[float, Term]],
         phase: Phase,
         seed: int,
@@ -154,6 +155,12 @@ class Descent:
         """Say whether the cap is reached, or the validation loss has stopped falling."""
         waited = self.at.epoch - 1 - self.at.best_epoch
         return self.at.epoch >= self.phase.epochs or waited >= self.phase.patience
+
+    def standing(self) -> str:
+        """Say how low the loss is."""
+        curve = self.curve
+        name, losses = ("validation", curve.loss) if curve.loss else ("training", curve.train_loss)
+        return f"{name} loss {losses[-1]:.4f}"
 
     def epoch(self) -> None:
         """Pass over the training rows once; roll back and slow down where the loss breaks."""
@@ -276,25 +283,28 @@ class Descent:
         return torch.stack(costs).sum()
 
     @torch.no_grad()
-    def validate(self) -> tuple[float, float]:
+    def validate(self, validation: Examples) -> tuple[float, float]:
         """Return the first term's mean over the validation rows, and their mean score."""
         self.tail.eval()
         _, term = self.terms[0]
-        task, batches = self.validation.task, evaluation_batches(self.validation)
+        task, batches = validation.task, evaluation_batches(validation)
         losses, said = [], []
         for rows in batches:
-            step = self.forward(self.validation, rows)
+            step = self.forward(validation, rows)
             losses.append(float(term(step)) * len(rows))
-            outputs = self.validation.unpadded(rows, step.outputs.cpu().numpy())
+            outputs = validation.unpadded(rows, step.outputs.cpu().numpy())
             said.append(outputs_of(task.kind, outputs))
-        each = row_scores(task, self.validation.targets, in_order(said, batches))
-        return sum(losses) / len(self.validation), float(each.mean())
+        each = row_scores(task, validation.targets, in_order(said, batches))
+        return sum(losses) / len(validation), float(each.mean())
 
     def _note(self, train_loss: float) -> None:
         at = self.at
         at.rows += len(self.examples)
-        loss, score = self.validate()
-        self.curve = self.curve.then(at.rows, score=score, loss=loss, train_loss=train_loss)
+        measured = {"train_loss": train_loss}
+        if self.validation is not None:
+            measured["loss"], measured["score"] = self.validate(self.validation)
+        self.curve = self.curve.then(at.rows, **measured)
+        loss = measured.get("loss", -at.epoch)  # unwatched, each epoch is better than the last
         if loss < at.best_loss:
             at.best_loss, at.best_epoch = loss, at.epoch
             self.best = weights_of(self.tail)
@@ -347,7 +357,7 @@ class Descent:
             return ""
         weights = [weight for weight, _ in self.terms]
         digest = hashlib.sha256(repr((self.phase, self.seed, weights, self.device)).encode())
-        for examples in (self.examples, self.validation):
+        for examples in (self.examples, *(() if self.validation is None else (self.validation,))):
             examples.rows.digest(digest)
             for column in (examples.targets, examples.domain, examples.weight):
                 digest.update(b"" if column is None else content(np.asarray(column)))

@@ -33,6 +33,8 @@ class Phase:
         The share of the steps in which the rate rises from 0; then it falls along a cosine.
     patience
         Epochs without a better validation loss before the phase stops.
+    contrast
+        The weight of the contrastive term beside the loss, where a row is of one class.
     cache_gb
         Gigabytes that cached activations may take on disk; fewer views are kept where they would
         take more.
@@ -48,6 +50,7 @@ class Phase:
     weight_decay: float = 0.02
     warmup: float = 0.1
     patience: int = 5
+    contrast: float = 0.0
     cache_gb: float = 20.0
 
     def check(self) -> "Phase":
@@ -69,6 +72,7 @@ class Phase:
             "weight_decay": self.weight_decay >= 0,
             "warmup": 0 <= self.warmup < 1,
             "patience": self.patience >= 1,
+            "contrast": self.contrast >= 0,
             "cache_gb": self.cache_gb > 0,
         }
         wrong = [name for name, is_right in wanted.items() if not is_right]
@@ -76,7 +80,7 @@ class Phase:
             given = ", ".join(f"{name}={getattr(self, name)!r}" for name in wrong)
             raise UsageError(
                 f"Phase({given}) cannot be right.\nExpected epochs, batch, patience ≥ 1, "
-                "rates and cache_gb > 0, 0 < decay ≤ 1, views ≥ 0, weight_decay ≥ 0, "
+                "rates and cache_gb > 0, 0 < decay ≤ 1, views, weight_decay and contrast ≥ 0, "
                 "0 ≤ warmup < 1, optimizer 'adamw' or 'sgd'."
             )
         return self
@@ -108,7 +112,13 @@ class Phase:
 PICTURES = Phase(epochs=20, rate=1e-4, head_rate=1e-3, decay=0.8, views=4, patience=5)
 
 #: Step 5 on texts: few epochs, an encoder forgets quickly.
-TEXTS = Phase(epochs=5, rate=5e-5, head_rate=1e-4, decay=0.9, patience=2)
+TEXTS = Phase(epochs=5, rate=5e-5, head_rate=1e-4, decay=0.9, patience=2, contrast=3.0)
+
+#: Step 5 on texts so few that none is held out to say when to stop: every pass is made.
+FEW_TEXTS = Phase(epochs=10, rate=1e-4, head_rate=1e-3, decay=0.9, contrast=3.0)
+
+#: In how many parts they are held out in turn, to judge it; each is a training more.
+FEW_FOLDS = 2
 
 #: Step 5 on words: all layers that move learn at one rate.
 WORDS = Phase(epochs=3, rate=2e-4, head_rate=1e-3, decay=1.0, batch=16, patience=2)

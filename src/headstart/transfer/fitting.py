@@ -25,11 +25,12 @@ from headstart.heads.head import Head
 from headstart.metrics.curve import Curve
 from headstart.metrics.scores import scores
 from headstart.runs import Run
+from headstart.steps.phase import Phase
 from headstart.steps.train import Trained, labelled, read_by, reads_of, targets_of, top_head, train
 from headstart.steps.weigh import weigh, weighted
 from headstart.store.store import open_store
 from headstart.task import Kind
-from headstart.transfer.choose import Candidate, Choice, prefer
+from headstart.transfer.choose import Candidate, Choice, prefer, unless_worse
 from headstart.transfer.plan import Plan
 
 if TYPE_CHECKING:
@@ -141,6 +142,8 @@ class Fitting:
         task = labelled(self.data)
         if self.plan.phase is None:
             return prefer(probe, None, task, None)
+        if self.plan.is_few:
+            return self._finetune_few(probe, self.plan.phase)
         tuned, made = self._finetuned(probe)
         choice = prefer(probe, tuned, task, self.data.only(VALIDATION).targets)
         if choice.kept is tuned or self.plan.keeps_finetuned:
@@ -150,6 +153,27 @@ class Fitting:
         # Nothing is left to choose, so the rows held out for the choice may teach the head too.
         self.trained = self._train(self._part(TEST, inverse=True))
         return Choice(replace(probe, head=self.trained.head), choice.why)
+
+    def _finetune_few(self, probe: Candidate, phase: Phase) -> Choice:
+        """Move the network by all rows, and judge that on each as one that had not seen it."""
+        from headstart.steps.few import finetune_few
+
+        assert self.features is not None
+        assert self.trained is not None
+        rows = self.data.take(self.trained_on)
+        tuned = finetune_few(
+            self.plan.source, self.plan.boundary, self.features.take(self.trained_on), rows,
+            phase=phase, seed=self.seed, run=self.run,
+        )  # fmt: skip
+        source = self.plan.source
+        frozen = Candidate("probe", source, probe.head, tuned.frozen)
+        moved = Candidate("finetuned", source, tuned.made.head, tuned.outputs)
+        choice = unless_worse(frozen, moved, labelled(rows), targets_of(rows))
+        if choice.kept is frozen:
+            return replace(choice, kept=probe)
+        self.curve = tuned.made.curve
+        self.trained = replace(self.trained, outputs=tuned.outputs, notes=())
+        return replace(choice, kept=replace(moved, source=tuned.made.keep(), validation=None))
 
     def _finetuned(self, probe: Candidate) -> "tuple[Candidate, Finetuned]":
         from headstart.steps.finetune import finetune
@@ -203,7 +227,7 @@ class Fitting:
 
     def _fitted(self, choice: Choice) -> Fitted:
         plan = replace(self.plan, outcome=choice.why, taken_s=self.taken_s)
-        notes = self.trained.notes if self._is_probe(choice.kept) and self.trained else (REUSED,)
+        notes = self.trained.notes if self._has_folds(choice.kept) and self.trained else (REUSED,)
         plan = replace(plan, notes=(*plan.notes, *notes))
         found = self._scores(choice.kept)
         facts = {
@@ -228,6 +252,8 @@ class Fitting:
         if self._is_probe(kept):
             assert self.features is not None
             return Reference.of(self.features.take(self.trained_on), self.seed)
+        if self.plan.is_few:
+            return None  # the trunk has learned from every row
         return Reference.of(bundle.features(self.data.only(VALIDATION)), self.seed)
 
     def _scores(self, kept: Candidate) -> dict[str, dict[str, float]]:
@@ -235,7 +261,7 @@ class Fitting:
         said: dict[str, tuple[NDArray[np.int64], NDArray[np.float32]]] = {}
         if kept.validation is not None:
             said[VALIDATION] = self._part(VALIDATION), kept.validation
-        if self._is_probe(kept) and self.trained and self.trained.outputs is not None:
+        if self._has_folds(kept) and self.trained and self.trained.outputs is not None:
             seen = are_finite(self.trained.outputs)
             said["out_of_fold"] = self.trained_on[seen], self.trained.outputs[seen]
         test = self._part(TEST)
@@ -263,8 +289,12 @@ class Fitting:
         return self.trained.facts.get("penalty") if is_solved and self.trained else None
 
     def _is_probe(self, kept: Candidate) -> bool:
-        """Say whether nothing but the head moved, so that its held-out folds speak for it."""
+        """Say whether nothing but the head moved."""
         return kept.name == "probe"
+
+    def _has_folds(self, kept: Candidate) -> bool:
+        """Say whether rows held out in turn speak for the kept arm."""
+        return self._is_probe(kept) or self.plan.is_few
 
     def _outputs(self, kept: Candidate, at: NDArray[np.int64]) -> NDArray[np.float32]:
         if self._is_probe(kept):
