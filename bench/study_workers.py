@@ -100,6 +100,7 @@ def main(what: str, data: Path, how: str, seeds: int, finetune: str) -> dict[str
 def _fits(rows: Any, seeds: int, finetune: str) -> dict[str, Any]:
     import headstart as hs
     from headstart.evidence.arms import SCRATCH, roster
+    from headstart.evidence.prove import longest_first
     from headstart.evidence.study import Job, Worker, prepare
     from headstart.jobs import run
     from headstart.store.store import open_store
@@ -111,8 +112,9 @@ def _fits(rows: Any, seeds: int, finetune: str) -> dict[str, Any]:
     start = time.perf_counter()
     with open_store() as store:
         for part in (range(1), range(1, seeds)):  # the first seed of all arms, as `prove` does
-            jobs = {job.key: job for job in (Job(arm, seed) for arm in arms for seed in part)}
-            outcomes |= run(jobs, worker, study=study.key, store=store)
+            jobs = longest_first([Job(arm, seed) for arm in arms for seed in part])
+            keyed = {job.key: job for job in jobs}
+            outcomes |= run(keyed, worker, study=study.key, store=store)
     seconds = time.perf_counter() - start
     told = ("arm", "seed", "scores", "thresholds", "outputs", "error")
     return {

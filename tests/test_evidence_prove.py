@@ -11,11 +11,11 @@ from sklearn.base import BaseEstimator
 from headstart.data.dataset import Dataset
 from headstart.errors import DataError, Diverged, UsageError
 from headstart.evidence.allot import Asked, Pace, allot
-from headstart.evidence.arms import roster
+from headstart.evidence.arms import Arm, roster
 from headstart.evidence.evidence import Evidence, Outcome
 from headstart.evidence.judge import time_saved
-from headstart.evidence.prove import Proof, prove
-from headstart.evidence.study import Sealed, prepare
+from headstart.evidence.prove import Proof, longest_first, prove
+from headstart.evidence.study import Job, Sealed, prepare
 from headstart.features.features import Features
 from headstart.metrics.curve import Curve
 from headstart.sources.preprocess import VectorPreprocess
@@ -431,6 +431,25 @@ def test_the_number_of_threads_is_no_other_reading(monkeypatch):
     monkeypatch.setattr("headstart.evidence.study.n_threads", lambda: 77)
     assert prove(Toy(), toy_data(60, 40), **asked).n_test_reads == 1
     assert Toy.fits > before  # the outcomes are others, the question is not
+
+
+def test_the_same_weights_in_another_architecture_are_another_study(monkeypatch):
+    asked = {"seeds": 1, "remedies_s": 0}
+    prove(Toy(), toy_data(60, 40), **asked)
+    before = Toy.fits
+    card = dataclasses.replace(CARD, architecture={"pooling": "cls"})
+    monkeypatch.setattr("headstart.evidence.arms.take", lambda *_, **__: card)
+    prove(Toy(), toy_data(60, 40), **asked)
+    assert Toy.fits > before
+
+
+def test_the_costliest_fits_are_begun_first_and_kept_in_the_order_of_arms():
+    found = prove(Toy(), toy_data(), seeds=2, remedies_s=0)
+    names = [(one.arm, one.seed) for one in found.outcomes if one.is_whole]
+    jobs = [Job(Arm(name, Toy(), "transfer"), seed) for name, seed in names]
+    begun = [(job.arm.name, job.seed) for job in longest_first(jobs)]
+    assert sorted(begun) == sorted(names) and {name for name, _ in begun[:2]} == {"scratch"}
+    assert begun[2][0] == "finetuned" and begun[-1][0] == names[0][0] == "majority"
 
 
 def test_trying_nothing_forgets_nothing():

@@ -1,5 +1,6 @@
 """Arms: what is compared. An arm is a name and an unfitted estimator; the study fits it itself."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -196,8 +197,9 @@ def _weights(estimator: Any, data: Dataset) -> tuple[str, ...]:
 
 
 def identity(source: Source) -> tuple[str, ...]:
-    """Return what names a source's weights, and how it reads its rows."""
-    return source.weights_sha256, repr(source.preprocess)
+    """Return what names a source's weights, how it reads its rows, and what it makes of both."""
+    architecture = json.dumps(source.architecture, sort_keys=True)
+    return source.weights_sha256, repr(source.preprocess), architecture
 
 
 def fitted(arm: Arm, data: Dataset, seed: int) -> Any:

@@ -141,6 +141,16 @@ class Chosen:
     notes: tuple[str, ...] = ()
 
 
+def longest_first(jobs: Sequence[Job]) -> list[Job]:
+    """Return jobs in the order that leaves workers idle least at the end: the costliest first.
+
+    What a job will cost is not known; arms come from the simplest to the costliest of their kind,
+    transfers last, and scratch costs more than any.
+    """
+    back = list(reversed(jobs))
+    return sorted(back, key=lambda job: job.arm.name != SCRATCH)  # stable
+
+
 class Proof:
     """One study under way: its arms, and what came of every fit."""
 
@@ -168,10 +178,11 @@ class Proof:
         first = self._keep([Job(arm, 0) for arm in others], "first seed")
         self.allotment = self._planned(first, pace)
         at = self.allotment
-        self._keep([Job(arm, s) for arm in others for s in range(1, at.seeds)], "seeds")
+        rest = [Job(arm, s) for arm in others for s in range(1, at.seeds)]
         if SCRATCH in self.arms:
             self.arms[SCRATCH] = self.arms[SCRATCH].with_phase(self._recipe(rate, at.epochs))
-            self._keep([Job(self.arms[SCRATCH], s) for s in range(at.scratch_seeds)], SCRATCH)
+            rest += [Job(self.arms[SCRATCH], s) for s in range(at.scratch_seeds)]
+        self._keep(rest, "seeds")
         self._keep(list(self._curve_jobs(rate)), "data curve")
         self.fits_s = self.spent_s
 
@@ -183,10 +194,10 @@ class Proof:
 
     def _run(self, jobs: Sequence[Job], name: str) -> list[Outcome]:
         kept = run(
-            {job.key: job for job in jobs}, self.worker, study=self.study.key, store=self.store,
-            is_whole=self.worker.is_whole, name=name,
+            {job.key: job for job in longest_first(jobs)}, self.worker, study=self.study.key,
+            store=self.store, is_whole=self.worker.is_whole, name=name,
         )  # fmt: skip
-        found = [Outcome.from_json(facts) for facts in kept.values()]
+        found = [Outcome.from_json(kept[job.key]) for job in jobs]
         self.spent_s += sum(outcome.cost_s for outcome in found)
         return found
 
