@@ -26,7 +26,10 @@ SIZES = {
     "tiny": {"a_class": 6, "seeds": 2, "finetune": "no"},
     "full": {},
 }
-PARTS = {what: {"whats": (what,)} for what in ("fits", "ranking")}
+PARTS: dict[str, dict[str, Any]] = {
+    "fits": {"whats": ("fits",), "a_class": 60},
+    "ranking": {"whats": ("ranking",)},
+}
 N = 2
 SAID = {"fits": f"{{n}} fits of a proof, {SOURCE}", "ranking": "a ranking of {n} sources"}
 SIDES = {"one worker": "serial", "two joblib workers": "loky", "Ray, cluster of two": "ray"}
