@@ -11,11 +11,11 @@ from sklearn.base import BaseEstimator
 from headstart.data.dataset import Dataset
 from headstart.errors import DataError, Diverged, UsageError
 from headstart.evidence.allot import Asked, Pace, allot
-from headstart.evidence.arms import Arm, roster
+from headstart.evidence.arms import roster
 from headstart.evidence.evidence import Evidence, Outcome
 from headstart.evidence.judge import time_saved
-from headstart.evidence.prove import Proof, longest_first, prove
-from headstart.evidence.study import Job, Sealed, prepare
+from headstart.evidence.prove import PILOT_SEED, Proof, prove
+from headstart.evidence.study import Sealed, Worker, prepare
 from headstart.features.features import Features
 from headstart.metrics.curve import Curve
 from headstart.sources.preprocess import VectorPreprocess
@@ -443,13 +443,23 @@ def test_the_same_weights_in_another_architecture_are_another_study(monkeypatch)
     assert Toy.fits > before
 
 
-def test_the_costliest_fits_are_begun_first_and_kept_in_the_order_of_arms():
-    found = prove(Toy(), toy_data(), seeds=2, remedies_s=0)
-    names = [(one.arm, one.seed) for one in found.outcomes if one.is_whole]
-    jobs = [Job(Arm(name, Toy(), "transfer"), seed) for name, seed in names]
-    begun = [(job.arm.name, job.seed) for job in longest_first(jobs)]
-    assert sorted(begun) == sorted(names) and {name for name, _ in begun[:2]} == {"scratch"}
-    assert begun[2][0] == "finetuned" and begun[-1][0] == names[0][0] == "majority"
+def test_the_costliest_fits_are_begun_first_and_kept_in_the_order_of_arms(monkeypatch):
+    begun, really = [], Worker.__call__
+
+    def noted(self, job):
+        begun.append((job.arm.name, job.seed, job.n_rows))
+        return really(self, job)
+
+    monkeypatch.setattr(Worker, "__call__", noted)
+    found = prove(Toy(), toy_data(), seeds=3, remedies_s=0)
+    whole = [(name, seed) for name, seed, n_rows in begun if n_rows is None and seed != PILOT_SEED]
+    names = list(dict.fromkeys(one.arm for one in found.outcomes if one.seed == 0))
+    firsts = [name for name in names if name != "scratch"]
+    assert whole[: len(firsts)] == [(name, 0) for name in reversed(firsts)]
+    rest = [name for name, _ in whole[len(firsts) :]]
+    assert rest[:3] == ["scratch"] * 3 and rest[3] == "finetuned" and rest[-1] == "majority"
+    kept = [one.arm for one in found.outcomes if one.is_whole and one.seed == 0]
+    assert kept == [*firsts, "scratch"]
 
 
 def test_trying_nothing_forgets_nothing():

@@ -22,7 +22,7 @@ from headstart.sources.source import Source
 from headstart.steps.phase import Phase
 from headstart.steps.take import take
 from headstart.task import Kind, Modality, Task
-from headstart.transfer.plan import automatic_boundary
+from headstart.transfer.plan import FEW, automatic
 
 MAJORITY, CLASSICAL, RANDOM, SCRATCH = "majority", "classical", "random-probe", "scratch"
 PROBE, FINETUNED = "probe", "finetuned"
@@ -146,11 +146,14 @@ _ABOUT = {
 
 def _transfers(model: Any, source: Source, data: Dataset) -> list[Arm]:
     probe = Arm(PROBE, like(model, source.uri, "no"), "transfer", "frozen trunk, new head")
-    boundary = finetunes(model, source, automatic_boundary(data))
+    options = model.get_params(deep=False)
+    asks = options.get("head", "linear"), options.get("phase")
+    boundary = finetunes(model, source, automatic(source, data, *asks))
     if not boundary:
         return [probe]
     tuned = like(model, source.uri, f"only:{boundary}", model.get_params(deep=False).get("phase"))
-    return [probe, Arm(FINETUNED, tuned, "transfer", f"upper stages ({boundary}) move too")]
+    moves = "all blocks move too" if boundary == FEW else f"upper stages ({boundary}) move too"
+    return [probe, Arm(FINETUNED, tuned, "transfer", moves)]
 
 
 def finetunes(model: Any, source: Source, automatic: str) -> str:

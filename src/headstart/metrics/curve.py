@@ -64,10 +64,12 @@ class Curve:
     def best(self) -> int:
         """The point whose weights are kept: of least loss, or of highest score without losses.
 
-        The first of equal points.
+        The first of equal points; the last one where neither was measured.
         """
         if self.loss:
             return min(range(len(self)), key=lambda i: _or(self.loss[i], float("inf")))
+        if not self.score:
+            return len(self) - 1
         return max(range(len(self)), key=lambda i: _or(self.score[i], float("-inf")))
 
     @property

@@ -1,8 +1,9 @@
-"""Few: step 5 where no row can be held out to say when to stop or whether it pays.
+"""Few: step 5 on texts so few that none can be held out to say when to stop or whether it pays.
 
-So many passes are made, with a contrastive term, and a head is solved on the network as it then
-is. Whether that pays is judged on rows held out in turn: of each fold the network has seen nothing,
-and the frozen one beside it learns from the same rows.
+So many passes are made, all rows in each batch, with a contrastive term, and a head is solved on
+the network as it then is. Whether that pays is judged on rows held out in turn: of a fold's texts
+the network has seen none, and the frozen one beside it learns from the same rows. Nothing is
+checkpointed: to write the moments of a network takes longer than to go over so few rows again.
 """
 
 import dataclasses
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from headstart.data.dataset import Dataset
+from headstart.data.pictures import row_hash
 from headstart.data.sampling import folds as folds_of
 from headstart.features.features import Features
 from headstart.heads.calibrate import calibrated
+from headstart.heads.choose import Fold
 from headstart.heads.linear import LinearHead, fit_linear
-from headstart.runs import Run
 from headstart.sources.backbone import Backbone
 from headstart.sources.source import Source
 from headstart.steps.attach import Tail
@@ -26,6 +28,12 @@ from headstart.steps.finetune import Finetuned, finetune
 from headstart.steps.loop import logits_of
 from headstart.steps.phase import FEW_FOLDS, Phase
 from headstart.steps.train import labelled, targets_of
+
+#: What is said where such a network ships.
+HALVES = (
+    "Rows held out in turn calibrated the head and chose this arm; what is said out of fold is of "
+    "networks that learned from half of the rows. A test split says more."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +59,9 @@ def finetune_few(
     features: Features,
     data: Dataset,
     *,
+    penalty: float,
     phase: Phase,
     seed: int = 0,
-    run: Run | None = None,
 ) -> FewTuned:
     """Move a network by a few rows, and by a part of them for each fold.
 
@@ -64,21 +72,36 @@ def finetune_few(
     spec
         The boundary, as `finetune` takes it.
     features, data
-        The rows to learn from, each class with as many as there are folds, and what the frozen
-        network says of them, in the same order.
+        The rows to learn from, and what the frozen network says of them, in the same order.
+    penalty
+        Of every head. It was chosen on frozen features: on those of a network that has learned the
+        rows any held-out one looks easy, and heads of several penalties could not be calibrated by
+        one temperature.
     """
     task, targets = labelled(data), targets_of(data)
     moved = np.zeros((len(data), task.n_outputs), dtype=np.float32)
     frozen = np.zeros_like(moved)
-    for fit, out in folds_of(targets, task, FEW_FOLDS, seed):
-        start = _solved(features.take(fit), data.take(fit), seed)
-        made = _moved(source, spec, start, data.take(fit), phase, seed, run)
+    for fit, out in folds(data, seed):
+        start = _solved(features.take(fit), data.take(fit), penalty)
+        made = _moved(source, spec, start, data.take(fit), penalty, phase, seed)
         moved[out] = made.head.logits(vectors(made.backbone, data.take(out)))
         frozen[out] = start.outputs(features.take(out).array())
-    made = _moved(source, spec, _solved(features, data, seed), data, phase, seed, run)
+    start = _solved(features, data, penalty)
+    made = _moved(source, spec, start, data, penalty, phase, seed)
     head = calibrated(made.head, moved, targets)
     outputs = head.outputs_from(moved)
     return FewTuned(dataclasses.replace(made, head=head), outputs, frozen)
+
+
+def folds(data: Dataset, seed: int) -> list[Fold]:
+    """Return (rows to learn from, rows to judge) a fold; equal texts stay on one side."""
+    hashes = np.array([row_hash(row) for row in data.rows], dtype="V16")
+    _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
+    parts = folds_of(targets_of(data)[first], labelled(data), FEW_FOLDS, seed)
+    return [
+        (np.flatnonzero(np.isin(which, fit)), np.flatnonzero(np.isin(which, out)))
+        for fit, out in parts
+    ]
 
 
 def _moved(
@@ -86,21 +109,26 @@ def _moved(
     spec: str | int,
     start: LinearHead,
     data: Dataset,
+    penalty: float,
     phase: Phase,
     seed: int,
-    run: Run | None,
 ) -> Finetuned:
     """Return the network moved by the rows, under a head that is solved on it."""
     rows = dataclasses.replace(data, split=None)
-    made = finetune(source, spec, start, rows, phase=phase, seed=seed, run=run)
+    made = finetune(source, spec, start, rows, phase=phase, seed=seed)
     seen = Features.of(vectors(made.backbone, rows))
-    return dataclasses.replace(made, head=_solved(seen, rows, seed))
+    return dataclasses.replace(made, head=_solved(seen, rows, penalty))
 
 
-def _solved(features: Features, data: Dataset, seed: int) -> LinearHead:
+def _solved(features: Features, data: Dataset, penalty: float) -> LinearHead:
     fitted = fit_linear(
-        features, targets_of(data), labelled(data), weight=data.weight, seed=seed
-    )  # fmt: skip
+        features,
+        targets_of(data),
+        labelled(data),
+        weight=data.weight,
+        penalties=(penalty,),
+        folds=0,
+    )
     head: LinearHead = fitted.head
     return head
 

@@ -205,7 +205,7 @@ class Descent:
         return [cut[i] for i in rng.permutation(len(cut))]
 
     def step(self, rows: NDArray[np.int64]) -> float:
-        """Take one step on a batch; return its loss."""
+        """Take one step on a batch; return its first term, the one that is watched."""
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * self.at.slowdown * self.pace()
         loss = self._gradients(rows)
@@ -215,7 +215,10 @@ class Descent:
         return loss
 
     def _gradients(self, rows: NDArray[np.int64]) -> float:
-        """Fill in the gradients of a batch, in smaller pieces where memory does not suffice."""
+        """Fill in the gradients of a batch, in smaller pieces where memory does not suffice.
+
+        Return its first term.
+        """
         while True:
             self.optimizer.zero_grad(set_to_none=True)
             random = random_states()
@@ -230,8 +233,14 @@ class Descent:
                        f"still {len(rows)} a step.")  # fmt: skip
 
     def _backward(self, rows: NDArray[np.int64]) -> float:
+        first: list[float] = []
+
         def cost(step: Step) -> Tensor:
-            return self._finite(self.cost(step), rows)
+            each: list[Tensor] = [term(step) for _, term in self.terms]
+            first.append(float(each[0].detach()))
+            weights = [weight for weight, _ in self.terms]
+            total = torch.stack([w * one for w, one in zip(weights, each, strict=True)]).sum()
+            return self._finite(total, rows)
 
         def forward(part: NDArray[np.int64]) -> Step:
             return self.forward(self.examples, part)
@@ -239,11 +248,12 @@ class Descent:
         if self.at.pieces > 1:
             parts = np.array_split(rows, self.at.pieces)
             with half.backward(self.device, self.tail.stages):
-                return backward_in_pieces(self.tail, forward, cost, parts)
+                backward_in_pieces(self.tail, forward, cost, parts)
+            return first[0]
         loss = cost(forward(rows))
         with half.backward(self.device, self.tail.stages):
             loss.backward()
-        return float(loss.detach())
+        return first[0]
 
     def _finite(self, loss: Tensor, rows: NDArray[np.int64]) -> Tensor:
         if not math.isfinite(float(loss.detach())):
@@ -276,11 +286,6 @@ class Descent:
     def _column(self, values: NDArray[Any] | None, rows: NDArray[np.int64], default: int) -> Tensor:
         column = np.full(len(rows), default) if values is None else np.asarray(values)[rows]
         return placed(torch.from_numpy(column), self.device)
-
-    def cost(self, step: Step) -> Tensor:
-        """Return the weighted sum of the terms."""
-        costs: list[Tensor] = [weight * term(step) for weight, term in self.terms]
-        return torch.stack(costs).sum()
 
     @torch.no_grad()
     def validate(self, validation: Examples) -> tuple[float, float]:

@@ -16,8 +16,8 @@ def backward_in_pieces(
     forward: Callable[[NDArray[np.int64]], Step],
     cost: Callable[[Step], Tensor],
     parts: Sequence[NDArray[np.int64]],
-) -> float:
-    """Add the gradients of a batch to the parameters; return its loss.
+) -> None:
+    """Add the gradients of a batch to the parameters.
 
     The loss sees the whole batch: what the network says of it is computed first, without a graph;
     then each piece is run again, and the gradient at its output is sent back (Gao et al. 2021,
@@ -56,7 +56,6 @@ def backward_in_pieces(
         needed = [(x, g) for x, g in zip(here, pieces, strict=True) if x.requires_grad]
         torch.autograd.backward([x for x, _ in needed], [g for _, g in needed])
         at += len(step.outputs)
-    return float(loss.detach())
 
 
 def joined(steps: Sequence[Step]) -> Step:

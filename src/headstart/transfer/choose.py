@@ -1,4 +1,7 @@
-"""Which arm ships, by validation alone: the simpler one, unless the other is clearly better."""
+"""Which arm ships, by held-out rows alone: the simpler one, unless the other is clearly better.
+
+Of few texts it is the other way round (`unless_worse`).
+"""
 
 from dataclasses import dataclass
 from typing import Any

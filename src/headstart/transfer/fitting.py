@@ -138,7 +138,7 @@ class Fitting:
         self.data = weighed
 
     def finetune_if_it_pays(self, probe: Candidate) -> Choice:
-        """Step 5: let the upper stages move; keep that only if validation prefers it."""
+        """Step 5: let the upper stages move; keep that only if held-out rows allow it."""
         task = labelled(self.data)
         if self.plan.phase is None:
             return prefer(probe, None, task, None)
@@ -156,23 +156,22 @@ class Fitting:
 
     def _finetune_few(self, probe: Candidate, phase: Phase) -> Choice:
         """Move the network by all rows, and judge that on each as one that had not seen it."""
-        from headstart.steps.few import finetune_few
+        from headstart.steps.few import HALVES, finetune_few
 
         assert self.features is not None
         assert self.trained is not None
         rows = self.data.take(self.trained_on)
         tuned = finetune_few(
             self.plan.source, self.plan.boundary, self.features.take(self.trained_on), rows,
-            phase=phase, seed=self.seed, run=self.run,
+            penalty=self.trained.facts["penalty"], phase=phase, seed=self.seed,
         )  # fmt: skip
         source = self.plan.source
         frozen = Candidate("probe", source, probe.head, tuned.frozen)
         moved = Candidate("finetuned", source, tuned.made.head, tuned.outputs)
         choice = unless_worse(frozen, moved, labelled(rows), targets_of(rows))
-        if choice.kept is frozen:
+        if choice.kept is frozen and not self.plan.keeps_finetuned:
             return replace(choice, kept=probe)
-        self.curve = tuned.made.curve
-        self.trained = replace(self.trained, outputs=tuned.outputs, notes=())
+        self.trained = replace(self.trained, outputs=tuned.outputs, notes=(HALVES,))
         return replace(choice, kept=replace(moved, source=tuned.made.keep(), validation=None))
 
     def _finetuned(self, probe: Candidate) -> "tuple[Candidate, Finetuned]":
@@ -285,7 +284,7 @@ class Fitting:
 
     def _penalty(self, kept: Candidate) -> float | None:
         """Return the penalty of a head that was solved; None where the kept one was trained."""
-        is_solved = self._is_probe(kept) and self.trained is not None
+        is_solved = self._has_folds(kept) and self.trained is not None
         return self.trained.facts.get("penalty") if is_solved and self.trained else None
 
     def _is_probe(self, kept: Candidate) -> bool:

@@ -1,6 +1,7 @@
 """Plan: what will be done, said before anything runs, and what was done."""
 
 import dataclasses
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,14 +16,21 @@ from headstart.heads.head import HEADS
 from headstart.ranking.ranking import Ranking
 from headstart.sources.source import Source
 from headstart.steps.phase import FEW_FOLDS, FEW_TEXTS, Phase, default_phase
-from headstart.steps.train import check_head, labelled
+from headstart.steps.train import check_head, labelled, targets_of
 from headstart.task import Kind, Modality, Task
 
 #: The share of the rows held out to choose between the arms, where the data name none.
 HELD_OUT = 0.2
 
-#: With fewer training rows `auto` leaves step 5 alone: it could not tell whether it pays.
+#: With fewer training rows nothing can be held out that would tell whether step 5 pays: `auto`
+#: leaves it alone, or, of texts, judges it on all of them (`steps/few.py`).
 ROWS_TO_FINETUNE = 64
+
+#: Different texts a class from which few teach step 5: each half of them has two of every class.
+TEXTS_A_CLASS = 2 * FEW_FOLDS
+
+#: What asks for that: "few".
+FEW = "few"
 
 #: Seconds step 5 may be expected to take before `auto` leaves it alone.
 SECONDS_TO_FINETUNE = 900.0
@@ -194,6 +202,7 @@ class Plan:
             "finetune": self.finetune,
             "expected_s": self.expected_s,
             "taken_s": self.taken_s,
+            "is_few": self.is_few,
             "outcome": self.outcome,
             "notes": list(self.notes),
             "ranking": None if self.ranking is None else self.ranking.to_json(),
@@ -240,12 +249,15 @@ def intend(
         data, holds_out = _holding_out(data, seed)
         plan = _rehearsed(Plan(source, said, {}, head), "all", data, phase)
         return _counted(plan, data, holds_out), data
-    is_few = finetune == "auto" and head == "linear" and _are_few_texts(source, data)
+    boundary = finetune.removeprefix(ONLY)
+    if boundary == "auto":
+        boundary = automatic(source, data, head, phase)
+    is_few = boundary == FEW
     why_not = "" if is_few else _why_not(source, data, finetune)
     if why_not:
         return _counted(Plan(source, said, {}, head, finetune=why_not), data, False), data
-    boundary = automatic_boundary(data) if finetune == "auto" else finetune.removeprefix(ONLY)
     if is_few:
+        _check_few(source, data, head)
         boundary, phase = AUTO_OF_FEW, phase or FEW_TEXTS
     try:
         parted, holds_out = (data, False) if is_few else _holding_out(data, seed)
@@ -260,6 +272,17 @@ def intend(
         why_not = f"no: {str(error).splitlines()[0]}"
         return _counted(Plan(source, said, {}, head, finetune=why_not), data, False), data
     return _counted(plan, parted, holds_out), parted
+
+
+def automatic(source: Source, data: Dataset, head: str, phase: Phase | None) -> str:
+    """Return what step 5 does where that is left open: "few", or what it moves.
+
+    Few are moved by a phase of their own; who gives another has rows held out to stop it by.
+    """
+    is_few = phase is None and not _count(data, VALIDATION) and not _unlike_few(source, data, head)
+    if is_few and _n_learns(data) < ROWS_TO_FINETUNE and _least(data) >= TEXTS_A_CLASS:
+        return FEW
+    return automatic_boundary(data)
 
 
 def automatic_boundary(data: Dataset) -> str:
@@ -290,18 +313,39 @@ def _why_not(source: Source, data: Dataset, finetune: str) -> str:
     return ""
 
 
-def _are_few_texts(source: Source, data: Dataset) -> bool:
-    """Return whether rows can teach step 5 by being like and unlike, though none can be spared.
+def _check_few(source: Source, data: Dataset, head: str) -> None:
+    """Refuse what "few" is not for.
 
-    From one row a class a network learns no likeness: there it lost (NOTES.md of the bench).
+    Raises
+    ------
+    UsageError
+        It says what came.
     """
-    if source.modality is not Modality.TEXT or not source.is_trainable:
-        return False
-    if labelled(data).kind is not Kind.MULTICLASS or is_also(data).any():
-        return False
-    of_class = np.unique(np.asarray(data.training().targets), return_counts=True)[1]
-    is_open = not _count(data, VALIDATION) and _n_learns(data) < ROWS_TO_FINETUNE
-    return is_open and bool(of_class.min(initial=FEW_FOLDS) >= FEW_FOLDS)
+    if given := _unlike_few(source, data, head):
+        raise UsageError(
+            f"finetune='few' is for texts of one class each, a source that can be trained and a "
+            f"linear head; got {given}.\nExpected 'auto', or a boundary such as 'last:25%'."
+        )
+
+
+def _unlike_few(source: Source, data: Dataset, head: str) -> str:
+    """Return what keeps rows from teaching step 5 by being like and unlike; empty if nothing."""
+    if source.modality is not Modality.TEXT or data.modality is not Modality.TEXT:
+        return f"{data.modality} rows"
+    if not source.is_trainable:
+        return "a source that can only be used frozen"
+    if labelled(data).kind is not Kind.MULTICLASS:
+        return f"{labelled(data).kind} labels"
+    if is_also(data).any():
+        return "rows of another domain beside them"
+    return "" if head == "linear" else f"head={head!r}"
+
+
+def _least(data: Dataset) -> int:
+    """Return how many different texts there are of the class that has fewest to learn from."""
+    rows = data.training()
+    texts = {(int(k), row_hash(row)) for k, row in zip(targets_of(rows), rows.rows, strict=True)}
+    return min(Counter(k for k, _ in texts).values(), default=0)
 
 
 def _holding_out(data: Dataset, seed: int) -> tuple[Dataset, bool]:

@@ -189,9 +189,10 @@ class Transfer(ClassifierMixin, _Transfer):
     head
         "linear" (solved, its penalty cross-validated) or "mlp".
     finetune
-        "no", "auto" (tried where rows and time allow, kept if validation prefers it),
-        "last:25%", "stage:NAME" or "all"; "only:last:25%" keeps what it comes to, whatever
-        validation says. A `scratch:` source is trained as a whole, unless this is "head": then
+        "no", "auto" (tried where rows and time allow, kept if validation prefers it; of fewer
+        than 64 texts "few"), "last:25%", "stage:NAME" or "all"; "few" (all blocks move by every
+        text, with a contrastive term; kept unless rows held out in turn show a loss);
+        "only:last:25%" keeps what it comes to, whatever held-out rows say. A `scratch:` source is trained as a whole, unless this is "head": then
         its random features are used as they are.
     phase
         How step 5 (or a `scratch:` source) learns; None: the default of the source's kind.
@@ -216,7 +217,8 @@ class Transfer(ClassifierMixin, _Transfer):
     scores_
         By part of the data: "validation", "out_of_fold", "test".
     curve_
-        Validation score against rows processed, of what was trained by gradient last; else None.
+        Validation score against rows processed, of what was trained by gradient last; None where
+        nothing was, or nothing was watched ("few").
     classes_
         The class names, shape (k,).
 
