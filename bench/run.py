@@ -51,9 +51,11 @@ def parts(study: str) -> Mapping[str, Mapping[str, Any]]:
     return getattr(named(study), "PARTS", {})
 
 
-def in_parts(study: str, size: str) -> list[str]:
-    """Return what is run of a study, each to be kept by itself."""
-    return [f"{study}/{part}" for part in parts(study)] if size == "full" else []
+def in_parts(name: str, size: str) -> list[str]:
+    """Return what is run of a study, each to be kept by itself; of a part nothing but that."""
+    if size != "full" or "/" in name:
+        return []
+    return [f"{name}/{part}" for part in parts(name)]
 
 
 def run(name: str, size: str, repeats: int) -> bool:

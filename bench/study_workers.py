@@ -27,7 +27,7 @@ SIZES = {
     "full": {},
 }
 PARTS: dict[str, dict[str, Any]] = {
-    "fits": {"whats": ("fits",), "a_class": 60},
+    "fits": {"whats": ("fits",), "a_class": 30},
     "ranking": {"whats": ("ranking",)},
 }
 N = 2

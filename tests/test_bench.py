@@ -74,7 +74,7 @@ def test_a_quick_run_is_kept_and_told(study, tmp_path):
 
 def test_a_full_study_in_parts_keeps_each_by_itself(study, tmp_path):
     study.PARTS = {"small": {"value": 3.0}, "large": {"value": 4.0}}
-    assert run.in_parts("toy", "quick") == []
+    assert run.in_parts("toy", "quick") == run.in_parts("toy/small", "full") == []
     for part in run.in_parts("toy", "full"):
         assert run.run(part, "full", 5)
     kept = {path.stem: json.loads(path.read_text("utf-8")) for path in

@@ -1,6 +1,6 @@
 """Few: step 5 on texts so few that none can be held out to say when to stop or whether it pays.
 
-So many passes are made, all rows in each batch, with a contrastive term, and a head is solved on
+So many passes are made, in large batches, with a contrastive term, and a head is solved on
 the network as it then is. Whether that pays is judged on rows held out in turn: of a fold's texts
 the network has seen none, and the frozen one beside it learns from the same rows. Nothing is
 checkpointed: to write the moments of a network takes longer than to go over so few rows again.

@@ -52,8 +52,8 @@ from headstart.stopping import is_asked, safe_points, stop_if_asked
 
 #: Rows a forward pass when nothing is trained.
 EVALUATION_BATCH = 64
-#: Batches whose rows are sorted by length before they are parted.
-POOL = 64
+#: Batches whose rows are sorted by length before they are parted; fewer than so many are not.
+POOL, LEAST_POOL = 64, 8
 
 
 @dataclass
@@ -197,7 +197,7 @@ class Descent:
         """Return the batches of this epoch; rows of like length go together, to be padded less."""
         rng = seeds(self.seed, "order", str(self.at.epoch))
         batches = np.array_split(rng.permutation(len(self.examples)), self.n_batches)
-        if self.sizes is None:
+        if self.sizes is None or len(batches) < LEAST_POOL:
             return batches
         pools = [np.concatenate(batches[i : i + POOL]) for i in range(0, len(batches), POOL)]
         alike = [pool[np.argsort(self.sizes[pool], kind="stable")] for pool in pools]

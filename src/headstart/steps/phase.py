@@ -114,8 +114,8 @@ PICTURES = Phase(epochs=20, rate=1e-4, head_rate=1e-3, decay=0.8, views=4, patie
 #: Step 5 on texts: few epochs, an encoder forgets quickly.
 TEXTS = Phase(epochs=5, rate=5e-5, head_rate=1e-4, decay=0.9, patience=2, contrast=3.0)
 
-#: Step 5 on texts so few that none is held out to say when to stop: every pass is made, each a
-#: step on all of them, so that every pair is seen.
+#: Step 5 on texts so few that none is held out to say when to stop: every pass is made, in
+#: batches so large that most pairs meet.
 FEW_TEXTS = Phase(epochs=10, rate=2e-4, head_rate=1e-3, decay=0.9, batch=64, contrast=3.0)
 
 #: In how many parts they are held out in turn, to judge it; each is a training more.

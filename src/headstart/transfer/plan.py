@@ -22,9 +22,12 @@ from headstart.task import Kind, Modality, Task
 #: The share of the rows held out to choose between the arms, where the data name none.
 HELD_OUT = 0.2
 
-#: With fewer training rows nothing can be held out that would tell whether step 5 pays: `auto`
-#: leaves it alone, or, of texts, judges it on all of them (`steps/few.py`).
+#: With fewer training rows `auto` leaves step 5 alone: it could not tell whether it pays.
 ROWS_TO_FINETUNE = 64
+
+#: With fewer texts a fifth of them tells little: they are judged on all, held out in turn
+#: (`steps/few.py`), where all together are not longer than so many characters: two minutes or so.
+TEXTS_TO_HOLD_OUT, CHARACTERS_OF_FEW = 256, 50_000
 
 #: Different texts a class from which few teach step 5: each half of them has two of every class.
 TEXTS_A_CLASS = 2 * FEW_FOLDS
@@ -279,8 +282,8 @@ def automatic(source: Source, data: Dataset, head: str, phase: Phase | None) -> 
 
     Few are moved by a phase of their own; who gives another has rows held out to stop it by.
     """
-    is_few = phase is None and not _count(data, VALIDATION) and not _unlike_few(source, data, head)
-    if is_few and _n_learns(data) < ROWS_TO_FINETUNE and _least(data) >= TEXTS_A_CLASS:
+    is_open = phase is None and not _count(data, VALIDATION)
+    if is_open and not _unlike_few(source, data, head) and _are_few(data.training()):
         return FEW
     return automatic_boundary(data)
 
@@ -341,11 +344,12 @@ def _unlike_few(source: Source, data: Dataset, head: str) -> str:
     return "" if head == "linear" else f"head={head!r}"
 
 
-def _least(data: Dataset) -> int:
-    """Return how many different texts there are of the class that has fewest to learn from."""
-    rows = data.training()
-    texts = {(int(k), row_hash(row)) for k, row in zip(targets_of(rows), rows.rows, strict=True)}
-    return min(Counter(k for k, _ in texts).values(), default=0)
+def _are_few(data: Dataset) -> bool:
+    """Return whether there are few texts, short enough, and different ones of every class."""
+    if len(data) >= TEXTS_TO_HOLD_OUT or sum(map(len, data.rows)) > CHARACTERS_OF_FEW:
+        return False
+    texts = {(int(k), row_hash(row)) for k, row in zip(targets_of(data), data.rows, strict=True)}
+    return min(Counter(k for k, _ in texts).values(), default=0) >= TEXTS_A_CLASS
 
 
 def _holding_out(data: Dataset, seed: int) -> tuple[Dataset, bool]:

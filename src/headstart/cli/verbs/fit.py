@@ -37,7 +37,8 @@ def fit(
     separator: Separator = None,
     kind: KindOfLabels = None,
     finetune: Annotated[
-        str, typer.Option(help="auto, no, last:25%, stage:NAME or all: what may move in step 5.")
+        str,
+        typer.Option(help="auto, no, few, last:25%, stage:NAME or all: what may move in step 5."),
     ] = "auto",
     head: Annotated[str, typer.Option(help="linear or mlp.")] = "linear",
     epochs: Annotated[int | None, typer.Option(help="Of step 5, at most.")] = None,
@@ -88,7 +89,7 @@ def fit(
         source,
         head=head,
         finetune=finetune,
-        phase=_phase(source, rows.modality, asked),
+        phase=_phase(source, rows.modality, finetune, asked),
         seed=seed,
         max_skipped=max_skipped,
         run=started(folder, fresh),
@@ -135,11 +136,13 @@ def _times_to_prove(source: str, budget: str | None, remedies: str | None) -> di
     return time_to_prove(budget, remedies)
 
 
-def _phase(source: str, modality: Any, asked: dict[str, Any]) -> Any:
+def _phase(source: str, modality: Any, finetune: str, asked: dict[str, Any]) -> Any:
     """Return step 5's default phase with what was asked changed; None where nothing was."""
-    from headstart.steps.phase import default_phase
+    from headstart.steps.phase import FEW_TEXTS, default_phase
+    from headstart.transfer.plan import FEW
 
     changed = {name: value for name, value in asked.items() if value is not None}
     if not changed:
         return None
-    return dataclasses.replace(default_phase(source, modality), **changed).check()
+    base = FEW_TEXTS if finetune == FEW else default_phase(source, modality)
+    return dataclasses.replace(base, **changed).check()
