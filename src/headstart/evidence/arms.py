@@ -147,11 +147,11 @@ _ABOUT = {
 def _transfers(model: Any, source: Source, data: Dataset) -> list[Arm]:
     probe = Arm(PROBE, like(model, source.uri, "no"), "transfer", "frozen trunk, new head")
     options = model.get_params(deep=False)
-    asks = options.get("head", "linear"), options.get("phase")
-    boundary = finetunes(model, source, automatic(source, data, *asks))
+    left_open = automatic(source, data, options.get("head", "linear"), options.get("phase"))
+    boundary = finetunes(model, source, left_open)
     if not boundary:
         return [probe]
-    tuned = like(model, source.uri, f"only:{boundary}", model.get_params(deep=False).get("phase"))
+    tuned = like(model, source.uri, f"only:{boundary}", options.get("phase"))
     moves = "all blocks move too" if boundary == FEW else f"upper stages ({boundary}) move too"
     return [probe, Arm(FINETUNED, tuned, "transfer", moves)]
 
