@@ -252,9 +252,8 @@ def intend(
         data, holds_out = _holding_out(data, seed)
         plan = _rehearsed(Plan(source, said, {}, head), "all", data, phase)
         return _counted(plan, data, holds_out), data
-    boundary = finetune.removeprefix(ONLY)
-    if boundary == "auto":
-        boundary = automatic(source, data, head, phase)
+    is_open = finetune == "auto"
+    boundary = automatic(source, data, head, phase) if is_open else finetune.removeprefix(ONLY)
     is_few = boundary == FEW
     why_not = "" if is_few else _why_not(source, data, finetune)
     if why_not:
