@@ -18,7 +18,7 @@ from bench.peak import flops, peaks
 
 SIZES = {
     "tiny": {"n_rows": 8, "batches": (4,), "largest": 512, "ways": ("eager",)},
-    "quick": {"n_rows": 256, "batches": (4, 16), "ways": ("eager", "channels last, bfloat16")},
+    "quick": {"n_rows": 192, "batches": (4, 16), "ways": ("eager", "channels last, bfloat16")},
     "full": {},
 }
 SOURCE = "pkg:efficientnet-lite0"

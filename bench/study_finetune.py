@@ -33,9 +33,10 @@ SIZES = {
             "texts": {"a_class": 2, "n_test": 1, "loop": 1, "trainer": 1, "ours": 1},
         },
     },
-    "quick": {"asked": {"pictures": {"a_class": 24, "loop": 1, "ours": None}}},
+    "quick": {"asked": {"pictures": {"a_class": 16, "loop": 1, "ours": None}}},
     "full": {},
 }
+PARTS = {kind: {"asked": {kind: how}} for kind, how in FULL.items()}
 #: A plain loop takes batches as large as ours.
 BATCH = 32
 Asked = Mapping[str, Mapping[str, Any]]

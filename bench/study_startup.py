@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.measure import ROOT, Process, Row, Study, headstart, process, scratch_folder
 
-SIZES = {"tiny": {"a_repeat": 1}, "quick": {}, "full": {}}
+SIZES = {"tiny": {"a_repeat": 1}, "quick": {"a_repeat": 3}, "full": {}}
 SOURCES = {"picture": "pkg:efficientnet-lite0", "text": "pkg:all-minilm-l6-v2"}
 N_ROWS = 16
 

@@ -16,13 +16,14 @@ def square(n):
     return {"square": n * n, "process": os.getpid()}
 
 
-def patient(url):
-    """Wait until the outcome of another job has been kept."""
-    if url is None:
+def patient(waits):
+    """Wait until the outcomes of so many other jobs have been kept in the store of a URL."""
+    if waits is None:
         return {"saw": None}
+    url, n_others = waits
     with open_store(url) as store:
         for _ in range(600):
-            if seen := store.outcomes("s"):
+            if len(seen := store.outcomes("s")) >= n_others:
                 return {"saw": sorted(seen)}
             time.sleep(0.1)
     return {"saw": []}
@@ -38,7 +39,6 @@ def squares(found):
     return {key: facts["square"] for key, facts in found.items()}
 
 
-# "multiprocessing" stands for every pool that joblib takes for one, Ray's too.
 @pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
 def test_two_processes_come_to_what_one_does(store, backend):
     with joblib.parallel_config(backend, n_jobs=2):
@@ -51,7 +51,7 @@ def test_two_processes_come_to_what_one_does(store, backend):
 
 @pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
 def test_what_is_done_is_kept_while_others_run(tmp_path, store, backend):
-    jobs = {"quick": None, "patient": f"sqlite:///{tmp_path}/store.sqlite"}
+    jobs = {"quick": None, "patient": (f"sqlite:///{tmp_path}/store.sqlite", 1)}
     with joblib.parallel_config(backend, n_jobs=2):
         found = run(jobs, patient, study="s", store=store)
     assert found["patient"] == {"saw": ["quick"]}
@@ -66,19 +66,39 @@ def test_the_backend_of_the_user_is_left_as_it_was(store):
         assert get_active_backend()[0] is backend and not backend.supports_return_generator
 
 
-@pytest.mark.slow
-def test_a_ray_cluster_of_two(store, monkeypatch):
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")  # read when Ray is imported
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
-    ray = pytest.importorskip("ray")
-    from ray.util.joblib import register_ray
+@pytest.fixture(scope="module")
+def cluster():
+    """Ray on this machine, two processors, asking for a token; joblib knows it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")  # read when Ray is imported
+        patch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+        ray = pytest.importorskip("ray")
+        from ray.util.joblib import register_ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    try:
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         register_ray()
-        with joblib.parallel_config("ray", n_jobs=2):
-            found = run(NUMBERS, square, study="s", store=store)
-    finally:
+        yield ray
         ray.shutdown()
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_of_two(store, cluster):
+    with joblib.parallel_config("ray", n_jobs=2):
+        found = run(NUMBERS, square, study="s", store=store)
     assert squares(found) == {str(n): n * n for n in range(6)}
     assert os.getpid() not in {facts["process"] for facts in found.values()}
+
+
+@pytest.mark.slow
+def test_nothing_waits_behind_a_long_job_on_ray(tmp_path, store, cluster):
+    quick = [f"quick {i}" for i in range(5)]
+    jobs = {"long": (f"sqlite:///{tmp_path}/store.sqlite", 5)} | dict.fromkeys(quick)
+    with joblib.parallel_config("ray", n_jobs=2):
+        found = run(jobs, patient, study="s", store=store)
+    assert found["long"] == {"saw": quick}
+
+
+@pytest.mark.slow
+def test_a_job_that_fails_on_ray_ends_the_rest(store, cluster):
+    with joblib.parallel_config("ray", n_jobs=2), pytest.raises(TypeError, match="can't multiply"):
+        run({"words": "no number", **NUMBERS}, square, study="s", store=store)

@@ -9,6 +9,7 @@ backend for a cluster, such as Ray's (`ray.util.joblib.register_ray`, then "ray"
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TypeVar
 
 from headstart.progress import track
@@ -129,6 +130,8 @@ def results(jobs: Iterable[tuple[str, J]], do: Callable[[J], R]) -> Iterable[tup
     backend, n_jobs = get_active_backend()
     if n_jobs in (None, 1):
         return ((key, do(job)) for key, job in jobs)
+    if type(backend).__module__.startswith("ray."):
+        return _on_ray(iter(jobs), do, n_workers(), backend.ray_remote_args or {})
     with _one_by_one(backend):
         parallel = Parallel(return_as="generator_unordered")
     return parallel(delayed(_one)(key, job, do) for key, job in jobs)
@@ -138,8 +141,8 @@ def results(jobs: Iterable[tuple[str, J]], do: Callable[[J], R]) -> Iterable[tup
 def _one_by_one(backend: Any) -> Iterator[None]:
     """Let joblib hand over results one by one, where its backend says that it cannot.
 
-    It says so of a pool of processes, and of Ray, which is such a pool to it; yet both tell of each
-    as it ends, which is all that it takes. joblib asks once; the backend is the user's own.
+    It says so of a pool of processes; yet that tells of each as it ends, which is all that it
+    takes. joblib asks once; the backend is the user's own.
     """
     if backend.supports_return_generator or not backend.supports_retrieve_callback:
         yield
@@ -149,6 +152,32 @@ def _one_by_one(backend: Any) -> Iterator[None]:
         yield
     finally:
         backend.supports_return_generator = False
+
+
+def _on_ray(
+    jobs: Iterator[tuple[str, J]], do: Callable[[J], R], n: int, options: Mapping[str, Any]
+) -> Iterator[tuple[str, R]]:
+    """Yield (key, what came of the job) as each ends, `n` tasks of Ray under way at a time.
+
+    Ray's own pool for joblib deals jobs to its workers in turn, whether they are free or not, so
+    that one with a long job has others waiting behind it; and it starts its workers anew each time.
+    """
+    import ray
+
+    task, shared = ray.remote(_one).options(**options), ray.put(do)
+
+    def begun(at_most: int) -> list[Any]:
+        return [task.remote(key, job, shared) for key, job in islice(jobs, at_most)]
+
+    under_way = begun(n)
+    try:
+        while under_way:
+            (ended,), under_way = ray.wait(under_way)
+            under_way += begun(1)  # before anything is made of what ended: nobody waits
+            yield ray.get(ended)
+    finally:
+        for left in under_way:
+            ray.cancel(left)
 
 
 def _one(key: str, job: J, do: Callable[[J], R]) -> tuple[str, R]:
