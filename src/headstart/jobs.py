@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
+from headstart.extras import need
 from headstart.progress import track
 from headstart.store.leases import Leases, waits
 from headstart.store.store import Store
@@ -162,8 +163,7 @@ def _on_ray(
     Ray's own pool for joblib deals jobs to its workers in turn, whether they are free or not, so
     that one with a long job has others waiting behind it; and it starts its workers anew each time.
     """
-    import ray
-
+    ray = need("ray", "ray")
     task, shared = ray.remote(_one).options(**options), ray.put(do)
 
     def begun(at_most: int) -> list[Any]:
