@@ -153,7 +153,7 @@ def _data(n: int) -> Any:
 
     rows = Made(n)
     task = Task(Kind.MULTICLASS, tuple(f"class {i}" for i in range(N_CLASSES)))
-    return Dataset(Modality.IMAGE, cast(Any, rows), task, rows.targets.astype(np.int64))
+    return Dataset(Modality.IMAGE, cast(Any, rows), task, rows.targets)
 
 
 def _disk(home: Path, n_values: int) -> dict[str, float]:

@@ -111,13 +111,11 @@ def _fits(rows: Any, seeds: int, finetune: str) -> dict[str, Any]:
     model = hs.Transfer(SOURCE, finetune=finetune)
     study = prepare(model, rows, seeds)
     arms = [arm for arm in roster(model, study.pool, None) if arm.name != SCRATCH]
-    worker, outcomes = Worker.of(study), {}
+    jobs = longest_first([Job(arm, seed) for arm in arms for seed in range(seeds)])
     start = time.perf_counter()
     with open_store() as store:
-        for part in (range(1), range(1, seeds)):  # the first seed of all arms, as `prove` does
-            jobs = longest_first([Job(arm, seed) for arm in arms for seed in part])
-            keyed = {job.key: job for job in jobs}
-            outcomes |= run(keyed, worker, study=study.key, store=store)
+        keyed = {job.key: job for job in jobs}
+        outcomes = run(keyed, Worker.of(study), study=study.key, store=store)
     seconds = time.perf_counter() - start
     told = ("arm", "seed", "scores", "thresholds", "outputs", "error")
     return {

@@ -80,6 +80,26 @@ def test_unreadable_rows_are_named_and_left_out(source, tmp_path):
     assert all(row.reason for row in features.skipped)
 
 
+@pytest.mark.parametrize("cache", [True, False], ids=["kept", "in memory"])
+def test_stretch_after_stretch_comes_to_what_one_does(source, fresh_home, monkeypatch, cache):
+    """Equal rows, and equal ones that cannot be read, stand in one stretch and in several."""
+    pictures = _pictures(12, seed=9).rows
+    broken = [np.zeros((4, 4, 7), dtype=np.uint8), np.ones((3, 3, 9), dtype=np.uint8)]
+    order = [0, 1, 0, -1, 2, 3, -1, 4, -2, 5, 1, 6, 7, 5, 8, -1, 9, 10, 11, 0]
+    rows = tuple(broken[i] if i < 0 else pictures[i] for i in order)
+    data = Dataset(Modality.IMAGE, rows, names=[f"row {i}" for i in range(len(rows))])
+    whole = extract(source, data, cache=False)
+    monkeypatch.setattr(extracting, "SHARD_ROWS", 2)
+    monkeypatch.setattr(extracting, "STRETCH_ROWS", 8)
+    parts = extract(source, data, cache=cache)
+    assert parts.kept.tolist() == whole.kept.tolist() and len(whole) == 16
+    assert parts.skipped == whole.skipped and len(whole.skipped) == 4
+    assert np.array_equal(parts.array(), whole.array())
+    assert whole.n_computed == 12 and parts.n_computed == (12 if cache else 14)
+    if cache:
+        assert extract(source, data).n_computed == 0
+
+
 def test_several_boundaries_in_one_pass_are_those_of_one_each(source):
     data = _pictures(5, seed=5)
     alone = extract(source, data.take([0, 1]), boundary=2)
@@ -166,6 +186,8 @@ def test_an_interrupted_extraction_ends_with_the_same_bytes(source, tmp_path, mo
     whole = shards("whole", range(10))
     assert len(whole) == 3
     assert shards("killed", range(8), range(10)) == whole  # it had written two shards of three
+    monkeypatch.setattr(extracting, "STRETCH_ROWS", 8)
+    assert shards("stretched", range(10)) == whole
 
 
 class Scarce(Notes):

@@ -175,10 +175,11 @@ class Proof:
         """Fit every arm with every seed, then the points of the data curves."""
         rate, pace = self._piloted()
         others = [arm for name, arm in self.arms.items() if name != SCRATCH]
-        first = self._keep([Job(arm, 0) for arm in others], "first seed")
-        self.allotment = self._planned(first, pace)
-        at = self.allotment
-        rest = [Job(arm, s) for arm in others for s in range(1, at.seeds)]
+        # What a fit takes matters to a budget alone; without one nobody waits for the first.
+        n_first = 0 if self.budget_s is None else 1
+        first = self._keep([Job(arm, s) for arm in others for s in range(n_first)], "first seed")
+        at = self.allotment = self._planned(first, pace)
+        rest = [Job(arm, s) for arm in others for s in range(n_first, at.seeds)]
         if SCRATCH in self.arms:
             self.arms[SCRATCH] = self.arms[SCRATCH].with_phase(self._recipe(rate, at.epochs))
             rest += [Job(self.arms[SCRATCH], s) for s in range(at.scratch_seeds)]

@@ -168,6 +168,7 @@ class FeatureCache:
         self.store = store
         self.folder = folder
         self._files: dict[int, str] = {}
+        self._whole: set[int] = set()
 
     def find(self, key: str, hashes: NDArray[np.void]) -> NDArray[np.int64]:
         """Return (shard, position) of rows; -1 where one is not known or its shard is damaged."""
@@ -205,9 +206,12 @@ class FeatureCache:
 
     def _is_whole(self, shard: int) -> bool:
         """Return whether a shard is as it was written; forget it if not, and say so."""
+        if shard in self._whole:
+            return True
         entry = self.store.shard(shard)
         if entry is not None and is_intact(self.folder, entry):
             self._files[shard] = entry.file
+            self._whole.add(shard)
             return True
         self.store.drop_shard(shard)
         where = f"shard {shard}" if entry is None else self.folder / entry.file

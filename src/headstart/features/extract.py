@@ -1,9 +1,9 @@
 """Extract: run the frozen trunk over rows, once.
 
-Rows stream: they are hashed, looked up, and only those missing are decoded and run, in fixed
-batches of fixed shards, on all cores at once. Missing rows are taken in the order of the data, so
-an extraction that was interrupted begins again where a shard would have begun, and ends with the
-same bytes.
+Rows stream, a stretch at a time: they are hashed, looked up, and only those missing are decoded
+and run, in fixed batches of fixed shards, on all cores at once. Missing rows are taken in the order
+of the data, so an extraction that was interrupted begins again where a shard would have begun, and
+ends with the same bytes. What stays in memory of a row is where its features are.
 """
 
 import contextlib
@@ -15,14 +15,14 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.dataset import Dataset, Skipped
+from headstart.data.dataset import Dataset
 from headstart.errors import UsageError
 from headstart.features.cache import Block, Cache, FeatureCache, MemoryCache, feature_key
 from headstart.features.compile import Boundaries, is_ragged
 from headstart.features.engine import Engine, Pieces, engine_for
 from headstart.features.features import Features
 from headstart.features.inputs import inputs_for
-from headstart.features.reading import Reading, filled, grouped
+from headstart.features.reading import Contents, Reading, filled, grouped
 from headstart.machine import home
 from headstart.progress import Progress, track
 from headstart.sources.source import Source
@@ -35,6 +35,8 @@ TOP_OF_WORDS = (1.0,)
 SHARD_ROWS = 1024
 #: The same for whole activations, which take a hundred times as much.
 SHARD_ACTIVATIONS = 256
+#: Rows whose hashes are held at once: whole shards of either kind.
+STRETCH_ROWS = 16 * SHARD_ROWS
 
 
 @overload
@@ -200,6 +202,35 @@ class _Batch:
     n_asked: int
 
 
+@dataclass(frozen=True, eq=False)
+class _Stretch:
+    """Rows that are looked up together: what they hold, and a boundary where each content is.
+
+    Places are of shape (contents, 2), a shard and a position in it, -1 where there is none yet.
+    """
+
+    rows: range
+    contents: Contents
+    places: list[NDArray[np.int64]]
+
+    def missing(self) -> NDArray[np.int64]:
+        """Return the rows to run: the first of equal ones, where some boundary lacks it."""
+        lacks = np.any([places[:, 0] < 0 for places in self.places], axis=0)
+        return self.rows.start + np.sort(self.contents.first[lacks])
+
+    def which(self, row: Any) -> Any:
+        """Return which content a row of it holds, or several, by their indices in the data."""
+        return self.contents.which[row - self.rows.start]
+
+    def placed(self, b: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows that a boundary has, shape (k,), and where they are, shape (k, 2)."""
+        which = self.contents.which
+        rows = np.flatnonzero(which >= 0)
+        places = self.places[b][which[rows]]
+        is_there = places[:, 0] >= 0
+        return self.rows.start + rows[is_there], places[is_there]
+
+
 class _Pass:
     """One pass over the rows that a cache lacks, for one or several boundaries."""
 
@@ -216,23 +247,35 @@ class _Pass:
         self.ragged = [is_ragged(source, at, engine.n_stages, whole) for at in engine.boundaries]
         self.is_text = source.modality is Modality.TEXT
         self.shard_rows = SHARD_ROWS if pooled else SHARD_ACTIVATIONS
+        #: A boundary: shard of the cache → its number here, and (number, position) a row.
+        self.shards: list[dict[int, int]] = [{} for _ in self.keys]
+        n = len(reading.data)
+        self.where = [np.full((n, 2), -1, dtype=np.int32) for _ in self.keys]
 
     def handles(self) -> list[Features]:
         """Run what is missing; return a handle a boundary."""
-        self.contents = self.reading.contents()
-        self.found = [self.cache.find(key, self.contents.hashes) for key in self.keys]
-        missing = self._missing()
-        n_computed = 0
-        with track("extracting features", len(missing)) as tracked:
+        n, n_computed = len(self.reading.data), 0
+        with track("extracting features", n) as tracked:
             self.pieces = Pieces(self.engine, tracked)
-            for futures in self._shards(missing):
-                n_computed += self._keep([_told(future, tracked) for future in futures])
+            for start in range(0, n, STRETCH_ROWS):
+                rows = range(start, min(start + STRETCH_ROWS, n))
+                n_computed += self._take(rows, tracked)
         return [self._handle(b, n_computed) for b in range(len(self.keys))]
 
-    def _missing(self) -> NDArray[np.int64]:
-        """Return the rows to run: the first of equal ones, where some boundary lacks it."""
-        lacks = np.any([places[:, 0] < 0 for places in self.found], axis=0)
-        return np.sort(self.contents.first[lacks])
+    def _take(self, rows: range, tracked: Progress) -> int:
+        """Run what is missing of a stretch of rows, note where all are; return how many ran."""
+        contents = self.reading.contents(rows)
+        found = [self.cache.find(key, contents.hashes) for key in self.keys]
+        stretch = _Stretch(rows, contents, found)
+        missing = stretch.missing()
+        tracked.advance(len(rows) - len(missing))
+        n_computed = 0
+        for futures in self._shards(missing):
+            batches = [_told(future, tracked) for future in futures]
+            n_computed += self._keep(batches, stretch)
+        self._note(stretch)
+        self._leave_out(stretch)
+        return n_computed
 
     def _shards(self, missing: NDArray[np.int64]) -> Iterator[list[Future[_Batch]]]:
         """Yield the batches of shard after shard, with the next shard always under way."""
@@ -301,48 +344,54 @@ class _Pass:
             for said in told
         ]  # fmt: skip
 
-    def _keep(self, batches: Sequence[_Batch]) -> int:
+    def _keep(self, batches: Sequence[_Batch], stretch: _Stretch) -> int:
         """Put a shard into the cache, a boundary the rows it lacks; return how many rows ran."""
         rows = np.array([i for batch in batches for i in batch.rows], dtype=np.int64)
         order = np.argsort(rows)
-        contents = self.contents.which[rows[order]]
-        for b, places in enumerate(self.found):
+        contents = stretch.which(rows[order])
+        for b, places in enumerate(stretch.places):
             values = [value for batch in batches for value in batch.outputs[b]]
             is_lacking = places[contents, 0] < 0
             if is_lacking.any():
                 chosen = [values[at] for at in order[is_lacking]]
                 block = Block.of(chosen if self.ragged[b] else np.stack(chosen))
                 new = contents[is_lacking]
-                places[new, 0] = self.cache.add(self.keys[b], block, self.contents.hashes[new])
+                hashes = stretch.contents.hashes[new]
+                places[new, 0] = self.cache.add(self.keys[b], block, hashes)
                 places[new, 1] = np.arange(len(new))
         return len(rows)
 
+    def _note(self, stretch: _Stretch) -> None:
+        """Note where the rows of a stretch are, a boundary."""
+        for b, (numbers, where) in enumerate(zip(self.shards, self.where, strict=True)):
+            rows, places = stretch.placed(b)
+            shards, of = np.unique(places[:, 0], return_inverse=True)
+            own = [numbers.setdefault(shard, len(numbers)) for shard in shards.tolist()]
+            where[rows, 0] = np.array(own, dtype=np.int32)[of]
+            where[rows, 1] = places[:, 1]
+
+    def _leave_out(self, stretch: _Stretch) -> None:
+        """Leave out the rows that are equal to one that could not be read."""
+        skipped = {i: row for i, row in list(self.reading.skipped.items()) if i in stretch.rows}
+        reasons = {stretch.which(i): row.reason for i, row in skipped.items()}
+        for i in stretch.rows if reasons else ():
+            if i not in skipped and (reason := reasons.get(stretch.which(i))):
+                self.reading.skip(i, reason)
+
     def _handle(self, b: int, n_computed: int) -> Features:
-        which, places = self.contents.which, self.found[b]
-        is_kept = which >= 0
-        is_kept[is_kept] = places[which[is_kept], 0] >= 0
-        where = places[which[is_kept]]  # (rows kept, 2)
-        shards = np.unique(where[:, 0])
-        where[:, 0] = np.searchsorted(shards, where[:, 0])
-        blocks = [self.cache.open(shard) for shard in shards.tolist()]
+        where = self.where[b]
+        is_kept = where[:, 0] >= 0
+        blocks = [self.cache.open(shard) for shard in self.shards[b]]
         offsets = [block.offsets for block in blocks if block.offsets is not None]
         return Features(
             shards=[block.values for block in blocks],
-            where=where,
+            where=where if is_kept.all() else where[is_kept],
             boundary=self.engine.boundaries[b],
             key=self.keys[b],
             kept=np.flatnonzero(is_kept),
             offsets=offsets if self.ragged[b] else None,
-            skipped=self._skipped(np.flatnonzero(~is_kept).tolist()),
+            skipped=tuple(self.reading.skipped[i] for i in np.flatnonzero(~is_kept).tolist()),
             n_computed=n_computed,
-        )
-
-    def _skipped(self, left: Sequence[int]) -> tuple[Skipped, ...]:
-        """Return the rows left out; one equal to an unreadable one is left out with it."""
-        noted, which = self.reading.skipped, self.contents.which
-        reasons = {which[i]: row.reason for i, row in noted.items()}
-        return tuple(
-            noted.get(i) or Skipped(self.reading.data.name(i), reasons[which[i]]) for i in left
         )
 
 

@@ -41,7 +41,7 @@ class Features:
     """
 
     shards: Sequence[NDArray[np.floating]]
-    where: NDArray[np.int64]
+    where: NDArray[np.signedinteger[Any]]
     boundary: int
     key: str
     kept: NDArray[np.int64]

@@ -25,7 +25,7 @@ from headstart.machine import home
 from headstart.store.database import LOST, engine_of, reading, writing
 from headstart.store.schema import feature_rows, graphs, leases, outcomes, prepare, shards
 
-_AT_ONCE = 2_000  # hashes in one IN; from ten times that on, the whole index is read, in such parts
+_AT_ONCE = 2_000  # hashes in one IN
 
 #: A row hash, its shard's id, its position: of the types that were written, unless damaged.
 _Listed = sa.Row[Any, Any, Any]
@@ -155,8 +155,8 @@ class Store:
         lost = set()
         with self._reading() as link:
             for listed in _listed(link, key, row_hashes):
-                broken = {row.shard_id for row in listed if not _is_plain(row, row_hashes.itemsize)}
-                _place(places, row_hashes, [row for row in listed if row.shard_id not in broken])
+                broken = {row[1] for row in listed if not _is_plain(*row, row_hashes.itemsize)}
+                _place(places, row_hashes, [row for row in listed if row[1] not in broken])
                 lost |= broken
         for shard_id in lost:  # as its seal would say
             self.drop_shard(shard_id)
@@ -364,31 +364,28 @@ def _first_key(result: Any) -> int:
 def _listed(
     link: sa.Connection, key: str, row_hashes: NDArray[np.void]
 ) -> Iterator[Sequence[_Listed]]:
-    """Yield the rows under a key that are asked for, and maybe others, in parts."""
+    """Yield the rows under a key that are asked for, in parts."""
     table = feature_rows.c
     query = sa.select(table.row_hash, table.shard_id, table.position).where(table.key == key)
-    if len(row_hashes) > 10 * _AT_ONCE:  # beyond a point it is faster than asking
-        yield from link.execute(query, execution_options={"yield_per": _AT_ONCE}).partitions()
-        return
     for start in range(0, len(row_hashes), _AT_ONCE):
         asked = row_hashes[start : start + _AT_ONCE].tolist()
         yield link.execute(query.where(table.row_hash.in_(asked))).all()
 
 
-def _is_plain(row: _Listed, size: int) -> bool:
+def _is_plain(row_hash: Any, shard_id: Any, position: Any, size: int) -> bool:
     """Return whether a row has the types it was written with; a flipped bit may change them."""
-    is_named = isinstance(row.row_hash, bytes) and len(row.row_hash) == size
-    return is_named and type(row.shard_id) is int and type(row.position) is int
+    is_named = isinstance(row_hash, bytes) and len(row_hash) == size
+    return is_named and type(shard_id) is int and type(position) is int
 
 
 def _place(
     places: NDArray[np.int64], row_hashes: NDArray[np.void], listed: Sequence[_Listed]
 ) -> None:
     """Note where the rows are that are asked for."""
-    names = np.frombuffer(b"".join(row.row_hash for row in listed), dtype=row_hashes.dtype)
+    names = np.frombuffer(b"".join(row[0] for row in listed), dtype=row_hashes.dtype)
     at = np.searchsorted(row_hashes, names).clip(max=len(row_hashes) - 1)
     is_asked = row_hashes[at] == names
-    found = np.array([(row.shard_id, row.position) for row in listed], dtype=np.int64)
+    found = np.array([row[1:] for row in listed], dtype=np.int64)
     places[at[is_asked]] = found.reshape(-1, 2)[is_asked]
 
 
