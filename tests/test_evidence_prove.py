@@ -456,9 +456,8 @@ def test_the_costliest_fits_are_begun_first_and_kept_in_the_order_of_arms(monkey
     whole = [(name, seed) for name, seed, n_rows in begun if n_rows is None and seed != PILOT_SEED]
     names = list(dict.fromkeys(one.arm for one in found.outcomes if one.seed == 0))
     firsts = [name for name in names if name != "scratch"]
-    n_first = len(firsts) if budget_s else 0  # what a fit takes is asked before a budget is planned
-    assert whole[:n_first] == [(name, 0) for name in reversed(firsts[:n_first])]
-    rest = [name for name, _ in whole[n_first:]]
+    assert whole[: len(firsts)] == [(name, 0) for name in reversed(firsts)]
+    rest = [name for name, _ in whole[len(firsts) :]]
     assert rest[:3] == ["scratch"] * 3 and rest[3] == "finetuned" and rest[-1] == "majority"
     kept = [one.arm for one in found.outcomes if one.is_whole and one.seed == 0]
     assert kept == [*firsts, "scratch"]

@@ -7,6 +7,7 @@ import joblib
 import pytest
 
 from headstart.jobs import run
+from headstart.store.leases import Leases
 from headstart.store.store import open_store
 
 NUMBERS = {str(n): n for n in range(6)}
@@ -99,6 +100,14 @@ def test_nothing_waits_behind_a_long_job_on_ray(tmp_path, store, cluster):
 
 
 @pytest.mark.slow
-def test_a_job_that_fails_on_ray_ends_the_rest(store, cluster):
-    with joblib.parallel_config("ray", n_jobs=2), pytest.raises(TypeError, match="can't multiply"):
-        run({"words": "no number", **NUMBERS}, square, study="s", store=store)
+def test_a_job_that_fails_on_ray_ends_the_rest(tmp_path, store, cluster):
+    """It is raised as it was, and what is under way beside it is stopped and given back."""
+    jobs = {"long": (f"sqlite:///{tmp_path}/store.sqlite", 5), "broken": "no pair at all"}
+    start = time.monotonic()
+    with joblib.parallel_config("ray", n_jobs=2), pytest.raises(ValueError) as raised:
+        run(jobs, patient, study="s", store=store)
+    assert type(raised.value) is ValueError and "ray" not in str(raised.value)
+    assert Leases(store, "s").take("long")
+    with joblib.parallel_config("ray", n_jobs=2):  # no worker waits for the 60 s of the long job
+        run(NUMBERS, square, study="t", store=store)
+    assert time.monotonic() - start < 30

@@ -66,7 +66,7 @@ def test_a_shard_is_remembered_and_dropped(store):
     assert store.add_shard("k", "c.npy", "2" * 64, "float16", []) > kept
 
 
-def test_many_rows_are_found_in_every_way_of_asking(store):
+def test_many_rows_are_found_in_as_many_questions(store):
     rows = [row(i) for i in range(25_000)]
     shard_id = store.add_shard("k", "a.npy", "0" * 64, "float16", rows)
     for n in (1, 2_000, 5_001, 25_000):

@@ -167,4 +167,4 @@ def test_a_row_that_is_done_or_known_takes_few_bytes(uri, fresh_home, monkeypatc
     computed = [allocated(source, rows, len(rows.rows)) for rows in data]
     known = [allocated(source, rows, 0) for rows in data]
     for few, many in (computed, known):
-        assert (many - few) / (counts[1] - counts[0]) <= 60
+        assert (many - few) / (counts[1] - counts[0]) <= 55

@@ -9,7 +9,7 @@ backend for a cluster, such as Ray's (`ray.util.joblib.register_ray`, then "ray"
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 from headstart.extras import need
@@ -116,7 +116,11 @@ def n_workers() -> int:
     from joblib.parallel import get_active_backend
 
     backend, n_jobs = get_active_backend()
-    return 1 if n_jobs in (None, 1) else int(backend.effective_n_jobs(n_jobs))
+    if n_jobs in (None, 1):
+        return 1
+    if _is_of_ray(backend) and not (ray := need("ray", "ray")).is_initialized():
+        ray.init()
+    return int(backend.effective_n_jobs(n_jobs))
 
 
 def results(jobs: Iterable[tuple[str, J]], do: Callable[[J], R]) -> Iterable[tuple[str, R]]:
@@ -131,8 +135,9 @@ def results(jobs: Iterable[tuple[str, J]], do: Callable[[J], R]) -> Iterable[tup
     backend, n_jobs = get_active_backend()
     if n_jobs in (None, 1):
         return ((key, do(job)) for key, job in jobs)
-    if type(backend).__module__.startswith("ray."):
-        return _on_ray(iter(jobs), do, n_workers(), backend.ray_remote_args or {})
+    if _is_of_ray(backend):
+        options = getattr(backend, "ray_remote_args", None) or {}
+        return _on_ray(iter(jobs), do, n_workers(), options)
     with _one_by_one(backend):
         parallel = Parallel(return_as="generator_unordered")
     return parallel(delayed(_one)(key, job, do) for key, job in jobs)
@@ -155,6 +160,10 @@ def _one_by_one(backend: Any) -> Iterator[None]:
         backend.supports_return_generator = False
 
 
+def _is_of_ray(backend: Any) -> bool:
+    return type(backend).__module__.startswith("ray.")
+
+
 def _on_ray(
     jobs: Iterator[tuple[str, J]], do: Callable[[J], R], n: int, options: Mapping[str, Any]
 ) -> Iterator[tuple[str, R]]:
@@ -163,18 +172,26 @@ def _on_ray(
     Ray's own pool for joblib deals jobs to its workers in turn, whether they are free or not, so
     that one with a long job has others waiting behind it; and it starts its workers anew each time.
     """
+    first = next(jobs, None)
+    if first is None:  # nothing is sent to the cluster
+        return
     ray = need("ray", "ray")
-    task, shared = ray.remote(_one).options(**options), ray.put(do)
-
-    def begun(at_most: int) -> list[Any]:
-        return [task.remote(key, job, shared) for key, job in islice(jobs, at_most)]
-
-    under_way = begun(n)
+    # A fit that kills its process would kill another.
+    task, shared = ray.remote(_one).options(**{"max_retries": 0, **options}), ray.put(do)
+    jobs = chain([first], jobs)
+    under_way: list[Any] = []
     try:
-        while under_way:
+        while True:
+            for key, job in islice(jobs, n - len(under_way)):
+                under_way.append(task.remote(key, job, shared))
+            if not under_way:
+                return
             (ended,), under_way = ray.wait(under_way)
-            under_way += begun(1)  # before anything is made of what ended: nobody waits
-            yield ray.get(ended)
+            try:
+                done = ray.get(ended)
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from error  # its own text is a traceback
+            yield done
     finally:
         for left in under_way:
             ray.cancel(left)

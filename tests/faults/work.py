@@ -36,6 +36,7 @@ def extract(source, table, shard_rows):
     from headstart.sources.catalog import resolve
 
     room.SHARD_ROWS = int(shard_rows)
+    room.STRETCH_ROWS = 2 * room.SHARD_ROWS
     room.extract(resolve(source), read(table))
 
 

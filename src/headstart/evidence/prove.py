@@ -145,10 +145,13 @@ def longest_first(jobs: Sequence[Job]) -> list[Job]:
     """Return jobs in the order that leaves workers idle least at the end: the costliest first.
 
     What a job will cost is not known; arms come from the simplest to the costliest of their kind,
-    transfers last, and scratch costs more than any.
+    transfers last, and scratch costs more than any. Before all, the first seed of each arm: what it
+    computes and keeps, such as activations, the other seeds find.
     """
     back = list(reversed(jobs))
-    return sorted(back, key=lambda job: job.arm.name != SCRATCH)  # stable
+    return sorted(
+        back, key=lambda job: (job.arm.name == SCRATCH or job.seed != 0, job.arm.name != SCRATCH)
+    )
 
 
 class Proof:
@@ -194,6 +197,8 @@ class Proof:
         return found
 
     def _run(self, jobs: Sequence[Job], name: str) -> list[Outcome]:
+        if not jobs:
+            return []
         kept = run(
             {job.key: job for job in longest_first(jobs)}, self.worker, study=self.study.key,
             store=self.store, is_whole=self.worker.is_whole, name=name,

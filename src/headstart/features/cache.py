@@ -130,19 +130,23 @@ class Cache(Protocol):
 
 
 class MemoryCache:
-    """Features for the length of one call: nothing is found, nothing is written."""
+    """Features for the length of one call: nothing is written."""
 
     def __init__(self) -> None:
         self.blocks: list[Block] = []
+        self.places: dict[tuple[str, bytes], tuple[int, int]] = {}
 
     def find(self, key: str, hashes: NDArray[np.void]) -> NDArray[np.int64]:
-        """Return that none is known: every row is computed."""
-        return np.full((len(hashes), 2), -1, dtype=np.int64)
+        """Return (shard, position) of rows; -1 where one is not held yet."""
+        places = [self.places.get((key, name), (-1, -1)) for name in hashes.tolist()]
+        return np.array(places, dtype=np.int64).reshape(-1, 2)
 
     def add(self, key: str, block: Block, hashes: NDArray[np.void]) -> int:
         """Hold a shard; return its number."""
+        shard = len(self.blocks)
         self.blocks.append(block)
-        return len(self.blocks) - 1
+        self.places |= {(key, name): (shard, at) for at, name in enumerate(hashes.tolist())}
+        return shard
 
     def open(self, shard: int) -> Block:
         """Return the rows of a shard."""
@@ -169,10 +173,13 @@ class FeatureCache:
         self.folder = folder
         self._files: dict[int, str] = {}
         self._whole: set[int] = set()
+        self._swept: set[str] = set()
 
     def find(self, key: str, hashes: NDArray[np.void]) -> NDArray[np.int64]:
         """Return (shard, position) of rows; -1 where one is not known or its shard is damaged."""
-        sweep(self.folder / key)
+        if key not in self._swept:
+            sweep(self.folder / key)
+            self._swept.add(key)
         places = self.store.find_rows(key, hashes)
         shards = np.unique(places[:, 0]).tolist()
         damaged = [shard for shard in shards if shard >= 0 and not self._is_whole(shard)]

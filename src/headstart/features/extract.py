@@ -372,8 +372,8 @@ class _Pass:
 
     def _leave_out(self, stretch: _Stretch) -> None:
         """Leave out the rows that are equal to one that could not be read."""
-        skipped = {i: row for i, row in list(self.reading.skipped.items()) if i in stretch.rows}
-        reasons = {stretch.which(i): row.reason for i, row in skipped.items()}
+        skipped = self.reading.skipped
+        reasons = {stretch.which(i): skipped[i].reason for i in stretch.rows if i in skipped}
         for i in stretch.rows if reasons else ():
             if i not in skipped and (reason := reasons.get(stretch.which(i))):
                 self.reading.skip(i, reason)
