@@ -33,7 +33,7 @@ SIZES = {
             "texts": {"a_class": 2, "n_test": 1, "loop": 1, "trainer": 1, "ours": 1},
         },
     },
-    "quick": {"asked": {"pictures": {"a_class": 16, "loop": 1, "ours": None}}},
+    "quick": {"asked": {"pictures": {"a_class": 20, "loop": 1, "ours": None}}},
     "full": {},
 }
 PARTS = {kind: {"asked": {kind: how}} for kind, how in FULL.items()}
