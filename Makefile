@@ -15,7 +15,7 @@ help:
 	@echo "make demo        the main job on packaged pictures and texts, offline"
 	@echo "make test        make check, then every test"
 	@echo "make check       ruff, format, mypy, the floors test"
-	@echo "make bench       the measurements in 17 minutes (make bench-full: the long ones too)"
+	@echo "make bench       the measurements in 15 minutes (make bench-full: the long ones too)"
 	@echo "make chaos       thousands of kills, full disks and flipped bits: the long fault tests (2 hours)"
 	@echo "make install     the environment in .venv, with every package of weights"
 	@echo "make clean       remove what the tools left behind (not .venv)"
