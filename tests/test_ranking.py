@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import joblib
 import numpy as np
@@ -340,7 +341,8 @@ class _Hand(Prober):
     """A prober whose answers are given: the share of rows each source has right."""
 
     def __init__(self, sample, sources, shares):
-        super().__init__(sample, {one.uri: None for one in sources}, Asked())
+        quick = SimpleNamespace(latency_ms=1.0)
+        super().__init__(sample, {one.uri: quick for one in sources}, Asked())
         vars(self).update(shares=shares, asked=[])
 
     def describe(self, one):
@@ -371,6 +373,15 @@ def test_the_worse_leave_and_the_best_is_never_lost(toys):
         search._round(i, staying, n_rows)
     assert [uri for i, uri in prober.asked if i == 1] == ["bb", "dddd"]
     assert search._sorted()[0].source.uri == "bb"
+
+
+def test_the_slowest_is_begun_first(toys):
+    names = ["a", "bb", "ccc"]
+    sources = _sources(toys, names)
+    prober = _Hand(_texts(60), sources, dict.fromkeys(names, 0.9))
+    prober.facts["bb"] = SimpleNamespace(latency_ms=7.0)
+    Search(prober)._round(0, sources, 60)
+    assert prober.asked == [(0, "bb"), (0, "a"), (0, "ccc")]
 
 
 def test_halving_lets_half_leave(toys):

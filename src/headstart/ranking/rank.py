@@ -18,7 +18,7 @@ from headstart.io import read_sealed_json, write_sealed_json
 from headstart.jobs import n_workers, results
 from headstart.machine import home, n_threads
 from headstart.progress import track
-from headstart.ranking.candidates import Limits, candidates, first_line
+from headstart.ranking.candidates import Limits, candidates, first_line, n_parameters
 from headstart.ranking.measure import Facts, facts_of
 from headstart.ranking.probe import measure_of
 from headstart.ranking.ranking import LeftOut, Ranked, Ranking
@@ -210,6 +210,7 @@ def _looked_at_all(
 ) -> dict[str, Facts | LeftOut]:
     """Return what is known of each source, in their order; those not known yet are looked at."""
     missing = [(source.uri, source) for source in sources if source.uri not in known]
+    missing.sort(key=lambda one: -n_parameters(one[1]))  # the largest likely takes longest
     found: dict[str, Facts | LeftOut] = {}
     with track("looking at sources", len(missing), "sources") as bar:
         for uri, one in results(missing, partial(_looked_at, sample)):

@@ -61,7 +61,9 @@ class Search:
         return [one.source for one in may_win]
 
     def _round(self, i: int, sources: Sequence[Source], n_rows: int) -> None:
-        jobs = ((source.uri, Probe(source, i, n_rows)) for source in sources)
+        # The slowest first: nobody is left with it at the end.
+        slowest = sorted(sources, key=lambda s: -self.prober.facts[s.uri].latency_ms)
+        jobs = ((source.uri, Probe(source, i, n_rows)) for source in slowest)
         found: dict[str, Standing | LeftOut] = {}
         with track(f"ranking on {n_rows:,} rows", len(sources), "sources") as bar:
             for uri, one in results(jobs, self.prober.probe):
