@@ -110,6 +110,8 @@ def _free(
 def n_workers() -> int:
     """Return how many jobs joblib runs at once; 1: here, one after the other.
 
+    Where that is said to be Ray's to tell, and it is not running yet, it is started.
+
     >>> n_workers()
     1
     """
