@@ -29,6 +29,7 @@ SIZES = {
 PARTS: dict[str, dict[str, Any]] = {
     "fits": {"whats": ("fits",), "a_class": 30},
     "ranking": {"whats": ("ranking",)},
+    "ranking-photos": {"whats": ("ranking",), "data": "pacs photo"},
 }
 N = 2
 SAID = {"fits": f"{{n}} fits of a proof, {SOURCE}", "ranking": "a ranking of {n} sources"}
@@ -41,16 +42,17 @@ def study(
     seeds: int = 8,
     finetune: str = "last:25%",
     whats: Sequence[str] = ("fits", "ranking"),
+    data: str = "hymenoptera",
 ) -> Study:
     """Run the sides in turn; each must come to the same outcomes."""
     has_ray = importlib.util.find_spec("ray") is not None
     hows = {name: how for name, how in SIDES.items() if has_ray or how != "ray"}
     with scratch_folder() as folder:
-        data = cases.pictures("hymenoptera", folder / "data", a_class)
+        files = cases.pictures(data, folder / "data", a_class)
         found = {
             what: alternate({
                 name: lambda what=what, how=how: itself(
-                    "study_workers", what, data, how, str(seeds), finetune, env=_env()
+                    "study_workers", what, files, how, str(seeds), finetune, env=_env()
                 ).json
                 for name, how in hows.items()
             }, repeats)
@@ -59,7 +61,7 @@ def study(
     counts = {what: len(sides["one worker"][0]["outcomes"]) for what, sides in found.items()}
     said = " and ".join(SAID[what].format(n=n) for what, n in counts.items())
     return Study(
-        f"Ants and bees: {said}; a thread a worker.",
+        f"{data.capitalize()}: {said}; a thread a worker.",
         tuple(row for what, sides in found.items() for row in _rows(what, sides)),
         () if has_ray else ("Ray is not installed: pip install 'headstart[ray]'",),
         facts={what: {name: runs[0] for name, runs in of.items()} for what, of in found.items()},
