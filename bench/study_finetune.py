@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import cases
-from bench.against import peer
+from bench.against import MARGIN, NOT_WORSE, lower_end, peer
 from bench.measure import Row, Study, alternate, itself, own_home, ratios, scratch_folder
 
 SOURCES = {"pictures": "pkg:efficientnet-lite0", "texts": "pkg:all-minilm-l6-v2"}
@@ -54,6 +54,7 @@ def study(repeats: int, asked: Asked = FULL) -> Study:
         f"{', '.join(f'{SOURCES[kind]} on {DATA[kind]}' for kind in asked)}; rows a second.",
         tuple(rows),
         (
+            NOT_WORSE,
             "the score of a peer is that of its last or best epoch on the very test rows; ours "
             "never saw them",
             "the Trainer's fine-tuning of its guide on batches of 16; the loop's are of "
@@ -114,16 +115,16 @@ def _told(kind: str, found: Mapping[str, list[dict[str, Any]]]) -> list[Row]:
 
 
 def _gains(kind: str, part: str, found: Mapping[str, Sequence[dict[str, Any]]]) -> list[Row]:
-    """Return the upper ends of ours − theirs, on the same test rows: not below 0 is not worse."""
-    from headstart.metrics.interval import paired_interval
-
-    rows = []
-    for name in (f"loop, {part}", f"trainer, {part}"):
-        pairs = zip(found[f"ours, {part}"], found.get(name, ()), strict=False)
-        ends = tuple(paired_interval(a["right"], b["right"]).high for a, b in pairs)
-        if ends:
-            rows.append(Row(f"{kind}: upper end of ours − {name}", ends, at_least=0))
-    return rows
+    """Return the lower ends of ours − theirs, on the same test rows."""
+    names = [name for name in (f"loop, {part}", f"trainer, {part}") if name in found]
+    return [
+        Row(
+            f"{kind}: lower end of ours − {name}",
+            (lower_end(found[f"ours, {part}"], found[name]),),
+            at_least=-MARGIN,
+        )
+        for name in names
+    ]
 
 
 # Our side ----------------------------------------------------------------------------------------
