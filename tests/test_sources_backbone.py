@@ -1,5 +1,6 @@
 """Stages run one after another give what the whole network gives, and can be frozen and kept."""
 
+import copy
 import dataclasses
 import io
 import warnings
@@ -7,6 +8,8 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from headstart.errors import UsageError
 from headstart.sources.backbone import Backbone
@@ -221,3 +224,25 @@ def test_a_frozen_only_source_cannot_be_opened():
     source = dataclasses.replace(SOURCES["resnet"], is_trainable=False, format="onnx")
     with pytest.raises(UsageError, match="frozen only"):
         open_backbone(source)
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses operations on tensors of two devices, as accelerators do."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        leaves = tree_leaves((args, kwargs))
+        devices = {x.device.type for x in leaves if isinstance(x, torch.Tensor) and x.ndim}
+        assert len(devices) <= 1, f"{func} on {devices}"
+        return func(*args, **(kwargs or {}))
+
+
+def test_upper_stages_take_what_they_share_to_their_device(backbone):
+    """What a layer reads of a stage below it is where the layer runs, though only it was moved."""
+    lowest = backbone.blocks[-1]
+    state = backbone.run(backbone.example(2), 0, lowest)
+    upper = copy.deepcopy(backbone)
+    for stage in upper.stages[lowest:]:
+        stage.to("meta")  # a device as any other, which computes shapes alone
+    with OneDevice():
+        moved = upper.run(tuple(part.to("meta") for part in state), lowest, upper.n_stages)
+    assert moved[0].shape == (2, backbone.n_features)

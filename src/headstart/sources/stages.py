@@ -148,12 +148,12 @@ def _encoder(network: nn.Module, ending: Ending) -> Stages:
     if layers is None or first is None:
         raise ValueError("not an encoder of embeddings and layers")
     norm = _inner(network, "layernorm") or nn.Identity()
-    bias = getattr(_inner(network, "encoder"), "compute_position_bias", None)
-    table = _inner(network, "encoder.relative_attention_bias") or nn.Identity()
+    table = _inner(network, "encoder.relative_attention_bias")
+    distances = None if table is None else _Distances(network.encoder)
     project = _inner(network, "embeddings_project") or nn.Identity()
-    middle = [_Layer(layer, bias) for layer in layers.children()]
+    middle = [_Layer(layer, distances) for layer in layers.children()]
     names = ("embeddings", *(f"layer.{i}" for i in range(len(middle))), "final")
-    parts = (_Embeddings(first, project, table), *middle, _Pool(norm, ending))
+    parts = (_Embeddings(first, project, table or nn.Identity()), *middle, _Pool(norm, ending))
     return Stages(names, parts, range(1, len(names) - 1))
 
 
@@ -176,18 +176,36 @@ class _Embeddings(nn.Module):
         return (hidden,) if mask is None else (hidden, mask)
 
 
+class _Distances:
+    """What every layer of MPNet adds for how far tokens are apart, from a table they share.
+
+    The table belongs to the embeddings, which may be on another device than the layers above.
+    """
+
+    def __init__(self, encoder: Any) -> None:
+        self.encoder = encoder
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        """Return what to add to the scores of attention, shape (1, heads, tokens, tokens)."""
+        table = self.encoder.relative_attention_bias.weight
+        # Read of it are the length and the device.
+        one = torch.empty((1, hidden.shape[1], 1), device=table.device)
+        added: Tensor = self.encoder.compute_position_bias(one)
+        return added.to(hidden.device)
+
+
 class _Layer(nn.Module):
-    def __init__(self, layer: nn.Module, bias: Any) -> None:
+    def __init__(self, layer: nn.Module, distances: _Distances | None) -> None:
         super().__init__()
         self.layer = layer
-        object.__setattr__(self, "bias", bias)  # its table belongs to the embeddings
+        self.distances = distances
 
     def forward(self, hidden: Tensor, mask: Tensor | None = None) -> State:
         if mask is None:
             return (_first(self.layer(hidden)),)
         lowest = torch.finfo(hidden.dtype).min
         added = (1 - mask[:, None, None, :].to(hidden.dtype)) * lowest  # (n, 1, 1, tokens)
-        extra = () if self.bias is None else (self.bias(hidden),)
+        extra = () if self.distances is None else (self.distances(hidden),)
         return (_first(self.layer(hidden, added, *extra)), mask)
 
 
