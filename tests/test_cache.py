@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 from headstart.cli import cache
+from headstart.cli.verbs.cache import cache as verb
 from headstart.data.readers import read
-from headstart.errors import ResourceError
 from headstart.features.extract import extract
 from headstart.io import write_npy, write_safetensors, write_sealed_json, write_text
 from headstart.sources.catalog import resolve
@@ -75,7 +76,7 @@ def test_gc_removes_what_nothing_names_and_nothing_else(home):
     assert cache.verify() == cache.Verified(cache.verify().n_files, ())
 
 
-def test_gc_says_what_could_not_be_removed(home, monkeypatch):
+def test_gc_says_what_could_not_be_removed(home, monkeypatch, capsys):
     for name in ("x", "y"):
         (home / "graphs" / f"{name}.onnx.bad").write_bytes(b"x")
     unlink = Path.unlink
@@ -86,9 +87,16 @@ def test_gc_says_what_could_not_be_removed(home, monkeypatch):
         unlink(path, **how)
 
     monkeypatch.setattr(Path, "unlink", failing)
-    with pytest.raises(ResourceError, match=r"1 of 2 files .*x\.onnx\.bad"):
-        cache.collect()
+    with pytest.raises(typer.Exit) as stopped:
+        verb("gc", json=True)
+    assert stopped.value.exit_code == 5
+    assert json.loads(capsys.readouterr().out) == {
+        "removed": ["graphs/y.onnx.bad"], "n_bytes": 1, "left": ["graphs/x.onnx.bad"],
+    }  # fmt: skip
     assert not (home / "graphs" / "y.onnx.bad").exists()
+    with pytest.raises(typer.Exit):
+        verb("gc")
+    assert "left       graphs/x.onnx.bad" in capsys.readouterr().out
 
 
 def test_gc_removes_what_is_old_and_it_is_computed_again(home, tmp_path):

@@ -1,12 +1,12 @@
 """What Headstart keeps in its home: how much, what can go, and whether it is as it was written."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from headstart.errors import IntegrityError, ResourceError
+from headstart.errors import IntegrityError
 from headstart.features.cache import is_intact
 from headstart.io import is_whole, read_sealed_json, remove, sha256_file, sweep
 from headstart.machine import home
@@ -49,10 +49,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Swept:
-    """What was removed, and the bytes that are free now."""
+    """What was removed, the bytes that are free now, and what could not be removed."""
 
     removed: tuple[str, ...]
     n_bytes: int
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,28 +77,18 @@ def collect(older_than_s: float | None = None) -> Swept:
     ----------
     older_than_s
         Remove too what was not read for so many seconds; it is made again where it is needed.
-
-    Raises
-    ------
-    ResourceError
-        Something could not be removed; all the rest is.
     """
     with open_store() as store:
         old = [] if older_than_s is None else [*_old(store, older_than_s)]
         found = dict.fromkeys([*_leftovers(), *_unnamed(store), *_moved(), *old])
-        n_bytes = sum(path.stat().st_size for path in found if path.exists())
+        n_bytes = {path: path.stat().st_size for path in found if path.exists()}
         for path in found:
             remove(path)
         _forget(store)
     _remove_empty(home())
     left = [path for path in found if path.exists()]
-    if left:
-        raise ResourceError(
-            f"{len(left)} of {len(found)} files could not be removed, first {left[0]}.\n"
-            "The others are gone. See that you may write there and that the disk works, then the "
-            "same again."
-        )
-    return Swept(tuple(str(path.relative_to(home())) for path in found), n_bytes)
+    gone = [path for path in found if path not in left]
+    return Swept(_named(gone), sum(n_bytes.get(path, 0) for path in gone), _named(left))
 
 
 def verify() -> Verified:
@@ -113,6 +104,10 @@ def verify() -> Verified:
                     remove(path)
         _forget(store)
     return Verified(n_files, tuple(damaged))
+
+
+def _named(paths: Iterable[Path]) -> tuple[str, ...]:
+    return tuple(str(path.relative_to(home())) for path in paths)
 
 
 def _part(name: str, what: str, files: list[Path]) -> Part:

@@ -328,6 +328,8 @@ def swept(found: Any) -> None:
     """Print what was removed from the home."""
     for name in found.removed:
         out(f"removed    {one_line(name)}")
+    for name in found.left:
+        out(f"left       {one_line(name)}: see that you may write there and that the disk works")
     out(f"free now   {_megabytes(found.n_bytes)} more, of {len(found.removed):,} files")
 
 

@@ -33,6 +33,8 @@ def cache(
     elif action == "gc":
         swept = kept.collect(None if older_than is None else seconds(older_than))
         show.as_json(asdict(swept)) if json else show.swept(swept)
+        if swept.left:
+            raise typer.Exit(5)
     else:
         found = kept.verify()
         show.as_json(asdict(found)) if json else show.verified(found)
