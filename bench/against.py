@@ -58,4 +58,4 @@ def lower_end(ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, A
     if len(pairs) == 1:
         return paired_interval(pairs[0][0]["right"], pairs[0][1]["right"]).low
     gains = [np.subtract(a["right"], b["right"], dtype=float) for a, b in pairs]
-    return float(crossed(np.stack(gains)).low)
+    return float(crossed(np.stack(gains, axis=1)).low)

@@ -4,6 +4,7 @@ import doctest
 import inspect
 import json
 
+import numpy as np
 import pytest
 
 from bench import (
@@ -144,6 +145,15 @@ def test_few_rows_do_not_show_that_a_side_is_not_worse():
     many = [{"right": (run["right"] * 500)} for run in (fewer[0], fewer[0])]
     many[1]["right"] = [1 - many[1]["right"][0], *many[1]["right"][1:]]
     assert -against.MARGIN < against.lower_end(many[:1], many[1:]) < 0.001
+
+
+def test_seeds_that_disagree_show_nothing_however_many_rows_there_are():
+    """The interval is for new seeds too: three of them that lie far apart leave it wide."""
+    rng = np.random.default_rng(0)
+    ours = [{"right": rng.binomial(1, p, 2000).tolist()} for p in (0.5, 0.6, 0.7)]
+    theirs = [{"right": rng.binomial(1, 0.6, 2000).tolist()} for _ in range(3)]
+    assert -0.35 < against.lower_end(ours, theirs) < -0.15
+    assert against.lower_end(ours[1:2] * 3, theirs) > -0.05
 
 
 def test_the_last_quarter_is_judged_by_the_whole_network_of_the_loop():
