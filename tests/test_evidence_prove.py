@@ -2,22 +2,24 @@
 
 import dataclasses
 import hashlib
+import math
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, RegressorMixin
 
-from headstart.data.dataset import Dataset
+from headstart.data.dataset import Dataset, Skipped
 from headstart.errors import DataError, Diverged, UsageError
 from headstart.evidence.allot import Asked, Pace, allot
-from headstart.evidence.arms import roster
+from headstart.evidence.arms import PENALTIES, Classical, roster
 from headstart.evidence.evidence import Evidence, Outcome
-from headstart.evidence.judge import time_saved
+from headstart.evidence.judge import Bench, time_saved
 from headstart.evidence.prove import PILOT_SEED, Proof, prove
-from headstart.evidence.study import Sealed, Worker, prepare
+from headstart.evidence.study import Sealed, Worker, _cuts, prepare
 from headstart.features.features import Features
 from headstart.metrics.curve import Curve
+from headstart.metrics.scores import best_cuts
 from headstart.sources.preprocess import VectorPreprocess
 from headstart.sources.source import Source
 from headstart.store.store import open_store
@@ -99,6 +101,41 @@ def no_trunk(monkeypatch, fresh_home):
     monkeypatch.setattr("headstart.evidence.prove.in_rows", lambda *_: ())
     monkeypatch.setattr("headstart.evidence.arms.PENALTIES", (1.0,))
     Toy.fits = 0
+
+
+class Number(RegressorMixin, Toy):
+    """Predicts numbers, and allows rows that cannot be read."""
+
+    max_skipped = 0.05
+
+
+def test_a_path_is_read_as_a_fit_would(tmp_path, monkeypatch):
+    seen = []
+
+    def prepare(model, data, *_):
+        seen.append(data)
+        raise UsageError("enough")
+
+    monkeypatch.setattr("headstart.evidence.prove.prepare", prepare)
+    table = tmp_path / "stars.csv"
+    table.write_text("text,stars\n" + "row1,1\nrow2,2\n" * 20 + "row3,\n")
+    with pytest.raises(DataError, match="1 of 41"):
+        prove(Toy(), table)
+    with pytest.raises(UsageError, match="enough"):
+        prove(Number(), str(table))
+    assert seen[0].task.kind is Kind.REGRESSION and len(seen[0].skipped) == 1
+
+
+def test_rows_left_out_are_not_counted_again_in_every_part():
+    parts = []
+
+    class Counts(Toy):
+        def fit(self, X, y=None):
+            parts.append(X.skipped)
+            return super().fit(X, y)
+
+    prove(Counts(), dataclasses.replace(toy_data(), skipped=(Skipped("t.csv:9", "no label"),)))
+    assert parts and not any(parts)
 
 
 def test_a_transfer_that_helps_is_positive():
@@ -316,6 +353,50 @@ def test_test_rows_of_one_class_decide_nothing():
     assert any("one class" in note for note in found.verdict.notes)
 
 
+def test_one_seed_decides_nothing():
+    found = prove(Toy(), toy_data(), seeds=1, remedies_s=0)
+    assert found.verdict.word == "undecided"
+    assert found.verdict.gain.low == -math.inf and found.verdict.smallest_gain == math.inf
+    assert any("One seed" in note for note in found.verdict.notes)
+
+
+def test_numbers_that_are_all_one_decide_nothing():
+    """R² of test targets that do not vary is no share of anything."""
+    bench = Bench(Task(Kind.REGRESSION), "r2", np.ones(8), np.arange(8.0))
+    said = [(np.full((8, 1), 1.0 + off), None) for off in (0.5, 0.25)]
+    assert bench.estimate(said[:1], said[1:]).mid == 0
+
+
+def test_the_interval_of_r2_is_that_of_a_ratio():
+    """With targets of a long tail the same rows that cost most make the variance: both count."""
+    rng, covered, widths = np.random.default_rng(0), 0, []
+    noise, n_rows, n_seeds = 0.8, 60, 3
+    truth_at_large = 1 - noise**2 / np.exp(rng.normal(size=200_000)).var()
+    for _ in range(200):
+        truth = np.exp(rng.normal(size=n_rows))
+        bench = Bench(Task(Kind.REGRESSION), "r2", truth, truth)
+        said = [(truth[:, None] + rng.normal(0, noise, (n_rows, 1)), None) for _ in range(n_seeds)]
+        found = bench.estimate(said).interval()
+        covered += found.low <= truth_at_large <= found.high
+        widths.append(found.high - found.low)
+    assert covered >= 160
+    assert np.median(widths) < 0.6  # 1.1 with the variance taken as given
+
+
+def test_arms_of_several_labels_without_cuts_are_given_those_of_validation():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 3))
+    y = (x + rng.normal(size=x.shape) > 1.5).astype(np.int8)
+    task = Task(Kind.MULTILABEL, ("a", "b", "c"))
+    model = Classical(Modality.VECTOR, Kind.MULTILABEL).fit(x[:40], y[:40])
+    assert model.model_.best_params_["onevsrestclassifier__estimator__C"] in PENALTIES
+    said = model.predict_proba(x[40:])
+    cuts = _cuts(model, task, y[40:], said)
+    assert cuts.tolist() == best_cuts(y[40:], said).tolist() != [0.5] * 3
+    own = SimpleNamespace(bundle_=SimpleNamespace(head=SimpleNamespace(thresholds=[0.1] * 3)))
+    assert _cuts(own, task, y[40:], said).tolist() == [0.1] * 3
+
+
 def test_test_rows_are_drawn_once_where_the_data_name_none():
     data = dataclasses.replace(toy_data(), split=None)
     found = prove(Toy(), data, seeds=2)
@@ -328,6 +409,15 @@ def test_validation_rows_are_tested_on_where_there_are_no_others():
     named = data.with_split(np.where(data.split == "test", "validation", "train"))
     found = prove(Toy(), named, seeds=2)
     assert found.n_rows == {"train": 96, "validation": 24, "test": 80}
+    assert found.n_test_reads == 1
+
+
+def test_a_fit_that_chose_by_the_rows_that_are_tested_on_is_counted():
+    data = toy_data()
+    named = data.with_split(np.where(data.split == "test", "validation", "train"))
+    found = prove(Toy().fit(named), named, seeds=2)
+    assert found.n_test_reads == 2
+    assert any("read 2 times" in note for note in found.verdict.notes)
 
 
 @pytest.mark.parametrize("wrong", [{"seeds": 0}, {"worth": -1.0}, {"budget_s": 0.0}])

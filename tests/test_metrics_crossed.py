@@ -19,8 +19,9 @@ from headstart.metrics.crossed import (
     over_seeds,
     power,
     pseudovalues,
+    r2_left_out,
 )
-from headstart.metrics.scores import macro_f1, multilabel_macro_f1
+from headstart.metrics.scores import macro_f1, multilabel_macro_f1, r2
 
 N_STUDIES = 300
 
@@ -46,9 +47,18 @@ def test_the_variance_is_not_below_that_of_rows_alone():
     assert found.df == 3
 
 
-def test_degrees_of_freedom_are_never_fewer_than_of_the_seeds():
-    values = np.array([[0.0, 1.0, 2.0, 3.0, 9.0], [5.0, 9.0, 1.0, 0.0, 3.0]])
-    assert estimate(values).df >= 4
+def test_degrees_of_freedom_are_never_fewer_than_of_the_fewer_of_rows_and_seeds():
+    values = table(30, 5) + 9 * np.arange(5.0)
+    assert 4 <= estimate(values).df < 5
+    two = np.array([[0.0, 1.0, 2.0, 3.0, 9.0], [25.0, 29.0, 21.0, 20.0, 23.0]])
+    assert 1 <= estimate(two).df < 1.5  # two rows that differ say little, with how many seeds
+
+
+def test_what_rows_and_seeds_do_not_explain_is_noise_too():
+    """Each seed has half of the rows right, and each row half of the seeds: nothing is sure."""
+    found = estimate([[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 1.0]])
+    assert found.error == pytest.approx(np.sqrt(2 / 3 / 8))
+    assert found.interval().low < 0
 
 
 def test_a_single_seed_leaves_the_rows():
@@ -71,6 +81,7 @@ def test_one_number_says_nothing_about_how_far_it_can_be_trusted():
 
 def test_arms_that_never_differ_differ_by_nothing():
     assert tuple(crossed(np.zeros((5, 3)))) == (0, 0, 0)
+    assert estimate(np.zeros((5, 3))).smallest_gain() == math.inf  # not 0: nothing was tried
 
 
 def test_a_diverged_arm_decides_nothing():
@@ -122,6 +133,14 @@ def test_f1_left_out_is_f1_of_the_other_rows():
         targets, said = labels(n)
         slow = [macro_f1(np.delete(targets, i), np.delete(said, i)) for i in range(n)]
         assert macro_f1_left_out(targets, said) == pytest.approx(slow)
+
+
+def test_r2_left_out_is_r2_of_the_other_rows():
+    rng = np.random.default_rng(0)
+    targets, said = rng.normal(size=(2, 9))
+    slow = [r2(np.delete(targets, i), np.delete(said, i)) for i in range(9)]
+    assert r2_left_out(targets, said) == pytest.approx(slow)
+    assert r2_left_out([1.0, 1.0, 5.0], [1.0, 1.0, 4.0]).tolist() == [0.875, 0.875, 1.0]
 
 
 def test_f1_left_out_of_several_labels_is_f1_of_the_other_rows():

@@ -8,6 +8,7 @@ import headstart as hs
 from headstart.data.dataset import Dataset, from_arrays
 from headstart.errors import DataError, UsageError
 from headstart.heads.linear import LinearHead
+from headstart.metrics.scores import best_cuts
 from headstart.sources.catalog import resolve
 from headstart.task import Kind, Modality, Task
 from headstart.transfer.choose import Candidate, prefer, unless_worse
@@ -129,6 +130,27 @@ def test_what_is_trusted_is_kept_within_one_standard_error(simple, other, kept):
     assert unless_worse(*arms, task, np.ones(8, int)).kept.name == kept
 
 
+def test_cuts_found_on_the_judged_rows_do_not_win_by_that():
+    """Two arms of one quality, several labels: one's cuts come from these rows, one's from more."""
+    rng, n, k, won = np.random.default_rng(0), 100, 20, 0
+    task = Task(Kind.MULTILABEL, tuple("abcdefghijklmnopqrst"))
+
+    def rows(n):
+        truth = rng.binomial(1, 0.1, (n, k))
+        return truth, [1 / (1 + np.exp(-rng.normal(2 * truth - 3))) for _ in range(2)]
+
+    for _ in range(60):
+        (truth, said), (elsewhere, there) = rows(n), rows(4 * n)
+        cuts = best_cuts(elsewhere, there[0]), best_cuts(truth, said[1])
+        arms = [
+            Candidate(name, resolve("identity:"), LinearHead(
+                np.zeros((k, 1)), np.zeros(k), Kind.MULTILABEL, thresholds=cut), outputs)
+            for name, cut, outputs in zip(("probe", "finetuned"), cuts, said, strict=True)
+        ]  # fmt: skip
+        won += prefer(*arms, task, truth).kept.name == "finetuned"
+    assert won <= 20  # by chance one of six; with its own cuts it was four of five
+
+
 def test_the_dataset_is_never_changed(encoder):
     data = Dataset(Modality.TEXT, ("good",) * 20 + ("bad",) * 20,
                    Task(Kind.MULTICLASS, ("a", "b")), np.repeat([0, 1], 20))  # fmt: skip
@@ -194,6 +216,19 @@ def test_an_mlp_is_calibrated(encoder):
         texts, [str(i % 2) for i in range(60)]
     )
     assert model.bundle_.head.temperature != 1.0
+
+
+@pytest.mark.parametrize("source", ["auto", "scratch:pkg:efficientnet-lite0"])
+@pytest.mark.parametrize("finetune", ["nonsense", "last:half", "last:", "stage:", "only:auto", ""])
+def test_what_step_5_is_not_asked_is_told_of_any_rows(source, finetune):
+    with pytest.raises(UsageError, match=rf"finetune='{finetune}' says nothing(.|\n)*last:25%"):
+        hs.Transfer(source, finetune=finetune).fit(np.eye(4), [0, 1, 0, 1])
+
+
+@pytest.mark.parametrize("finetune", ["no", "head", "last:2.5%", "only:last:3", "stage:4", "all"])
+def test_rows_of_numbers_have_no_step_5_and_the_plan_says_so(finetune):
+    model = hs.Transfer(finetune=finetune).fit(np.eye(4), [0, 1, 0, 1])
+    assert model.plan_.finetune.startswith("no: ") and model.plan_.phase is None
 
 
 def test_an_unknown_head_is_told_before_any_work(encoder, monkeypatch):

@@ -314,7 +314,7 @@ class Classical(BaseEstimator):
     Notes
     -----
     The penalty is chosen by cross-validation on log-loss or squared error, where every class has
-    two rows. Several labels at once are as many independent regressions.
+    two rows. Several labels at once are as many independent regressions with one penalty.
     """
 
     def __init__(self, modality: Modality = Modality.TEXT, kind: Kind = Kind.MULTICLASS) -> None:
@@ -364,18 +364,33 @@ class Classical(BaseEstimator):
 
 def _searched(pipeline: Any, targets: NDArray[Any], kind: Kind) -> Any:
     """Return the pipeline with its penalty chosen by folds, where there are rows for that."""
-    from sklearn.model_selection import GridSearchCV
+    from sklearn.model_selection import GridSearchCV, KFold
 
-    if kind is Kind.MULTILABEL:
-        return pipeline
-    smallest = len(targets) if kind is Kind.REGRESSION else int(np.unique(
-        targets, return_counts=True)[1].min())  # fmt: skip
+    is_classes = kind is Kind.MULTICLASS
+    smallest = np.unique(targets, return_counts=True)[1].min() if is_classes else len(targets)
     if smallest < 2:
         return pipeline
-    name = pipeline.steps[-1][0]
-    grid = {f"{name}__{'alpha' if kind is Kind.REGRESSION else 'C'}": PENALTIES}
-    score = "neg_mean_squared_error" if kind is Kind.REGRESSION else "neg_log_loss"
-    return GridSearchCV(pipeline, grid, scoring=score, cv=min(3, smallest))
+    n = min(3, int(smallest))
+    name, score = SEARCHED[kind]
+    grid = {f"{pipeline.steps[-1][0]}__{name}": PENALTIES}
+    folds = n if is_classes else KFold(n, shuffle=True, random_state=0)  # rows may be sorted
+    return GridSearchCV(pipeline, grid, scoring=score, cv=folds)
+
+
+def _log_loss(model: Any, rows: Any, targets: NDArray[Any]) -> float:
+    """Return minus the mean log-loss of several labels, as scikit-learn wants scores."""
+    tiny = np.finfo(np.float64).tiny
+    said = model.predict_proba(rows)
+    given = np.where(targets > 0, said, 1 - said)
+    return float(np.log(np.maximum(given, tiny)).mean())
+
+
+#: A kind of task → the name of the penalty in its regression, and what it is chosen by.
+SEARCHED: dict[Kind, tuple[str, Any]] = {
+    Kind.MULTICLASS: ("C", "neg_log_loss"),
+    Kind.MULTILABEL: ("estimator__C", _log_loss),
+    Kind.REGRESSION: ("alpha", "neg_mean_squared_error"),
+}
 
 
 def _pixels(row: Any) -> NDArray[np.float32]:

@@ -231,23 +231,26 @@ class Point:
         Of their mean, for new rows and new seeds.
     is_converged
         Whether every seed ended by its stop rule.
+    seeds
+        Which seed each score is of; none in evidence of before they were kept.
     """
 
     n_rows: int
     scores: tuple[float, ...]
     interval: Interval
     is_converged: bool = True
+    seeds: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
-        shown = {"scores": list(self.scores), "interval": interval_json(self.interval)}
-        return _plain(self) | shown
+        shown = {"scores": list(self.scores), "seeds": list(self.seeds)}
+        return _plain(self) | shown | {"interval": interval_json(self.interval)}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Point":
         """Read back what `to_json` wrote."""
-        made = {"scores": tuple(values["scores"]), "interval": interval_from(values["interval"])}
-        return cls(**(values | made))
+        made = {name: tuple(values.get(name, ())) for name in ("scores", "seeds")}
+        return cls(**(values | made | {"interval": interval_from(values["interval"])}))
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from headstart.heads.head import decided
 from headstart.metrics.crossed import (
     Estimate,
     estimate,
-    f1_gain,
     jackknifed,
     macro_f1_left_out,
     multilabel_macro_f1_left_out,
     over_seeds,
+    r2_left_out,
 )
 from headstart.metrics.curve import Curve
 from headstart.metrics.entities import counts, f1, f1_left_out
@@ -33,7 +33,7 @@ from headstart.metrics.gains import (
     time_to_threshold,
 )
 from headstart.metrics.interval import Interval
-from headstart.metrics.scores import macro_f1, multilabel_macro_f1, row_scores, scores
+from headstart.metrics.scores import macro_f1, multilabel_macro_f1, r2, scores
 from headstart.task import Kind, Task
 
 #: What one fit said of the test rows, and the cuts of its labels: (n, k) and (k,) or None.
@@ -69,12 +69,14 @@ class Bench:
         ours, theirs
             One fit a seed, in the same order of seeds.
         """
-        if self.score == "macro_f1":
-            return self._f1(ours, theirs)
-        if self.score == "entity_f1":
-            return self._entity_f1(ours, theirs)
-        table = self._table(ours)
-        return estimate(table if theirs is None else table - self._table(theirs))
+        if self.score == "accuracy":
+            right = self._right(ours)
+            return estimate(right if theirs is None else right - self._right(theirs))
+        whole, without = self._left_out(ours)
+        if theirs is not None:
+            other, other_without = self._left_out(theirs)
+            whole, without = whole - other, without - other_without
+        return jackknifed(whole, without)
 
     def score_of(self, said: Said) -> float:
         """Return the primary score of one fit."""
@@ -84,36 +86,29 @@ class Bench:
         """Return every score of one fit, the primary one first."""
         return scores(self.task, self.truth, said[0], said[1], self.learned_from)
 
-    def _table(self, fits: Sequence[Said]) -> NDArray[np.float64]:
-        """Return what each row gives to the score of each fit; shape (R, S)."""
-        if self.score == "accuracy":
-            rows = [(said.argmax(axis=1) == self.truth).astype(np.float64) for said, _ in fits]
-        else:
-            rows = [row_scores(self.task, self.truth, said, cut) for said, cut in fits]
-        return np.stack(rows, axis=1)
-
-    def _entity_f1(self, ours: Sequence[Said], theirs: Sequence[Said] | None) -> Estimate:
-        whole, without = self._left_out(ours)
-        if theirs is not None:
-            other, other_without = self._left_out(theirs)
-            whole, without = whole - other, without - other_without
-        return jackknifed(whole, without)
+    def _right(self, fits: Sequence[Said]) -> NDArray[np.float64]:
+        """Return which rows each fit has right, shape (R, S)."""
+        return np.stack([said.argmax(axis=1) == self.truth for said, _ in fits], axis=1) * 1.0
 
     def _left_out(self, fits: Sequence[Said]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the F1 of each fit, shape (S,), and without each sentence, shape (R, S)."""
-        tables = [counts(self.truth, decided(self.task.kind, *said)) for said in fits]
-        whole = np.array([f1(table) for table in tables])
-        return whole, np.stack([f1_left_out(table) for table in tables], axis=1)
+        """Return the score of each fit, shape (S,), and without each row, shape (R, S)."""
+        each = [self._with_and_without(decided(self.task.kind, *said)) for said in fits]
+        return np.array([whole for whole, _ in each]), np.stack([left for _, left in each], axis=1)
 
-    def _f1(self, ours: Sequence[Said], theirs: Sequence[Said] | None) -> Estimate:
-        mine = [decided(self.task.kind, *said) for said in ours]
-        if theirs is not None:
-            return f1_gain(self.truth, mine, [decided(self.task.kind, *said) for said in theirs])
-        several = self.truth.ndim > 1
-        whole = multilabel_macro_f1 if several else macro_f1
-        left_out = multilabel_macro_f1_left_out if several else macro_f1_left_out
-        without = np.stack([left_out(self.truth, one) for one in mine], axis=1)
-        return jackknifed([whole(self.truth, one) for one in mine], without)
+    def _with_and_without(self, said: NDArray[Any]) -> tuple[float, NDArray[np.float64]]:
+        if self.task.kind is Kind.TAGS:
+            table = counts(self.truth, said)
+            return f1(table), f1_left_out(table)
+        whole, left_out = _LEFT_OUT[self.task.kind]
+        return whole(self.truth, said), left_out(self.truth, said)
+
+
+#: A kind of task → its primary score where that is no mean over rows, and the same without each.
+_LEFT_OUT = {
+    Kind.MULTICLASS: (macro_f1, macro_f1_left_out),
+    Kind.MULTILABEL: (multilabel_macro_f1, multilabel_macro_f1_left_out),
+    Kind.REGRESSION: (r2, r2_left_out),
+}
 
 
 def point(bench: Bench, outcomes: Sequence[Outcome], fits: Sequence[Said]) -> Point:
@@ -123,6 +118,7 @@ def point(bench: Bench, outcomes: Sequence[Outcome], fits: Sequence[Said]) -> Po
         scores=tuple(bench.score_of(said) for said in fits),
         interval=bench.estimate(fits).interval(),
         is_converged=all(outcome.is_converged for outcome in outcomes),
+        seeds=tuple(outcome.seed for outcome in outcomes),
     )
 
 
@@ -160,7 +156,11 @@ def steepness(transfer: Mapping[int, Curve], scratch: Mapping[int, Curve], score
 def time_saved(
     transfer: Sequence[Outcome], scratch: Sequence[Outcome], target: float | None
 ) -> Gain:
-    """Return the seconds saved to a score fixed beforehand, warm; the note tells the cold time."""
+    """Return the seconds saved to a score fixed beforehand, warm; the note tells the cold time.
+
+    They are told where every seed of both got there: a mean over some seeds flatters whoever
+    failed with the others.
+    """
     name, unit = "time to threshold", "s saved"
     theirs = {one.seed: one for one in scratch}
     if not scratch:
@@ -176,6 +176,7 @@ def time_saved(
     ]  # fmt: skip
     reached = [(ours.warm_s, other.warm_s) for ours, other in pairs]
     saved = [b - a for a, b in reached if a is not None and b is not None]
+    saved = saved if len(saved) == len(pairs) else []
     times = [a for a, _ in reached if a is not None]
     note = f"to {wanted:.3f} on validation: transfer {_times(times, len(pairs), cold_s)}, "
     note += f"scratch {_times([b for _, b in reached if b is not None], len(pairs))}"
@@ -205,29 +206,36 @@ def labels(transfer: Sequence[Point], scratch: Sequence[Point]) -> Gain:
                          "had not converged everywhere")  # fmt: skip
     if found.saved is None:
         return Gain(name, None, "rows", note)
-    return Gain(name, _spread_saved(transfer, theirs, found.saved, found.n), "rows", note)
+    spread = math.inf if found.transfer.is_bound else _spread_saved(transfer, scratch, found.n)
+    interval = Interval(found.saved - spread, found.saved, found.saved + spread)
+    return Gain(name, interval, "rows", note)
 
 
-def _curve(points: Sequence[Point]) -> Curve:
-    return Curve(
-        seen=tuple(p.n_rows for p in points),
-        score=tuple(float(np.mean(p.scores)) for p in points),
-    )
+def _curve(points: Sequence[Point], seed: int | None = None) -> Curve:
+    """Return the data curve of one seed, or of the means over all."""
+    if seed is None:
+        scores = [float(np.mean(point.scores)) for point in points]
+    else:
+        scores = [point.scores[point.seeds.index(seed)] for point in points]
+    return Curve(seen=tuple(point.n_rows for point in points), score=tuple(scores))
 
 
-def _spread_saved(points: Sequence[Point], control: Curve, saved: float, n: int) -> Interval:
-    """Return the saving with the spread of the transfer's curve over its seeds."""
-    n_seeds = min(len(p.scores) for p in points)
-    seen = tuple(p.n_rows for p in points)
-    each = []
-    for seed in range(n_seeds):
-        curve = Curve(seen=seen, score=tuple(p.scores[seed] for p in points))
-        one = labels_saved(curve, control, n).saved
-        each.append(float("nan") if one is None else one)
-    if n_seeds < 2 or not np.isfinite(each).all():
-        return Interval(-math.inf, saved, math.inf)
+def _spread_saved(transfer: Sequence[Point], scratch: Sequence[Point], n: int) -> float:
+    """Return half the width of the saving's interval, over the seeds that all points have.
+
+    With each seed both curves are its own: the height that is to be matched is as uncertain as the
+    rows to get there. Infinite where some seed never got there.
+    """
+    of_points = [set(point.seeds) for point in (*transfer, *scratch)]
+    found = [
+        labels_saved(_curve(transfer, seed), _curve(scratch, seed), n).saved
+        for seed in sorted(set.intersection(*of_points))
+    ]
+    each = [one for one in found if one is not None]
+    if len(each) < max(2, len(found)):
+        return math.inf
     spread = over_seeds(each)
-    return Interval(saved - (spread.mid - spread.low), saved, saved + (spread.high - spread.mid))
+    return spread.high - spread.mid
 
 
 def judged(bench: Bench, arm: str, said: Said, test: Dataset) -> Judged:

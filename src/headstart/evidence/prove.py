@@ -2,13 +2,16 @@
 
 import datetime
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from sklearn.base import RegressorMixin
 
 from headstart.data.dataset import Dataset
+from headstart.data.readers import read
 from headstart.errors import DataError, UsageError
 from headstart.evidence import judge
 from headstart.evidence.allot import Allotment, Asked, Pace, allot, epochs_at
@@ -23,6 +26,7 @@ from headstart.evidence.study import Job, Study, Worker, prepare
 from headstart.evidence.verdict import Preferred, Verdict, best, ships, simplest, wins, word_of
 from headstart.jobs import once, run
 from headstart.machine import versions
+from headstart.metrics.crossed import Estimate
 from headstart.metrics.curve import Curve
 from headstart.steps.phase import SCRATCH as RECIPE
 from headstart.steps.phase import Phase
@@ -41,11 +45,13 @@ OVERSPENT = 1.1
 PILOT_SHARE = 0.12
 #: The share of a budget that is given out; the rest is for what nobody foresees.
 SPENT_SHARE = 0.9
+#: What test rows are that tell no model from another.
+SAME = {Kind.MULTICLASS: "of one class", Kind.REGRESSION: "of one number"}
 
 
 def prove(  # noqa: PLR0913
     model: Any,
-    data: Dataset,
+    data: Any,
     *,
     seeds: int = 5,
     budget_s: float | None = None,
@@ -68,7 +74,7 @@ def prove(  # noqa: PLR0913
     model
         A `Transfer`, fitted or not.
     data
-        Labelled rows. Without test rows a fifth is drawn.
+        Labelled rows, or anything `headstart.read` reads. Without test rows a fifth is drawn.
     seeds
         How many times every arm is fitted, each time with another train–validation split and
         another initialization. The test rows never change.
@@ -109,12 +115,16 @@ def prove(  # noqa: PLR0913
             "cannot be right.\n"
             "Expected seeds ≥ 1, worth ≥ 0, a budget above 0 (or None) and remedies_s ≥ 0."
         )
+    kind = Kind.REGRESSION if isinstance(model, RegressorMixin) else None
+    data = read(data, kind=kind, max_skipped=getattr(model, "max_skipped", 0.01))
     # Test rows keep the names they have among all: the report looks them up by these.
     data, others = apart(replace(data, names=[data.name(i) for i in range(len(data))]))
     also = also or others
     study = prepare(model, data, seeds, best_effort)
+    # Counted by now: of the part that an arm learns from, those left out are a larger share.
+    study = replace(study, pool=replace(study.pool, skipped=()))
     if also is not None:
-        also = unknown(also, study.pool, study.every_hash())
+        also = replace(unknown(also, study.pool, study.every_hash()), skipped=())
     with open_store() as store:
         if fresh:
             store.drop_study(study.key)
@@ -377,10 +387,13 @@ class Proof:
                          "interval is optimistic.")  # fmt: skip
         notes += self._overspent()
         found = bench.estimate(ours, theirs)
+        if len(ours) < 2:
+            found = Estimate(found.mid, math.inf, 1.0)
+            notes.append("One seed does not say what another would give: it decides nothing.")
         word = word_of(found.interval(), worth)
-        if bench.task.kind is Kind.MULTICLASS and len(np.unique(bench.truth)) < 2:
+        if bench.task.kind in SAME and len(np.unique(bench.truth)) < 2:
             word = "undecided"
-            notes.append("All test rows are of one class: no score on them says much.")
+            notes.append(f"All test rows are {SAME[bench.task.kind]}: no score on them says much.")
         control = self._whole(chosen.control)
         return Verdict(
             word=word,
@@ -391,7 +404,7 @@ class Proof:
             why=chosen.shipped.why,
             n_seeds=len(ours),
             worth=worth,
-            smallest_gain=found.smallest_gain(),
+            smallest_gain=worth + found.smallest_gain(),
             is_at_most=not all(one.is_converged or one.error for one in control),
             notes=tuple(notes),
         )

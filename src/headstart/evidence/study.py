@@ -33,7 +33,7 @@ from headstart.features.features import Features
 from headstart.io import read_safetensors, sha256_file, write_safetensors
 from headstart.machine import home, n_threads, versions
 from headstart.metrics.curve import Curve
-from headstart.metrics.scores import is_imbalanced, scores
+from headstart.metrics.scores import best_cuts, cuts_of_others, is_imbalanced, scores
 from headstart.ranking.ranking import Ranking
 from headstart.sources.source import Source
 from headstart.store.store import Store
@@ -46,14 +46,25 @@ TEST_SHARE = 0.2
 VALIDATION_SHARE = 0.2
 #: Rows a class that are learned from at the start of the data curve.
 LEAST_A_CLASS = 2
+#: Of what an outcome tells; older ones are computed again.
+VERSION = 2
 
 
 class Sealed:
-    """Test labels. They are read here and nowhere else, and every study that does is counted."""
+    """Test labels. They are read here and nowhere else, and every study that does is counted.
 
-    def __init__(self, targets: NDArray[Any], rows: Sequence[bytes]) -> None:
+    Parameters
+    ----------
+    targets, rows
+        The labels, and what tells their rows apart.
+    n_before
+        How many fits are known to have chosen by them, beside those that counted themselves.
+    """
+
+    def __init__(self, targets: NDArray[Any], rows: Sequence[bytes], n_before: int = 0) -> None:
         self._targets = targets
         self._rows = rows
+        self._n_before = n_before
 
     def open(self, store: Store, by: str) -> tuple[NDArray[Any], int]:
         """Return the labels, and how many fits and studies have read them so far.
@@ -65,7 +76,7 @@ class Sealed:
         by
             Who reads: the same study, asked again, looks at nothing new.
         """
-        return self._targets, count_read(store, self._rows, by)
+        return self._targets, self._n_before + count_read(store, self._rows, by)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,9 +208,9 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
         pool=pool.with_split(np.full(len(pool), UNASSIGNED)),
         hashes=kept,
         test=replace(test, task=None, targets=None),
-        sealed=Sealed(np.asarray(test.targets), tested),
+        sealed=Sealed(np.asarray(test.targets), tested, int(_has_chosen(model, read))),
         validation=validation,
-        key=_digest(subject, sorted(versions().items()), n_threads()),
+        key=_digest(subject, VERSION, sorted(versions().items()), n_threads()),
         features=features.take(order),
         notes=(*notes, *_lacking(pool, seeds, best_effort)),
         ranking=begin.ranking,
@@ -213,7 +224,7 @@ def _begin(model: Any, source: Source, pool: Dataset, notes: list[str], *, is_dr
     A fit of data that name no test rows ranked on all of them. Where the study draws its own, it
     ranks again without, and says so if another source comes out.
     """
-    is_fitted = getattr(model, "source_", None) is not None
+    is_fitted = _is_fitted(model)
     if model.source != AUTO or (is_fitted and not is_drawn):
         return Start(source, getattr(getattr(model, "plan_", None), "ranking", None))
     begin = start(AUTO, pool, 0)
@@ -225,9 +236,19 @@ def _begin(model: Any, source: Source, pool: Dataset, notes: list[str], *, is_dr
     return begin
 
 
+def _is_fitted(model: Any) -> bool:
+    return getattr(model, "source_", None) is not None
+
+
 def _names_tests(data: Dataset) -> bool:
     """Return whether data name rows that can be tested on: test rows, or validation rows."""
     return data.split is not None and bool(np.isin(data.split, (TEST, VALIDATION)).any())
+
+
+def _has_chosen(model: Any, data: Dataset) -> bool:
+    """Say whether a fitted model stopped and chose by rows that are to be tested on."""
+    names = () if data.split is None else data.split
+    return _is_fitted(model) and VALIDATION in names and TEST not in names
 
 
 def _parted(data: Dataset, hashes: Sequence[bytes], notes: list[str]) -> Dataset:
@@ -352,11 +373,10 @@ class Worker:
         said, tested = (outputs(model, data, task) for data in (held_out, self.study.test))
         if not (are_finite(said).all() and are_finite(tested).all()):
             return replace(done, is_converged=False, error="Some outputs are not finite numbers.")
-        head = getattr(getattr(model, "bundle_", None), "head", None)
-        cut = getattr(head, "thresholds", None)
-        found = scores(
-            task, np.asarray(held_out.targets), said, cut, np.asarray(self.study.pool.targets)
-        )
+        truth = np.asarray(held_out.targets)
+        cut = _cuts(model, task, truth, said)
+        others = None if cut is None else cuts_of_others(truth, said)
+        found = scores(task, truth, said, others, np.asarray(self.study.pool.targets))
         self.folder.mkdir(parents=True, exist_ok=True)
         write_safetensors(self._file(key), _arrays(tested))
         facts: dict[str, Any] = {"job": key}
@@ -381,7 +401,7 @@ class Worker:
             Said(np.asarray(learned.targets), outputs(model, learned, self.study.task)),
             Said(np.asarray(held_out.targets), unseen),
             restraint(model),
-            getattr(getattr(getattr(model, "bundle_", None), "head", None), "thresholds", None),
+            _cuts(model, self.study.task, np.asarray(held_out.targets), unseen),
         )
         return [one.to_json() for one in found]
 
@@ -409,6 +429,19 @@ def _arrays(outputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
     if not is_ragged(outputs):
         return {"outputs": outputs}
     return {"outputs": flat(outputs), "sizes": lengths(outputs)}
+
+
+def _cuts(
+    model: Any, task: Task, truth: NDArray[Any], said: NDArray[np.float32]
+) -> NDArray[np.float64] | None:
+    """Return the cuts of several labels: a model's own, else those that suit its validation rows.
+
+    Heads of ours have some; an arm without would lose to them by that alone.
+    """
+    if task.kind is not Kind.MULTILABEL:
+        return None
+    own = getattr(getattr(getattr(model, "bundle_", None), "head", None), "thresholds", None)
+    return best_cuts(truth, said) if own is None else np.asarray(own)
 
 
 def restraint(model: Any) -> str:

@@ -61,8 +61,8 @@ class Estimate:
         """
         from scipy.special import nctdtrinc
 
-        if not 0 < self.error < math.inf:
-            return self.error
+        if not 0 < self.error < math.inf:  # fits that never differ do not show what would be found
+            return math.inf
         return float(nctdtrinc(self.df, 1 - power, _student(self.df, level)) * self.error)
 
 
@@ -89,9 +89,11 @@ def estimate(values: ArrayLike) -> Estimate:
 
     With R rows and S seeds, each seed on the same rows,
 
-        variance = (MS_rows + MS_seeds − MS_residual) / (R·S), not below MS_rows / (R·S)
+        variance = (MS_rows + MS_seeds − MS_residual) / (R·S)
 
-    and Satterthwaite's degrees of freedom of the mean squares it is made of, at least S − 1.
+    but not below MS_rows / (R·S) nor MS_residual / (R·S): where neither rows nor seeds matter, all
+    three mean squares tell the same. And Satterthwaite's degrees of freedom of the mean squares it
+    is made of, at least the fewer of R − 1 and S − 1.
 
     Parameters
     ----------
@@ -120,14 +122,12 @@ def estimate(values: ArrayLike) -> Estimate:
     if table.size < 2:
         return Estimate(float(table.mean()), math.inf, 1.0)
     rows, seeds, residual = _mean_squares(table)
-    whole, df = rows + seeds - residual, float(n_rows - 1)
-    if whole <= rows:
-        whole = rows
-    else:
-        free = max(1, n_rows - 1), max(1, n_seeds - 1)
+    free = max(1, n_rows - 1), max(1, n_seeds - 1)
+    whole, least, df = rows + seeds - residual, max(rows, residual), float(free[0])
+    if whole > least:
         parts = rows**2 / free[0] + seeds**2 / free[1] + residual**2 / (free[0] * free[1])
-        df = whole**2 / parts
-    return Estimate(float(table.mean()), math.sqrt(whole / table.size), max(df, n_seeds - 1.0))
+        df = max(whole**2 / parts, min(free))
+    return Estimate(float(table.mean()), math.sqrt(max(whole, least) / table.size), df)
 
 
 def crossed(values: ArrayLike, level: float = 0.95) -> Interval:
@@ -297,6 +297,27 @@ def macro_f1_left_out(targets: ArrayLike, predicted: ArrayLike) -> Floats:
     change = new[0] - f1[truth] + np.where(right, 0.0, new[1] - f1[said])
     gone = (left[0] == 0).astype(int) + (~right & (left[1] == 0))
     return np.asarray((f1.sum() + change) / np.maximum(n_classes - gone, 1))
+
+
+def r2_left_out(targets: ArrayLike, predicted: ArrayLike) -> Floats:
+    """Return R² with each row left out, shape (n,); in one pass.
+
+    Parameters
+    ----------
+    targets, predicted
+        Shape (n,).
+
+    Examples
+    --------
+    >>> r2_left_out([1.0, 2.0, 3.0, 6.0], [1.0, 2.0, 4.0, 6.0]).round(4)  # 23/26, 35/38, 1, 1/2
+    array([0.8846, 0.9211, 1.    , 0.5   ])
+    """
+    truth, said = np.asarray(targets, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+    n, away, missed = len(truth), truth - truth.mean(), (truth - said) ** 2
+    left = missed.sum() - missed
+    whole = (away**2).sum() - away**2 * n / (n - 1)
+    varies = whole > 1e-12 * (away**2).sum()
+    return np.where(varies, 1 - left / np.where(varies, whole, 1.0), left == 0)
 
 
 def multilabel_macro_f1_left_out(targets: ArrayLike, predicted: ArrayLike) -> Floats:

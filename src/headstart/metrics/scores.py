@@ -5,12 +5,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from headstart.machine import seeds
 from headstart.metrics.chain import legal_paths
 from headstart.metrics.entities import counts, f1, f1_rows, precision, recall
 from headstart.task import Kind, Task
 
 #: The largest class over the smallest from which macro-F1, not accuracy, is the primary score.
 IMBALANCE = 3.0
+#: Parts that rows are put in, so that each is judged by the cuts of the others.
+CUT_FOLDS = 5
 
 
 def scores(
@@ -29,7 +32,8 @@ def scores(
     outputs
         Shape (n, k): probabilities, or (n, 1) numbers; for tags ragged, (words, k) each.
     thresholds
-        Shape (k,): for several labels, the probability from which a label is said; 0.5 if None.
+        Shape (k,), or (n, k) with a row's own: for several labels, the probability from which a
+        label is said; 0.5 if None.
     learned_from
         The training targets: whether they are balanced says which score is primary, the same for
         every part of the data; the targets themselves if None.
@@ -274,6 +278,48 @@ def best_threshold(targets: ArrayLike, score: ArrayLike) -> float:
     best = int((2 * hits / (said + hits[-1])).argmax())
     below = values[best + 1] if best + 1 < len(values) else 0.0
     return float((values[best] + below) / 2)
+
+
+def best_cuts(targets: ArrayLike, outputs: ArrayLike) -> NDArray[np.float64]:
+    """Return the `best_threshold` of every label, shape (k,).
+
+    Parameters
+    ----------
+    targets, outputs
+        Shape (n, k).
+
+    Examples
+    --------
+    >>> best_cuts([[0, 1], [1, 1], [1, 0]], [[0.1, 0.9], [0.3, 0.8], [0.6, 0.2]])
+    array([0.2, 0.5])
+    """
+    pairs = zip(np.asarray(targets).T, np.asarray(outputs).T, strict=True)
+    return np.array([best_threshold(truth, said) for truth, said in pairs])
+
+
+def cuts_of_others(targets: ArrayLike, outputs: ArrayLike) -> NDArray[np.float64]:
+    """Return for each row the `best_cuts` of rows other than it, shape (n, k).
+
+    Cuts flatter the rows that they were found on, the more the fewer they are. Models are compared
+    by cuts of this kind, each by its own, so that none has seen what it is judged by.
+
+    Parameters
+    ----------
+    targets, outputs
+        Shape (n, k): of rows that were not learned from.
+
+    Examples
+    --------
+    >>> truth = np.array([[1], [0]] * 5)
+    >>> cuts_of_others(truth, truth * 0.5 + 0.25).ravel()
+    array([0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5])
+    """
+    truth, said = np.asarray(targets), np.asarray(outputs, dtype=np.float64)
+    part = seeds(0, "cuts").permutation(len(truth)) % CUT_FOLDS
+    cuts = np.full(said.shape, 0.5)
+    for fold in np.unique(part) if len(truth) > 1 else ():
+        cuts[part == fold] = best_cuts(truth[part != fold], said[part != fold])
+    return cuts
 
 
 def r2(targets: ArrayLike, predicted: ArrayLike) -> float:

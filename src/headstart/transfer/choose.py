@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from headstart.heads.head import Head
 from headstart.metrics.interval import one_standard_error
-from headstart.metrics.scores import row_scores
+from headstart.metrics.scores import cuts_of_others, row_scores
 from headstart.sources.source import Source
-from headstart.task import Task
+from headstart.task import Kind, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +94,9 @@ def _compared(
 
 
 def _each(arm: Candidate, task: Task, targets: NDArray[Any]) -> NDArray[np.float64]:
-    """Return an arm's score a row, decided as it would be when it ships; shape (n,)."""
+    """Return an arm's score a row; shape (n,)."""
     assert arm.validation is not None
-    return row_scores(task, targets, arm.validation, arm.head.thresholds)
+    # One arm's own cuts may come from these very rows, and the other's from others.
+    is_cut = task.kind is Kind.MULTILABEL
+    cuts = cuts_of_others(targets, arm.validation) if is_cut else None
+    return row_scores(task, targets, arm.validation, cuts)

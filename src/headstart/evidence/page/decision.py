@@ -116,12 +116,15 @@ def _shipped(evidence: Evidence) -> str:
 
 def _decided(evidence: Evidence) -> list[str]:
     found = evidence.verdict
-    worth = f"{words.difference(found.worth, evidence.score)}" if found.worth else "zero"
+    worth, minus = (
+        words.difference(sign * found.worth, evidence.score) if found.worth else "zero"
+        for sign in (1, -1)
+    )
     said = [
         f"{found.transfer} is the best arm that transfers and {found.control} the best that does "
         "not; both were chosen on validation rows. The gain is the difference of their test "
         f"scores. Positive means that its whole interval lies above {worth}, negative that it lies "
-        "wholly below, undecided all else.",
+        f"wholly below {minus}, undecided all else.",
         f"What ships: {found.why or found.shipped}.",
     ]
     if math.isfinite(found.smallest_gain):

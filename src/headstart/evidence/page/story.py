@@ -68,8 +68,10 @@ def facts(evidence: Evidence) -> list[dict[str, str]]:
     saved = figures.saving(evidence)
     is_provisional = "labels_saved" in known and "provisional" in known["labels_saved"].note
     provisional = ", provisional: scratch had not converged" if is_provisional else ""
+    at_least = "at least; " if saved and saved.transfer.is_bound else ""
+    of = f"{at_least}of {saved.n:,}" if saved else ""
     notes = {
-        "labels_saved": ("labels saved", (f"of {saved.n:,}" if saved else "") + provisional),
+        "labels_saved": ("labels saved", of + provisional),
         "time_to_threshold": ("time saved", "to a good score, each training"),
         "jumpstart": ("head start", "before any fine-tuning"),
     }
@@ -142,7 +144,7 @@ def range_of(found: Gain) -> str:
     interval = found.interval
     assert interval is not None
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
-        return "interval unknown: too few seeds"
+        return "interval unknown"
     low, high = (
         amount(found, end).partition(" points")[0] for end in (interval.low, interval.high)
     )

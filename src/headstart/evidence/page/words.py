@@ -117,8 +117,8 @@ TERMS = {
     ),
     "Positive, negative, undecided": (
         "Positive: the whole interval of the gain lies above the gain that was called worth it "
-        "(zero, if nothing was said). Negative: it lies wholly below. Undecided: the study cannot "
-        "tell; a larger one might."
+        "(zero, if nothing was said). Negative: it lies wholly below minus that gain. Undecided: "
+        "the study cannot tell; a larger one might."
     ),
     "Frozen": (
         "The weights of a frozen stage do not change, nor do its running statistics, and it "
