@@ -7,18 +7,20 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator
 
 from headstart.data.dataset import Dataset, Skipped
 from headstart.errors import DataError, Diverged, UsageError
 from headstart.evidence.allot import Asked, Pace, allot
 from headstart.evidence.arms import PENALTIES, Classical, roster
-from headstart.evidence.evidence import Evidence, Outcome
-from headstart.evidence.judge import Bench, time_saved
+from headstart.evidence.evidence import Evidence, Outcome, Point
+from headstart.evidence.judge import Bench, labels, time_saved
 from headstart.evidence.prove import PILOT_SEED, Proof, prove
-from headstart.evidence.study import Sealed, Worker, _cuts, prepare
+from headstart.evidence.sealed import Sealed
+from headstart.evidence.study import Worker, _cuts, prepare
 from headstart.features.features import Features
 from headstart.metrics.curve import Curve
+from headstart.metrics.interval import Interval
 from headstart.metrics.scores import best_cuts
 from headstart.sources.preprocess import VectorPreprocess
 from headstart.sources.source import Source
@@ -101,29 +103,6 @@ def no_trunk(monkeypatch, fresh_home):
     monkeypatch.setattr("headstart.evidence.prove.in_rows", lambda *_: ())
     monkeypatch.setattr("headstart.evidence.arms.PENALTIES", (1.0,))
     Toy.fits = 0
-
-
-class Number(RegressorMixin, Toy):
-    """Predicts numbers, and allows rows that cannot be read."""
-
-    max_skipped = 0.05
-
-
-def test_a_path_is_read_as_a_fit_would(tmp_path, monkeypatch):
-    seen = []
-
-    def prepare(model, data, *_):
-        seen.append(data)
-        raise UsageError("enough")
-
-    monkeypatch.setattr("headstart.evidence.prove.prepare", prepare)
-    table = tmp_path / "stars.csv"
-    table.write_text("text,stars\n" + "row1,1\nrow2,2\n" * 20 + "row3,\n")
-    with pytest.raises(DataError, match="1 of 41"):
-        prove(Toy(), table)
-    with pytest.raises(UsageError, match="enough"):
-        prove(Number(), str(table))
-    assert seen[0].task.kind is Kind.REGRESSION and len(seen[0].skipped) == 1
 
 
 def test_rows_left_out_are_not_counted_again_in_every_part():
@@ -294,6 +273,35 @@ def test_no_time_is_saved_to_a_score_of_nothing(scratch, target, is_told):
     found = time_saved(ours, theirs, target)
     assert (found.interval is not None) == is_told
     assert ("learned nothing" in found.note) == (scratch == 0 and target is None)
+
+
+def test_time_saved_is_told_where_every_seed_of_both_got_there():
+    def outcome(arm, seed, end):
+        curve = Curve(seen=(10, 20), score=(0.0, end), seconds=(1.0, 2.0))
+        return Outcome(arm, seed, 10, scores={"accuracy": end}, curve=curve, preparation_s=0.5)
+
+    ours = [outcome("probe", seed, end) for seed, end in enumerate((0.9, 0.9, 0.1))]
+    theirs = [outcome("scratch", seed, 0.8) for seed in range(3)]
+    found = time_saved(ours, theirs, 0.5, preparation_s=4.0)
+    assert found.interval is None
+    assert "transfer 2.0 s (6.5 s cold) in 2 of 3 seeds, scratch 2.0 s in 3" in found.note
+    assert time_saved(ours[:2], theirs, 0.5).interval is not None
+
+
+def test_labels_saved_are_as_unsure_as_the_height_to_be_matched():
+    def points(seeds, *rows):
+        return [Point(n, scores, Interval(0, 0, 0), seeds=seeds) for n, scores in rows]
+
+    ours = points((0, 1, 2), (10, (0.5, 0.5, 0.5)), (80, (0.9, 0.9, 0.9)))
+    theirs = points((1, 2, 3), (10, (0.1, 0.1, 0.1)), (80, (0.6, 0.8, 0.7)))
+    found = labels(ours, theirs).interval
+    assert found.high - found.mid > 50  # seeds 1 and 2 have 18 and 46 of 80 to match .6 and .8
+    assert labels(ours, points((0, 1, 2), *((p.n_rows, p.scores[:1] * 3) for p in theirs))
+                  ).interval.high - found.mid < 20  # fmt: skip
+    few = points((0,), *((p.n_rows, p.scores[:1]) for p in theirs))
+    assert labels(ours, few).interval.high == math.inf
+    bound = points((0, 1, 2), (10, (0.8, 0.8, 0.8)), (80, (0.9, 0.9, 0.9)))
+    assert labels(bound, theirs).interval.high == math.inf  # the fewest rows are enough: at least
 
 
 def test_scratch_that_hits_the_cap_makes_the_gain_at_most():

@@ -154,7 +154,10 @@ def steepness(transfer: Mapping[int, Curve], scratch: Mapping[int, Curve], score
 
 
 def time_saved(
-    transfer: Sequence[Outcome], scratch: Sequence[Outcome], target: float | None
+    transfer: Sequence[Outcome],
+    scratch: Sequence[Outcome],
+    target: float | None,
+    preparation_s: float = 0.0,
 ) -> Gain:
     """Return the seconds saved to a score fixed beforehand, warm; the note tells the cold time.
 
@@ -168,7 +171,7 @@ def time_saved(
     wanted = float(np.mean([threshold(one.curve, target) for one in scratch]))
     if target is None and wanted <= 0:  # anything reaches that before it has learned a row
         return Gain(name, None, unit, "scratch learned nothing: there is no score to reach")
-    cold_s = max((one.preparation_s for one in transfer), default=0.0)
+    cold_s = preparation_s + max((one.preparation_s for one in transfer), default=0.0)
     pairs = [
         (time_to_threshold(one.curve, wanted, cold_s),
          time_to_threshold(theirs[one.seed].curve, wanted))

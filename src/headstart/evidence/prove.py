@@ -174,8 +174,7 @@ class Proof:
         self.arms = {arm.name: arm for arm in arms}
         self.worker = Worker.of(study)
         self.outcomes: list[Outcome] = []
-        self.spent_s = 0.0
-        self.fits_s = 0.0
+        self.spent_s = self.fits_s = self.preparation_s = 0.0
         self.rates: dict[str, float | None] = {}
         asked = [Job(arm, seed=0).key for arm in arms]
         question = repr((study.subject, asked, seeds, budget_s))
@@ -186,6 +185,8 @@ class Proof:
 
     def fit(self) -> None:
         """Fit every arm with every seed, then the points of the data curves."""
+        prepared = self._once("preparation", {"s": self.study.preparation_s})
+        self.preparation_s = float(prepared["s"])
         rate, pace = self._piloted()
         others = [arm for name, arm in self.arms.items() if name != SCRATCH]
         # What a fit takes matters to a budget alone; without one nobody waits for the first.
@@ -434,7 +435,7 @@ class Proof:
             judge.jumpstart(bench, *starts),
             judge.steepness(self._curves(rising), self._curves(SCRATCH), bench.score),
             judge.asymptote(bench, *ends, is_at_most=is_at_most),
-            judge.time_saved(self._whole(chosen.transfer), scratch, target),
+            judge.time_saved(self._whole(chosen.transfer), scratch, target, self.preparation_s),
             judge.labels(data[chosen.transfer], data[SCRATCH]),
         )
 

@@ -22,12 +22,12 @@ from headstart.data.dataset import (
 )
 from headstart.data.pictures import row_hash
 from headstart.data.ragged import are_finite, content, flat, is_ragged, lengths, ragged
-from headstart.data.reads import count_read
 from headstart.data.sampling import sample, split
 from headstart.data.tags import entities, types_of
 from headstart.errors import DataError, Diverged
 from headstart.evidence.arms import Arm, fitted, identity, outputs, source_of
 from headstart.evidence.evidence import Outcome
+from headstart.evidence.sealed import Sealed
 from headstart.features.extract import extract
 from headstart.features.features import Features
 from headstart.io import read_safetensors, sha256_file, write_safetensors
@@ -36,7 +36,6 @@ from headstart.metrics.curve import Curve
 from headstart.metrics.scores import best_cuts, cuts_of_others, is_imbalanced, scores
 from headstart.ranking.ranking import Ranking
 from headstart.sources.source import Source
-from headstart.store.store import Store
 from headstart.task import Kind, Task
 from headstart.transfer.auto import AUTO, Start, start
 
@@ -48,35 +47,6 @@ VALIDATION_SHARE = 0.2
 LEAST_A_CLASS = 2
 #: Of what an outcome tells; older ones are computed again.
 VERSION = 2
-
-
-class Sealed:
-    """Test labels. They are read here and nowhere else, and every study that does is counted.
-
-    Parameters
-    ----------
-    targets, rows
-        The labels, and what tells their rows apart.
-    n_before
-        How many fits are known to have chosen by them, beside those that counted themselves.
-    """
-
-    def __init__(self, targets: NDArray[Any], rows: Sequence[bytes], n_before: int = 0) -> None:
-        self._targets = targets
-        self._rows = rows
-        self._n_before = n_before
-
-    def open(self, store: Store, by: str) -> tuple[NDArray[Any], int]:
-        """Return the labels, and how many fits and studies have read them so far.
-
-        Parameters
-        ----------
-        store
-            Where readings are counted.
-        by
-            Who reads: the same study, asked again, looks at nothing new.
-        """
-        return self._targets, self._n_before + count_read(store, self._rows, by)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +79,9 @@ class Study:
     subject
         Names rows, labels of the pool and source alone: equal subjects, the same question, whoever
         computes the answer.
+    preparation_s
+        Seconds that the trunk's export and its pass over the rows took, here or in the model's own
+        fit: what a user waits for once.
     """
 
     source: Source
@@ -122,6 +95,7 @@ class Study:
     notes: tuple[str, ...] = ()
     ranking: Ranking | None = None
     subject: str = ""
+    preparation_s: float = 0.0
 
     @property
     def task(self) -> Task:
@@ -173,8 +147,9 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
             "The rows have no labels, so nothing can be proved.\n"
             "Expected a folder a class, or a label column (`--label`)."
         )
-    source = source_of(model, data)
+    source, began = source_of(model, data), time.perf_counter()
     features = extract(source, data)
+    prepared_s = max(time.perf_counter() - began, _prepared_s(model))
     limit = model.get_params(deep=False).get("max_skipped", 0.01)
     limit_skipped(features.skipped, len(data), limit)
     read = replace(data.take(features.kept), skipped=(*data.skipped, *features.skipped))
@@ -189,7 +164,9 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
     tested = [hashes[i] for i in order[len(pool) :]]
     begin = _begin(model, source, pool, notes, is_drawn=not _names_tests(read))
     if begin.source != source:
+        began = time.perf_counter()
         features = extract(begin.source, read)
+        prepared_s = time.perf_counter() - began
     validation = _share(pool, notes)
     subject = _digest(
         "study",
@@ -215,7 +192,14 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
         notes=(*notes, *_lacking(pool, seeds, best_effort)),
         ranking=begin.ranking,
         subject=subject,
+        preparation_s=prepared_s,
     )
+
+
+def _prepared_s(model: Any) -> float:
+    """Return the seconds that a fitted model's own fit took to export and run the trunk."""
+    taken = getattr(getattr(model, "plan_", None), "taken_s", {})
+    return float(taken.get("extract", 0.0))
 
 
 def _begin(model: Any, source: Source, pool: Dataset, notes: list[str], *, is_drawn: bool) -> Start:
@@ -469,7 +453,7 @@ def restraint(model: Any) -> str:
 def _with_effort(done: Outcome, model: Any) -> Outcome:
     """Add the curve, whether it ended by its stop rule, and what was done, where these are told."""
     plan = getattr(model, "plan_", None)
-    before = 0.0 if plan is None else float(plan.taken_s.get("extract", 0.0))
+    before = _prepared_s(model)
     curve: Curve | None = getattr(model, "curve_", None)
     learning = max(0.0, done.seconds - before)
     if curve is None or not len(curve):

@@ -83,8 +83,8 @@ GAINS = {
         "Time to a good score",
         "How much sooner is it good enough?",
         "The time until a score fixed beforehand: the target that was asked for, or 95 % of where "
-        "scratch ends. “Cold” counts everything, “warm” leaves out preparing the network "
-        "and its features, which happens once.",
+        "scratch ends. “Warm” leaves out preparing the network and its features, which "
+        "happens once; “cold” counts it, as far as it was not kept from before.",
     ),
     "labels_saved": (
         "Labels saved",
