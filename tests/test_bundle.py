@@ -10,10 +10,12 @@ from PIL import Image
 
 import headstart as hs
 from headstart import bundle as bundles
+from headstart import io
 from headstart.bundle import Bundle
 from headstart.data.dataset import Dataset, Skipped, from_arrays
 from headstart.errors import DataError, IntegrityError
-from headstart.io import sealed_folder, write_json
+from headstart.features import compile as compiling
+from headstart.io import sealed_folder, sha256_file, write_json
 from headstart.sources.source import from_json
 from headstart.task import Modality
 from headstart.transfer.transfer import Transfer
@@ -91,6 +93,57 @@ def test_a_changed_byte_is_refused(probe, tmp_path, name):
     path.write_bytes(content)
     with pytest.raises(IntegrityError, match=name):
         hs.load(tmp_path / "model")
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Transfer:
+    """Another trunk, and its head."""
+    network = toy_picture_source(tmp_path_factory.mktemp("other"), seed=1)
+    return hs.Transfer(network, finetune="no").fit(*pictures())
+
+
+def test_a_trunk_that_was_replaced_since_it_was_loaded_is_refused(probe, other, tmp_path):
+    rows = pictures()[0]
+    probe.save(tmp_path / "model")
+    opened, loaded = hs.load(tmp_path / "model"), hs.load(tmp_path / "model")
+    before = opened.outputs(rows)
+    other.save(tmp_path / "model")
+    with pytest.raises(IntegrityError, match="was replaced since it was loaded; load it again"):
+        loaded.outputs(rows)
+    with pytest.raises(IntegrityError, match="Load the model again"):
+        loaded.save(tmp_path / "copy")
+    assert opened.outputs(rows).tolist() == before.tolist()  # what is open stays as it was
+    again = hs.load(tmp_path / "model").outputs(rows)
+    assert np.abs(again - other.predict_proba(rows)).max() <= 1e-5
+
+
+def test_a_trunk_that_was_replaced_since_it_was_loaded_is_not_saved(probe, other, tmp_path):
+    loaded = hs.load(probe.save(tmp_path / "model"))
+    trunk = other.save(tmp_path / "other") / bundles.TRUNK
+    trunk.replace(tmp_path / "model" / bundles.TRUNK)
+    with pytest.raises(IntegrityError, match="was replaced since it was loaded; load it again"):
+        loaded.save(tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_trunk_that_was_replaced_by_itself_is_used(probe, tmp_path):
+    rows = pictures()[0]
+    loaded = hs.load(probe.save(tmp_path / "model"))
+    loaded.save(tmp_path / "model")
+    assert np.abs(loaded.outputs(rows) - probe.predict_proba(rows)).max() <= 1e-5
+
+
+def test_a_trunk_is_hashed_once_between_loading_and_the_first_answer(probe, tmp_path, monkeypatch):
+    folder, hashed = probe.save(tmp_path / "model"), []
+
+    def counted(path: Path) -> str:
+        hashed.append(path.name)
+        return sha256_file(path)
+
+    for module in (io, compiling):
+        monkeypatch.setattr(module, "sha256_file", counted)
+    hs.load(folder).outputs(pictures()[0])
+    assert hashed.count(bundles.TRUNK) == 1
 
 
 def test_a_record_for_every_row_that_came(probe, tmp_path):

@@ -18,6 +18,7 @@ from headstart.io import write_npy, write_safetensors, write_sealed_json, write_
 from headstart.sources.catalog import resolve
 from headstart.sources.files import _name_of
 from headstart.store.store import open_store
+from tests.drafts import draft_of
 from tests.test_cli import headstart
 from tests.toys import toy_text_source
 
@@ -61,7 +62,7 @@ def test_size_counts_every_part(home):
 def test_gc_removes_what_nothing_names_and_nothing_else(home):
     write_npy(home / "features" / "gone" / "orphan.npy", np.ones(9))
     (home / "graphs" / "x.onnx.bad").write_bytes(b"x")
-    dead = home / "features" / ".x.npy.999999999-00000000.tmp"
+    dead = draft_of(home / "features" / "x.npy", 999999999)
     dead.write_bytes(b"half")
     assert cache.collect().removed == ("graphs/x.onnx.bad",)  # the orphan may be under way
     assert not dead.exists()
@@ -74,6 +75,18 @@ def test_gc_removes_what_nothing_names_and_nothing_else(home):
     (removed,) = cache.collect().removed
     assert removed.startswith("sources/moved/")
     assert cache.verify() == cache.Verified(cache.verify().n_files, ())
+
+
+def test_gc_leaves_what_another_machine_is_writing(home):
+    """A half-written file there, and a folder that holds nothing yet; both two hours old."""
+    elsewhere = [home / "features" / name for name in (
+        f".x.npy.{'0' * 8}-1-{'a' * 8}.tmp", f".y.{'0' * 8}-1-{'a' * 8}.tmp")]  # fmt: skip
+    elsewhere[0].write_bytes(b"half")
+    elsewhere[1].mkdir()
+    for path in elsewhere:
+        os.utime(path, (time.time() - 7200,) * 2)
+    cache.collect()
+    assert all(path.exists() for path in elsewhere)
 
 
 def test_gc_says_what_could_not_be_removed(home, monkeypatch, capsys):
@@ -121,7 +134,7 @@ def test_gc_leaves_the_cards_a_person_added(home):
 
 def test_gc_removes_what_a_killed_conversion_left(home):
     for root in ("sources", "outcomes"):  # the second holds no file of its own
-        left = home / root / f".{'0' * 64}.state.999999999-00000000.tmp"
+        left = draft_of(home / root / f"{'0' * 64}.state", 999999999)
         write_npy(left / "half.npy", np.ones(9))
     for path in cache._files(home / "outcomes" / "study"):
         path.unlink()

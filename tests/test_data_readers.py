@@ -13,8 +13,8 @@ from PIL import Image
 
 from headstart.data.dataset import Dataset, from_arrays
 from headstart.data.readers import read
-from headstart.data.unlabelled import read_rows
-from headstart.errors import DataError, UsageError
+from headstart.data.unlabelled import read_rows, rows_of
+from headstart.errors import DataError, UnreadableRow, UsageError
 from headstart.task import Kind, Modality
 
 
@@ -43,112 +43,6 @@ def classes(data: Dataset) -> list[str]:
     """Return the label of each row, by name."""
     assert data.task is not None
     return [data.task.labels[i] for i in data.targets]
-
-
-# Folders
-
-
-def test_a_folder_of_class_folders(tmp_path: Path) -> None:
-    """Classes and files in the order of their names; hidden files do not count."""
-    pets(tmp_path, "bee/2.png", "bee/1.jpg", "ant/3.png", "ant/.hidden.png", ".git/4.png")
-    data = read(tmp_path)
-    assert data.task.labels == ("ant", "bee")
-    assert [path.name for path in data.rows] == ["3.png", "1.jpg", "2.png"]
-    assert classes(data) == ["ant", "bee", "bee"]
-    assert data.split is None
-    assert data.names[0] == str(tmp_path / "ant" / "3.png")
-
-
-def test_splits_above_the_classes(tmp_path: Path) -> None:
-    """The names people give to splits are understood."""
-    pets(tmp_path, *(f"{s}/{c}/1.png" for s in ("train", "valid", "Test") for c in "ab"))
-    data = read(tmp_path)
-    assert data.split.tolist() == ["test"] * 2 + ["train"] * 2 + ["validation"] * 2
-
-
-def test_classes_named_like_splits_stay_classes(tmp_path: Path) -> None:
-    """A folder of pictures named "test" beside "pass" is a class, not a split."""
-    assert read(pets(tmp_path, "test/1.png", "pass/1.png")).task.labels == ("pass", "test")
-
-
-def test_an_empty_class_folder_is_noted(tmp_path: Path) -> None:
-    """It is not a class that could be learned."""
-    pets(tmp_path, "ant/1.png", "bee/1.png")
-    (tmp_path / "cat").mkdir()
-    data = read(tmp_path)
-    assert data.task.labels == ("ant", "bee")
-    assert any("cat is empty" in note for note in data.notes)
-
-
-def test_empty_and_renamed_pictures_are_skipped_and_named(tmp_path: Path) -> None:
-    """Two of four: allowed here, and each says why."""
-    pets(tmp_path, "ant/1.png", "bee/1.png")
-    table(tmp_path / "ant", b"", "2.jpg")
-    table(tmp_path / "bee", b"not a picture", "2.jpg")
-    data = read(tmp_path, max_skipped=0.5)
-    assert len(data) == 2
-    assert [row.reason[:17] for row in data.skipped] == ["the file is empty", "not a picture by "]
-    assert data.skipped[0].row == str(tmp_path / "ant" / "2.jpg")
-
-
-def test_more_unreadable_rows_than_allowed_are_an_error(tmp_path: Path) -> None:
-    """One of three is more than 1 %."""
-    pets(tmp_path, "ant/1.png", "bee/1.png")
-    table(tmp_path / "ant", b"", "2.jpg")
-    with pytest.raises(DataError, match=r"(?s)1 of 3 rows.*2\.jpg: the file is empty.*max-skipped"):
-        read(tmp_path)
-
-
-def test_formats_that_cannot_be_read_are_not_lost_silently(tmp_path: Path) -> None:
-    """A HEIC photo is a picture to a person."""
-    pets(tmp_path, "ant/1.png", "bee/1.png")
-    table(tmp_path / "ant", b"\0\0\0\x18ftypheic", "2.heic")
-    with pytest.raises(DataError, match="expected JPEG, PNG"):
-        read(tmp_path)
-
-
-def test_other_files_are_passed_over_with_a_note(tmp_path: Path) -> None:
-    """Notes of the photographer."""
-    pets(tmp_path, "ant/1.png", "bee/1.png")
-    table(tmp_path / "ant", "nice", "notes.md")
-    assert read(tmp_path).notes == ("1 files were passed over by their suffix: 1 .md.",)
-
-
-@pytest.mark.parametrize("name", ["photo/ant/1.png", "1.png", "notes.md"])
-def test_folders_without_clear_classes_are_refused(tmp_path: Path, name: str) -> None:
-    """Folders of folders, pictures without classes, no pictures."""
-    pets(tmp_path / "data", "photo/bee/1.png") if "/" in name else None
-    picture(tmp_path / "data" / name) if ".png" in name else (tmp_path / "data").mkdir()
-    with pytest.raises(DataError, match="Expected"):
-        read(tmp_path / "data")
-
-
-def test_one_class_is_refused(tmp_path: Path) -> None:
-    """There is nothing to tell apart."""
-    with pytest.raises(DataError, match="same class 'ant'"):
-        read(pets(tmp_path, "ant/1.png", "ant/2.png"))
-
-
-def test_one_row_a_class_is_enough_to_read(tmp_path: Path) -> None:
-    """What can be learned from it is another question."""
-    assert len(read(pets(tmp_path, "ant/1.png", "bee/1.png"))) == 2
-
-
-def test_a_class_in_test_that_train_lacks_is_refused(tmp_path: Path) -> None:
-    """It could only be judged, never learned."""
-    pets(tmp_path, "train/ant/1.png", "train/bee/1.png", "test/ant/1.png", "test/cat/1.png")
-    with pytest.raises(DataError, match="No training row has the label 'cat'"):
-        read(tmp_path)
-
-
-def test_a_folder_of_text_files(tmp_path: Path) -> None:
-    """One text a file."""
-    for label in ("neg", "pos"):
-        (tmp_path / label).mkdir()
-        table(tmp_path / label, f"a {label} review\n", "1.txt")
-    data = read(tmp_path)
-    assert data.rows == ("a neg review\n", "a pos review\n")
-    assert classes(data) == ["neg", "pos"]
 
 
 # Tables
@@ -204,6 +98,19 @@ def test_whole_numbers_of_hundreds_of_digits_are_no_numbers(tmp_path: Path) -> N
         read(table(tmp_path, numbers, "c.jsonl"), kind="regression")
 
 
+def test_whole_numbers_of_thousands_of_digits_cannot_be_read(tmp_path: Path) -> None:
+    """Python refuses to make them; the line is named, or the file."""
+    lines = [
+        f'{{"text": "{c}", "label": {"9" * n}}}' for c, n in zip("xyz", (1, 5000, 2), strict=True)
+    ]
+    data = read(table(tmp_path, "\n".join(lines), "a.jsonl"), max_skipped=0.5)
+    assert data.rows == ("x", "z")
+    assert data.skipped[0].row.endswith("a.jsonl:2")
+    assert data.skipped[0].reason.endswith("value has 5000 digits")
+    with pytest.raises(DataError, match="cannot be read as JSON: Exceeds the limit"):
+        read(table(tmp_path, f"[{','.join(lines)}]", "a.json"))
+
+
 def test_an_object_is_no_label(tmp_path: Path) -> None:
     """JSON can hold it in any row."""
     rows = [{"text": f"x{i}", "label": {"a": 1} if i == 3 else "b"} for i in range(6)]
@@ -240,6 +147,23 @@ def test_tables_named_by_split(tmp_path: Path) -> None:
         "y": "train",
         "z": "test",
     }
+
+
+def test_what_trains_tells_what_columns_are_for(tmp_path: Path) -> None:
+    """Though "dev" comes first in order; the error names the file that lacks a column."""
+    table(tmp_path, "sentence,mood,text\nx,a,1\ny,b,2\n", "dev.csv")
+    table(tmp_path, "sentence,mood\nv,a\nw,b\n", "train.csv")
+    data = read(tmp_path)
+    assert (data.columns, data.task.target) == (("sentence",), "mood")
+    table(tmp_path, "sentence,label\nx,a\n", "dev.csv")
+    with pytest.raises(DataError, match=r"(?s)no column \['mood'\].*columns of .*dev\.csv are"):
+        read(tmp_path)
+    table(tmp_path, "a,b,c\nx,y,z\n", "train.csv")
+    with pytest.raises(DataError, match=r"(?s)one with the labels.*columns of .*train\.csv are"):
+        read(tmp_path)
+    table(tmp_path, "sentence,mood\n", "train.csv")
+    with pytest.raises(DataError, match=r"train\.csv has 0 rows"):
+        read(tmp_path)
 
 
 def test_a_split_column_is_honored(tmp_path: Path) -> None:
@@ -290,7 +214,9 @@ def test_a_table_of_numbers_is_vectors(tmp_path: Path) -> None:
         (",,,\n", {}, "is empty: no cell"),
         ('"\n', {}, "a quote is opened in the record at line 1"),
         ("text,label\nx,a\n", {"text": "text", "image": "text"}, "Both a text column"),
-        ('text,label\n"x,a\ny,b\n', {}, "line 2 and never closed"),
+        ("text,label\nx,a\n", {"text": "TEXT", "label": "text"}, "'text' is given both"),
+        ('text,label\n"x\ny,b\n', {}, "line 2 and never closed"),
+        ('"text,label\n"x"y,b\nz\n', {}, "line 1 and never closed"),
         ("text,label\nx,a\ny,a\n", {}, "same class 'a'"),
         (
             "text,label,split\nx,a,train\ny,b,train\nz,c,test\n",
@@ -322,9 +248,29 @@ def test_lines_of_the_wrong_length_are_skipped(tmp_path: Path) -> None:
 
 def test_quotes_inside_of_a_cell_are_forgiven(tmp_path: Path) -> None:
     """As many programs write them; the note says so."""
-    data = read(table(tmp_path, 'text,label\n"an" ant,a\na bee,b\n'))
-    assert data.rows == ("an ant", "a bee")
-    assert any("quotes" in note for note in data.notes)
+    data = read(table(tmp_path, 'text,label\n"an" ant,a\n"a ""bee""",b\n'))
+    assert data.rows == ('"an" ant', 'a "bee"')
+    assert "each line was read as a row, and those inside of cells were kept" in data.notes[0]
+
+
+@pytest.mark.parametrize("n_open", [1, 2])
+def test_a_quote_that_is_never_closed_takes_no_other_line(tmp_path: Path, n_open: int) -> None:
+    """Where every line is as wide as the header, each is a row."""
+    texts = ['"Well', "so", '"No' if n_open == 2 else "No", "it", '"is"']
+    lines = ["text\tlabel", *(f"{text}\t{'ab'[i % 2]}" for i, text in enumerate(texts))]
+    data = read(table(tmp_path, "\n".join(lines), "a.tsv"))
+    assert data.rows == (*texts[:4], "is")
+    assert data.skipped == ()
+
+
+def test_lines_that_a_stray_quote_joins_are_skipped(tmp_path: Path) -> None:
+    """Each counts; a cell with a line break in it stays one where its own quotes are right."""
+    text = 'text,label\n"an, ant",a\n"Well,b\nso,a\n"No,b\n"a\nbee",b\n"a" fly,a\n'
+    data = read(table(tmp_path, text), max_skipped=0.5)
+    assert data.rows == ("an, ant", "a\nbee", "a fly")
+    assert [row.row[-6:] for row in data.skipped] == [f".csv:{i}" for i in (3, 4, 5)]
+    assert data.skipped[0].reason == "a stray quote joins the lines 3 to 5"
+    assert "it and the next were left out" in data.notes[0]
 
 
 def test_a_cell_may_be_a_long_document(tmp_path: Path) -> None:
@@ -436,6 +382,8 @@ def test_several_labels_with_a_separator() -> None:
     assert len(data.notes) == 3
     assert read_labels(["red/blue", "red"], separator="/").task.kind is Kind.MULTILABEL
     assert read_labels(["a,b", "a", "b"], kind="multiclass").task.labels == ("a", "a,b", "b")
+    pair = read((["x", "y"], ["red/blue", "red"]), separator="/")
+    assert pair.targets.tolist() == [[1, 1], [0, 1]]
 
 
 def test_several_labels_in_several_columns(tmp_path: Path) -> None:
@@ -446,6 +394,19 @@ def test_several_labels_in_several_columns(tmp_path: Path) -> None:
     assert data.targets.tolist() == [[1, 1], [0, 1]]
     with pytest.raises(DataError, match="'red' holds '2'"):
         read(table(tmp_path, "text,red,blue\nx,2,1\n"), label="red,blue")
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "regression"])
+def test_several_columns_are_several_labels_and_nothing_else(kind: str) -> None:
+    """Another kind would be told in vain."""
+    columns = {"text": ["x", "y"], "red": [1, 0], "blue": [1, 1]}
+    told = f"kind='{kind}', but there are several columns"
+    with pytest.raises(UsageError, match=told):
+        read(columns, label="red,blue", kind=kind)
+    for targets in (np.array([[1, 0], [1, 1]]), [[1, 0], [1, 1]]):
+        with pytest.raises(UsageError, match=told):
+            from_arrays(["x", "y"], targets, kind=kind)
+    assert read(columns, label="red,blue", kind="multilabel").targets.tolist() == [[1, 1], [0, 1]]
 
 
 def test_lists_of_labels() -> None:
@@ -466,6 +427,18 @@ def test_a_data_frame() -> None:
     frame.columns = ["text", "text"]
     with pytest.raises(DataError, match="names columns twice"):
         read(frame)
+
+
+def test_missing_texts_of_pandas_are_missing() -> None:
+    """Its `string` columns have a missing value that is neither true nor false."""
+    pandas = pytest.importorskip("pandas")
+    texts = pandas.array(["x", "y", None], dtype="string")
+    frame = pandas.DataFrame({"text": texts, "label": ["a", "b", "a"]})
+    data = read(frame, max_skipped=0.5)
+    assert (data.rows, data.skipped[0].reason) == (("x", "y"), "no text")
+    for columns in ((), ("text",)):
+        with pytest.raises(UnreadableRow, match="row 2: no text"):
+            rows_of(frame[["text"]], "text", columns)
 
 
 def test_a_hugging_face_dataset(tmp_path: Path) -> None:
@@ -489,6 +462,8 @@ def test_columns_and_pairs() -> None:
     assert classes(read((["x", "y"], ["a", "b"]))) == ["a", "b"]
     with pytest.raises(DataError, match="different lengths"):
         read({"text": ["x"], "label": ["a", "b"]})
+    with pytest.raises(UsageError, match="no columns, but --label was given"):
+        read((["x", "y"], ["a", "b"]), label="label")
 
 
 def test_arrays_are_vectors_texts_or_pictures() -> None:

@@ -14,6 +14,7 @@ from headstart.sources.preprocess import PicturePreprocess
 from headstart.sources.source import Source
 from headstart.store.store import open_store
 from headstart.task import Modality
+from tests.drafts import draft_of
 
 
 @pytest.fixture
@@ -56,11 +57,11 @@ def test_what_a_dead_writer_left_half_written_goes(cache):
     folder.mkdir(parents=True)
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    names = {pid: f".x.npy.{pid}-0123abcd.tmp" for pid in (dead.pid, os.getpid())}
-    for name in names.values():
-        (folder / name).write_bytes(b"half")
+    left, living = (draft_of(folder / "x.npy", pid) for pid in (dead.pid, os.getpid()))
+    left.write_bytes(b"half")
+    living.write_bytes(b"half")
     cache.find("key", named(b"a"))
-    assert [path.name for path in folder.iterdir()] == [names[os.getpid()]]
+    assert [*folder.iterdir()] == [living]
 
 
 @pytest.mark.parametrize("harm", ["changed", "gone"])

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, numpy_helper
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
@@ -14,6 +15,7 @@ from headstart.errors import IntegrityError, UsageError
 from headstart.features import compile as compiling
 from headstart.features.compile import Graph, compiled, relative_error
 from headstart.features.engine import TorchEngine, engine_for, engine_of
+from headstart.features.graphs import session, told
 from headstart.sources.catalog import resolve
 from headstart.sources.preprocess import PicturePreprocess
 from headstart.sources.source import Source
@@ -190,3 +192,50 @@ def test_a_foreign_graph_has_no_boundary_below_its_top(tmp_path):
 def test_weights_outside_the_file_are_refused(tmp_path):
     with pytest.raises(IntegrityError, match="external data"):
         engine_for(_foreign(tmp_path / "foreign.onnx", external=True))
+
+
+@pytest.mark.parametrize("length", [b"\x08", b"\x88\x00", b"\x88\x80\x80\x80\x00"])
+@pytest.mark.parametrize(
+    "field", [b"\x0a", b"\x8a\x00", b"\x8a\x80\x80\x80\x00", b"\x8a\x80\x80\x80\x20"]
+)
+def test_weights_outside_the_file_are_refused_however_it_is_written(tmp_path, field, length):
+    path = tmp_path / "graph.onnx"
+    path.write_bytes(_padded(field + length + b"location"))
+    (tmp_path / "w").write_bytes(np.arange(4, dtype=np.float32).tobytes())
+    (read,) = ort.InferenceSession(path).run(None, {"x": np.zeros(4, np.float32)})
+    assert read.tolist() == [0, 1, 2, 3]  # ONNX Runtime takes it
+    for graph in (path, path.read_bytes()):
+        with pytest.raises(IntegrityError, match="external data"):
+            session(graph)
+
+
+@pytest.mark.parametrize("name", ["my_location", "locations"])
+def test_a_value_may_be_called_something_with_location(tmp_path, name):
+    path = tmp_path / "graph.onnx"
+    path.write_bytes(_padded(b"", name))
+    assert told(session(path), {"x": np.ones(4, np.float32)})[0].tolist() == [2, 2, 2, 2]
+
+
+def _padded(key: bytes, name: str = "y") -> bytes:
+    """Return a graph that adds four weights, kept in the file "w", to its input.
+
+    Each message is written out, so that `key` can be what no library writes; without one, the
+    input is added to itself.
+    """
+    value = make_tensor_value_info
+    ends = [value("x", TensorProto.FLOAT, [4])], [value(name, TensorProto.FLOAT, [4])]
+    graph = make_graph([make_node("Add", ["x", "w" if key else "x"], [name])], "g", *ends)
+    content = graph.SerializeToString()
+    if key:
+        weights = TensorProto(
+            name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL
+        )
+        place = _message(13, key + _message(2, b"w"))
+        content += _message(5, weights.SerializeToString() + place)
+    opset = make_opsetid("", 13)
+    return bytes([8, 8]) + _message(8, opset.SerializeToString()) + _message(7, content)
+
+
+def _message(field: int, content: bytes) -> bytes:
+    """Return a field of a message: at most 15, of at most 16,383 bytes."""
+    return bytes([field << 3 | 2, len(content) & 127 | 128, len(content) >> 7]) + content

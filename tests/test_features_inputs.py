@@ -1,5 +1,6 @@
 """Raw rows become what a source's declaration says."""
 
+import dataclasses
 import hashlib
 
 import numpy as np
@@ -34,6 +35,13 @@ def test_crop_keeps_the_center_of_the_long_side():
 def test_squash_sees_all_of_the_picture():
     row = inputs_for(_picture(resize="squash")).row(_stripes())
     assert row[0, :, 0].tolist() == [2, 6, 10, 14]
+
+
+def test_squash_crop_keeps_the_center_of_both_sides():
+    # 8 and 16 become 8; the middle 4 of each remain, of the columns every other one.
+    row = inputs_for(_picture(resize="squash-crop", crop_pct=0.5)).row(_stripes())
+    assert row.shape == (4, 4, 3)
+    assert row[0, :, 0].tolist() == [5, 7, 9, 11]
 
 
 def test_padding_becomes_zero_when_normalized():
@@ -95,6 +103,12 @@ def test_texts_are_prefixed_cut_and_padded(text):
 def test_a_row_that_is_no_text_is_unreadable(text):
     with pytest.raises(UnreadableRow, match="expected a text, got float"):
         inputs_for(text).row(float("nan"))
+
+
+def test_half_a_character_is_no_fault(text):
+    words = toy_vocabulary()
+    row = inputs_for(dataclasses.replace(text, max_length=5)).row("bad \ud83d")
+    assert [words[i] for i in row] == ["[CLS]", "the", "bad", "?", "[SEP]"]
 
 
 def test_another_tokenizer_is_refused(text, tmp_path):

@@ -4,13 +4,17 @@ import random
 
 import numpy as np
 import pytest
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
 from headstart.data.dataset import Dataset, from_arrays
 from headstart.data.words import sentence, spaced
 from headstart.errors import UnreadableRow
+from headstart.features.cache import feature_key
 from headstart.features.extract import extract, extract_beside, forward
 from headstart.features.inputs import WordInputs, inputs_for, word_places
+from headstart.io import sha256_file
 from headstart.sources.catalog import resolve
+from headstart.sources.preprocess import TextPreprocess
 from headstart.task import Modality
 from tests.test_data_words import SAMPLES
 from tests.toys import toy_text_source
@@ -135,6 +139,50 @@ def test_places_in_a_batch(source):
     for row, at in zip(pieces, places, strict=True):
         flat = np.concatenate(row.windows)[row.first]
         assert ids.ravel()[at[at >= 0]].tolist() == flat.tolist()
+
+
+def byte_level(folder, *steps) -> WordInputs:
+    """Inputs of a tokenizer that cuts into bytes, and knows " cat" as one piece."""
+    merges = [("Ġ", "c"), ("Ġc", "a"), ("Ġca", "t")]
+    pieces = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *("".join(pair) for pair in merges)]
+    model = models.BPE(vocab={piece: at for at, piece in enumerate(pieces)}, merges=merges)
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = steps[0] if len(steps) == 1 else pre_tokenizers.Sequence([*steps])
+    path = folder / "tokenizer.json"
+    tokenizer.save(str(path))
+    made = inputs_for(TextPreprocess(str(path), sha256_file(path)), Modality.WORDS)
+    assert isinstance(made, WordInputs)
+    return made
+
+
+SPLIT = pre_tokenizers.Split(Regex(r"'s| ?\p{L}+"), "isolated")
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (pre_tokenizers.ByteLevel(add_prefix_space=False),),
+        (pre_tokenizers.ByteLevel(add_prefix_space=True),),
+        (SPLIT, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)),
+    ],
+)
+def test_words_have_the_pieces_they_have_inside_a_text(steps, tmp_path):
+    made = byte_level(tmp_path, *steps)
+    (window,) = made.row(spaced(["the", "cat's", "cat"])).windows
+    wanted = made.tokenizer.encode(" the cat's cat")
+    assert window.tolist() == wanted.ids
+    assert wanted.tokens.count("Ġcat") == 2
+
+
+def test_what_is_kept_of_words_has_a_version_of_its_own(source, monkeypatch):
+    units = [(2, "words"), (2, False), (2, True), (None, True)]
+
+    def keys():
+        return [feature_key(source, at, unit, 0, "float32") for at, unit in units]
+
+    before = keys()
+    monkeypatch.setattr("headstart.features.cache.WORDS_VERSION", 0)
+    assert [a == b for a, b in zip(before, keys(), strict=True)] == [False, False, True, True]
 
 
 def test_a_megabyte_in_one_line(source):

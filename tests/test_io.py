@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 
 from headstart import io
 from headstart.errors import IntegrityError, ResourceError, UsageError
+from tests.drafts import draft_of
 
 FULL = Path("/dev/full")
 
@@ -90,11 +93,80 @@ def test_a_killed_writer_leaves_no_finished_looking_file(tmp_path):
 
 
 def test_sweep_spares_the_living(tmp_path):
-    living = tmp_path / f".a.txt.{os.getpid()}-00000000.tmp"
+    living = draft_of(tmp_path / "a.txt", os.getpid())
     living.write_text("half")
     (tmp_path / ".mine.tmp").write_text("a user's own")
     io.sweep(tmp_path)
     assert names(tmp_path) == [living.name, ".mine.tmp"]
+
+
+def left_elsewhere(folder, monkeypatch):
+    """Return a file and a folder that another machine is writing, and a file of an older version.
+
+    No process here has their numbers.
+    """
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(io, "this_machine", lambda: "another machine")
+        drafts = [draft_of(folder / name, 999999999) for name in ("a.txt", "model")]
+    drafts.append(folder / ".a.txt.999999999-00000000.tmp")
+    for file in (drafts[0], drafts[1] / "deep" / "a.txt", drafts[2]):
+        io.write_text(file, "half")
+    return drafts
+
+
+def age(path, days):
+    at = time.time() - days * 86_400
+    os.utime(path, (at, at))
+
+
+def test_sweep_spares_for_a_day_what_other_machines_write(tmp_path, monkeypatch):
+    drafts = left_elsewhere(tmp_path, monkeypatch)
+    io.sweep(tmp_path)
+    assert names(tmp_path) == sorted(draft.name for draft in drafts)
+    for path in tmp_path.rglob("*"):
+        age(path, 0.9)
+    io.sweep(tmp_path)
+    assert names(tmp_path) == sorted(draft.name for draft in drafts)
+    for path in tmp_path.rglob("*"):
+        age(path, 1.1)
+    io.write_text(drafts[1] / "deep" / "b.txt", "the folder above it is as old as before")
+    io.sweep(tmp_path)
+    assert names(tmp_path) == [drafts[1].name]
+    for path in tmp_path.rglob("*"):
+        age(path, 1.1)
+    io.sweep(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_what_is_swept_is_out_of_the_way_before_it_is_removed(tmp_path, monkeypatch):
+    draft = draft_of(tmp_path / "model", 999999999)
+    io.write_text(draft / "a.txt", "half")
+    with monkeypatch.context() as stopped:  # as if the sweep were killed here
+        stopped.setattr(io, "remove", lambda path: None)
+        io.sweep(tmp_path)
+    (aside,) = tmp_path.iterdir()
+    assert aside != draft and names(aside) == ["a.txt"]
+    aside.rename(draft_of(tmp_path / "model", 999999999))
+    io.sweep(tmp_path)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_draft_that_was_removed_is_not_sealed(tmp_path, goes_on):
+    path = tmp_path / "model"
+    with io.sealed_folder(path) as draft:
+        io.write_text(draft / "a.txt", "old")
+    with (
+        pytest.raises(IntegrityError, match=r"was removed while it was being written"),
+        io.sealed_folder(path) as draft,
+    ):
+        io.write_text(draft / "a.txt", "new")
+        shutil.rmtree(draft)
+        if goes_on:  # which makes the folder again, without what was in it
+            io.write_text(draft / "b.txt", "new")
+    assert (path / "a.txt").read_text() == "old"
+    assert io.verify_folder(path) == {"a.txt": io.sha256_bytes(b"old")}
+    assert names(tmp_path) == ["model"]
 
 
 # -- safetensors ----------------------------------------------------------------------------------

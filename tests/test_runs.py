@@ -10,6 +10,7 @@ import pytest
 
 from headstart.errors import Busy, UsageError
 from headstart.runs import Run
+from tests.drafts import draft_of
 
 ARRAYS = {
     "weight": np.array([[1.0, 2.0]], dtype=np.float32),
@@ -89,7 +90,7 @@ def test_a_killed_owner_frees_the_folder(tmp_path):
             raise AssertionError("two owners")
         owner.kill()
     time.sleep(0.05)
-    leftover = tmp_path / "checkpoints" / f".x.{owner.pid}-00000000.tmp"
+    leftover = draft_of(tmp_path / "checkpoints" / "x", owner.pid)
     leftover.write_bytes(b"half")
     with Run(tmp_path) as run:
         assert run.latest("train")[1] == {"step": 1}

@@ -41,6 +41,18 @@ def test_a_damaged_copy_is_made_again(fresh_home, tmp_path):
     assert pth.read(path, digest)["a"].tolist() == [1, 1, 1, 1]
 
 
+@pytest.mark.parametrize("damage", ["{", "{}", '{"files": {}}', None])
+def test_a_copy_whose_manifest_is_damaged_is_made_again(damage, fresh_home, tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save({"a": torch.ones(4)}, path)
+    digest = io.sha256_file(path)
+    pth.read(path, digest)
+    (manifest,) = (machine.home() / "sources").glob("*.state/manifest.json")
+    manifest.unlink() if damage is None else manifest.write_text(damage)
+    assert pth.read(path, digest)["a"].tolist() == [1, 1, 1, 1]
+    assert io.is_whole(manifest.parent)
+
+
 class Harmful:
     """A pickle that would run code when it is loaded."""
 

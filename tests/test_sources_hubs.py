@@ -3,19 +3,25 @@
 import hashlib
 import json
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from headstart.errors import IntegrityError, SourceUnavailable, UnknownSource, UsageError
 from headstart.extras import import_timm
 from headstart.features.engine import engine_for
+from headstart.features.inputs import inputs_for
+from headstart.progress import listen
+from headstart.sources import hubs
 from headstart.sources.catalog import open_backbone, resolve, verify, weights_path
 from headstart.sources.hubs import read_folder
 from headstart.sources.networks import network_of
+from tests.listener import Notes
 from tests.toys import toy_text_source
 
 
@@ -44,14 +50,14 @@ def timm_folder(folder: Path) -> torch.nn.Module:
     return network
 
 
-def in_cache(folder: Path, cache: Path, name: str) -> str:
+def in_cache(folder: Path, cache: Path, name: str, *, without: tuple[str, ...] = ()) -> str:
     """Lay a folder out as the hub's cache does: blobs named by hash, snapshots of links."""
     root = cache / f"models--{name.replace('/', '--')}"
     commit = "c0ffee"
     for part in ("blobs", "refs", f"snapshots/{commit}"):
         (root / part).mkdir(parents=True)
     (root / "refs" / "main").write_text(commit, encoding="ascii")
-    for path in folder.iterdir():
+    for path in (one for one in folder.iterdir() if one.name not in without):
         blob = hashlib.sha256(path.read_bytes()).hexdigest()
         shutil.copy(path, root / "blobs" / blob)
         (root / "snapshots" / commit / path.name).symlink_to(f"../../blobs/{blob}")
@@ -60,7 +66,9 @@ def in_cache(folder: Path, cache: Path, name: str) -> str:
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(hubs, "_asked", set())
     monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
     return tmp_path / "huggingface" / "hub"
 
@@ -72,8 +80,8 @@ def test_timm_names_are_found_in_the_cache(uri, cache, tmp_path):
     in_cache(tmp_path / "saved", cache, name if "/" in name else f"timm/{name}")
     source = resolve(uri)
     preprocess = source.preprocess
-    assert (preprocess.height, preprocess.width, preprocess.resize) == (48, 48, "squash")
-    assert (preprocess.crop_pct, preprocess.interpolation) == (0.95, "bilinear")
+    assert (preprocess.height, preprocess.width, preprocess.resize) == (48, 48, "squash-crop")
+    assert (preprocess.crop_pct, preprocess.interpolation) == (48 / 50, "bilinear")
     assert (preprocess.mean, preprocess.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     assert (source.trained_on, source.license) == ("ImageNet-1k", "apache-2.0")
     verify(source)
@@ -82,6 +90,28 @@ def test_timm_names_are_found_in_the_cache(uri, cache, tmp_path):
     with torch.no_grad():
         expected = network.forward_head(network.forward_features(pixels), pre_logits=True)
     torch.testing.assert_close(backbone(pixels).detach(), expected)
+
+
+def test_the_oldest_timm_files_say_all_at_the_root(tmp_path):
+    timm_folder(tmp_path / "saved")
+    path = tmp_path / "saved" / "config.json"
+    config = json.loads(path.read_text())
+    config |= config.pop("pretrained_cfg") | {"crop_mode": "center"}
+    path.write_text(json.dumps(config), encoding="utf-8")
+    source = resolve(f"hf:{tmp_path / 'saved'}")
+    preprocess = source.preprocess
+    assert (preprocess.height, preprocess.resize, preprocess.crop_pct) == (48, "crop", 0.95)
+    assert (preprocess.mean, preprocess.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert source.license == "apache-2.0"
+
+
+def test_timm_cuts_the_center_out_of_what_it_squashed(tmp_path):
+    timm_folder(tmp_path / "saved")
+    inputs = inputs_for(resolve(f"hf:{tmp_path / 'saved'}").preprocess)
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 12, 3), dtype=np.uint8)
+    picture = Image.fromarray(pixels).resize((600, 300), Image.Resampling.BICUBIC)
+    wanted = picture.resize((50, 50), Image.Resampling.BILINEAR).crop((1, 1, 49, 49))
+    assert np.abs(inputs.row(picture).astype(int) - np.asarray(wanted)).max() <= 1
 
 
 def test_the_name_of_a_blob_is_taken_for_its_hash_and_checked_when_read(cache, tmp_path):
@@ -95,6 +125,130 @@ def test_the_name_of_a_blob_is_taken_for_its_hash_and_checked_when_read(cache, t
     blob.write_bytes(data)
     with pytest.raises(IntegrityError):
         open_backbone(resolve("hf:me/mine"))
+
+
+@pytest.fixture
+def hub(tmp_path, cache, monkeypatch):
+    """A hub that holds what is in a folder; what it was asked for is kept, as its client would."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    held, asked = tmp_path / "held", []
+
+    def download(repository, *, revision, allow_patterns, cache_dir):
+        asked.append((repository, revision, allow_patterns))
+        snapshot = cache_dir / f"models--{repository.replace('/', '--')}/snapshots/{revision}"
+        for path in held.rglob("*.*"):
+            file = path.relative_to(held)
+            if any(fnmatch(str(file), pattern) for pattern in allow_patterns):
+                (snapshot / file).parent.mkdir(parents=True, exist_ok=True)
+                (snapshot / file).unlink(missing_ok=True)
+                shutil.copy(path, snapshot / file)
+        return str(snapshot)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    return held, asked
+
+
+def sentence_encoder(folder: Path, pooling: str = '{"pooling_mode": "cls"}') -> None:
+    toy_text_source(folder)
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(pooling)
+    kinds = ("sentence_transformers.models.Transformer", "sentence_transformers.models.Pooling")
+    (folder / "modules.json").write_text(json.dumps([{"type": kind} for kind in kinds]))
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 24}')
+
+
+LATE = ("1_Pooling", "modules.json", "sentence_bert_config.json")
+
+
+def test_what_a_snapshot_lacks_is_fetched_once(hub, cache):
+    held, asked = hub
+    sentence_encoder(held)
+    commit = in_cache(held, cache, "me/mine", without=LATE)
+    for _ in range(2):
+        source = resolve("hf:me/mine")
+        assert (source.architecture["pooling"], source.preprocess.max_length) == ("cls", 24)
+    assert [(name, revision) for name, revision, _ in asked] == [("me/mine", commit)]
+    assert "pytorch_model.bin" not in asked[0][2]  # the weights are there
+
+
+def test_an_interrupted_download_goes_on(hub, cache):
+    held, asked = hub
+    toy_text_source(held)
+    commit = in_cache(held, cache, "me/mine", without=("model.safetensors",))
+    verify(resolve("hf:me/mine"))
+    assert asked[0][:2] == ("me/mine", commit)
+
+
+@pytest.mark.parametrize("known_by", ["listing", "in vain"])
+def test_the_hub_is_not_asked_for_what_a_model_has_not(known_by, hub, cache):
+    held, asked = hub
+    toy_text_source(held)
+    commit = in_cache(held, cache, "me/mine")
+    root = cache / "models--me--mine"
+    if known_by == "listing":
+        (root / "trees").mkdir()
+        files = {path.name: {} for path in held.iterdir()}
+        (root / "trees" / f"{commit}.json").write_text(json.dumps({"files": files}))
+    else:
+        (root / ".no_exist" / commit).mkdir(parents=True)
+        (root / ".no_exist" / commit / "modules.json").touch()
+    notes = Notes()
+    with listen(notes):
+        assert resolve("hf:me/mine").architecture["pooling"] == "mean"
+    assert asked == [] and notes.said == []
+
+
+def test_without_the_network_a_guess_is_told(cache, tmp_path):
+    sentence_encoder(tmp_path / "saved")
+    in_cache(tmp_path / "saved", cache, "me/mine", without=LATE)
+    notes = Notes()
+    with listen(notes):
+        assert resolve("hf:me/mine").architecture["pooling"] == "mean"
+    (said,) = notes.said
+    assert "lacks modules.json; the mean of at most 512 tokens is taken" in said
+
+
+def test_a_hub_that_cannot_be_reached_leaves_what_can_be_used(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    calls = []
+
+    def unreachable(*_, **__):
+        calls.append(1)
+        raise OSError("no route")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
+    toy_text_source(tmp_path / "saved")
+    in_cache(tmp_path / "saved", cache, "me/mine")
+    in_cache(tmp_path / "saved", cache, "me/cut", without=("model.safetensors",))
+    assert resolve("hf:me/mine") == resolve("hf:me/mine")
+    assert len(calls) == 1
+    with pytest.raises(SourceUnavailable, match="could not be fetched: OSError: no route"):
+        resolve("hf:me/cut")
+
+
+def test_weights_that_were_never_fetched_are_said_without_the_network(cache, tmp_path):
+    toy_text_source(tmp_path / "saved")
+    in_cache(tmp_path / "saved", cache, "me/mine", without=("model.safetensors",))
+    with pytest.raises(SourceUnavailable, match=r"not whole .*HF_HUB_OFFLINE is set"):
+        resolve("hf:me/mine")
+
+
+@pytest.mark.parametrize(
+    ("names", "folder"),
+    [
+        ({"HF_HUB_CACHE": "$ROOT/a", "HUGGINGFACE_HUB_CACHE": "b", "HF_HOME": "c"}, "a"),
+        ({"HUGGINGFACE_HUB_CACHE": "$ROOT/b", "HF_HOME": "c"}, "b"),
+        ({"HF_HOME": "$ROOT/c", "XDG_CACHE_HOME": "d"}, "c/hub"),
+        ({"XDG_CACHE_HOME": "$ROOT/d"}, "d/huggingface/hub"),
+        ({"HOME": "$ROOT"}, ".cache/huggingface/hub"),
+    ],
+)
+def test_the_cache_is_where_the_hub_itself_looks(names, folder, cache, tmp_path, monkeypatch):
+    monkeypatch.delenv("HF_HOME")
+    monkeypatch.setenv("ROOT", str(tmp_path))
+    for name, value in names.items():
+        monkeypatch.setenv(name, value.replace("$ROOT", str(tmp_path)) if name == "HOME" else value)
+    assert hubs.hub_cache() == tmp_path / folder
 
 
 def test_what_is_not_there_is_said_without_the_network(cache):
@@ -167,6 +321,38 @@ def test_the_pooling_is_read_as_the_fifth_version_writes_it(tmp_path):
     assert resolve(toy_text_source(tmp_path)).architecture["pooling"] == "cls"
 
 
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ('{"pooling_mode": "lasttoken"}', "'lasttoken'"),
+        ('{"pooling_mode_max_tokens": true, "pooling_mode_mean_tokens": false}', "'max'"),
+        ('{"pooling_mode_weightedmean_tokens": true}', "'weightedmean'"),
+        ('{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": true}', "cls, mean"),
+    ],
+)
+def test_a_pooling_that_is_not_done_here_is_refused(tmp_path, said, name):
+    sentence_encoder(tmp_path, pooling=said)
+    with pytest.raises(UsageError, match=f"{name}(.|\n)*cls, mean"):
+        resolve(f"hf:{tmp_path}")
+
+
+def test_a_module_that_is_not_done_here_is_refused(tmp_path):
+    uri = toy_text_source(tmp_path)
+    modules = [{"type": f"sentence_transformers.models.{kind}"} for kind in ("Pooling", "Dense")]
+    (tmp_path / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(UsageError, match=r"'Dense'(.|\n)*Transformer, Pooling, Normalize"):
+        resolve(uri)
+
+
+def test_a_pooling_that_was_lost_is_told(tmp_path):
+    sentence_encoder(tmp_path)
+    (tmp_path / "1_Pooling" / "config.json").unlink()
+    notes = Notes()
+    with listen(notes):
+        resolve(f"hf:{tmp_path}")
+    assert "lacks 1_Pooling/config.json" in notes.said[0]
+
+
 def test_vectors_have_length_one_where_the_modules_end_in_a_normalization(tmp_path):
     uri = toy_text_source(tmp_path)
     plain = open_backbone(resolve(uri))
@@ -190,6 +376,7 @@ def test_picture_preprocessing_is_read_from_its_file(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     save_file({"x": torch.zeros(2, 3)}, tmp_path / "model.safetensors")
     values = {
+        "image_processor_type": "BitImageProcessor",
         "size": {"shortest_edge": 40},
         "crop_size": {"height": 32, "width": 32},
         "do_center_crop": True,

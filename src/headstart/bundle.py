@@ -24,7 +24,7 @@ from headstart.errors import (
     UnreadableRow,
     UsageError,
 )
-from headstart.features.compile import Boundaries, Graph, compiled
+from headstart.features.compile import Boundaries, Graph, Seen, compiled, mark
 from headstart.features.engine import Engine, engine_for, engine_of
 from headstart.features.extract import forward
 from headstart.features.features import Features
@@ -311,6 +311,7 @@ class Bundle:
                 graph = compiled(self.source, boundaries, pooled=pooled, store=store)
         if graph.is_faithful:
             copy_file(graph.path, folder / TRUNK)
+            graph.check(folder / TRUNK)
         return graph
 
     def _check_copy(self, copy: Path) -> None:
@@ -324,7 +325,7 @@ class Bundle:
         if sha256_file(copy) != self.source.weights_sha256:
             raise IntegrityError(
                 f"{self.source.location['path']} is not as it was written; the model was not saved."
-                "\nFit again: the weights are then made, or read, anew."
+                "\nLoad the model again, or fit again: the weights are then read, or made, anew."
             )
 
     def _card(self, folder: Path) -> dict[str, Any]:
@@ -353,7 +354,8 @@ def load(path: str | Path) -> Bundle:
         Where there is no bundle.
     """
     folder = _folder_of(Path(path))
-    verify_folder(folder)
+    trunk = mark(folder / TRUNK)  # first: what is put there from here on is not what was checked
+    hashes = verify_folder(folder)
     facts = read_json(folder / FACTS)
     if facts.get("format") != BUNDLE_FORMAT:
         raise IntegrityError(
@@ -361,7 +363,7 @@ def load(path: str | Path) -> Bundle:
             "Load it with the version that wrote it: bundle.json names it under versions."
         )
     try:
-        return _read(folder, facts)
+        return _read(folder, facts, Seen(trunk, hashes.get(TRUNK, "")))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, HeadstartError):
             raise
@@ -371,7 +373,7 @@ def load(path: str | Path) -> Bundle:
         ) from error
 
 
-def _read(folder: Path, facts: dict[str, Any]) -> Bundle:
+def _read(folder: Path, facts: dict[str, Any], trunk: Seen) -> Bundle:
     source = from_json(facts["source"], folder)
     if "path" in source.location and (folder / WEIGHTS).exists():
         source = dataclasses.replace(source, location={"path": str(folder / WEIGHTS)})
@@ -382,7 +384,7 @@ def _read(folder: Path, facts: dict[str, Any]) -> Bundle:
             "Save the model again, or restore the folder."
         )
     return Bundle(source, _task(facts["task"]), _head(folder, facts), facts["facts"],
-                  _graph(folder, facts), _reference(folder))  # fmt: skip
+                  _graph(folder, facts, trunk), _reference(folder))  # fmt: skip
 
 
 def _folder_of(path: Path) -> Path:
@@ -416,8 +418,10 @@ def _reference(folder: Path) -> Reference | None:
     return Reference.from_state(read_safetensors(path)[0]) if path.exists() else None
 
 
-def _graph(folder: Path, facts: dict[str, Any]) -> Graph | None:
-    return None if facts["graph"] is None else Graph.of(facts["graph"], folder / TRUNK)
+def _graph(folder: Path, facts: dict[str, Any], trunk: Seen) -> Graph | None:
+    if facts["graph"] is None:
+        return None
+    return dataclasses.replace(Graph.of(facts["graph"], folder / TRUNK), seen=trunk)
 
 
 def _all_read(features: Features) -> Features:

@@ -24,10 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.errors import Busy, IntegrityError, ResourceError, UsageError
-from headstart.machine import free_space_bytes
+from headstart.machine import free_space_bytes, this_machine
 from headstart.tensors import checked, header, storable, view
 
 MANIFEST = "manifest.json"
+
+#: What is being written is called `.NAME.MACHINE-PID-TOKEN.tmp`; older versions had no MACHINE.
+_DRAFT = re.compile(r"\..+\.(?:(?P<machine>[0-9a-f]{8})-)?(?P<pid>[0-9]{1,9})-[0-9a-f]{8}\.tmp")
+#: Seconds without a change after which what another machine was writing counts as left behind.
+QUIET_S = 86_400.0
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -151,6 +156,11 @@ def sealed_folder(path: Path) -> Iterator[Path]:
 
     A sealed folder that is there already is replaced; any other folder is left alone, with an
     error. If the work inside fails, `path` stays as it was.
+
+    Raises
+    ------
+    IntegrityError
+        Where the temporary folder was removed meanwhile, and what was written in it is lost.
     """
     path = path.absolute()
     _recover(path)
@@ -159,17 +169,26 @@ def sealed_folder(path: Path) -> Iterator[Path]:
     sweep(path.parent)
     draft = _temporary(path)
     draft.mkdir()
+    made = os.open(draft, os.O_RDONLY)  # while it is open, no other folder gets its number
     try:
         with _space_errors(path):
             yield draft
             _seal(draft)
+            _check_made(made, draft)
             _swap(draft, path)
     finally:
+        os.close(made)
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def verify_folder(path: Path) -> None:
-    """Check every file of a sealed folder against its manifest; say which one is not right."""
+def verify_folder(path: Path) -> dict[str, str]:
+    """Check every file of a sealed folder against its manifest; say which one is not right.
+
+    Returns
+    -------
+    dict
+        The SHA-256 of every file, by its path in the folder.
+    """
     path = path.absolute()
     _recover(path)
     if not path.is_dir():
@@ -186,6 +205,7 @@ def verify_folder(path: Path) -> None:
                 f"{path / name} {reason}.\nThe folder is not as it was saved: "
                 "copy it again from where it came from, or make it again."
             )
+    return {name: str(said["sha256"]) for name, said in manifest.items()}
 
 
 def is_whole(path: Path) -> bool:
@@ -237,11 +257,40 @@ def _owner_said_in(handle: IO[str]) -> str:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what writers that no longer live have left half-written in `folder`."""
-    for leftover in folder.glob(".*.tmp"):
-        match = re.fullmatch(r"\..+\.(\d+)-[0-9a-f]{8}\.tmp", leftover.name)
-        if match and not _is_alive(int(match[1])):
-            remove(leftover)
+    """Remove what writers that no longer live have left half-written in `folder`.
+
+    Which processes live is known on this machine alone. What another one was writing counts as
+    left behind once nothing of it has changed for a day.
+    """
+    for draft in folder.glob(".*.tmp"):
+        if _is_left(draft):
+            # Moved at once: whoever writes there after all must not go on with a part of it.
+            aside = _temporary(draft)
+            with suppress(OSError):  # another sweep had it
+                draft.rename(aside)
+                remove(aside)
+
+
+def is_draft(path: Path) -> bool:
+    """Say whether a file or folder, or one above it, is being written: `sweep` sees to it.
+
+    >>> is_draft(Path("a/.x.npy.1234abcd-17-0123abcd.tmp")), is_draft(Path("a/x.npy"))
+    (True, False)
+    """
+    return any(_DRAFT.fullmatch(part) for part in path.parts)
+
+
+def _is_left(draft: Path) -> bool:
+    match = _DRAFT.fullmatch(draft.name)
+    if match is None:
+        return False
+    if match["machine"] == _here():
+        return not _is_alive(int(match["pid"]))
+    try:
+        changed = max(path.lstat().st_mtime for path in (draft, *draft.rglob("*")))
+    except OSError:  # it has just been finished
+        return False
+    return time.time() - changed > QUIET_S
 
 
 @contextmanager
@@ -275,8 +324,13 @@ def _space_errors(path: Path, n_bytes: int | None = None) -> Iterator[None]:
 
 
 def _temporary(path: Path) -> Path:
-    # The process id lets a later `sweep` tell a dead writer's file from a living one's.
-    return path.with_name(f".{path.name[:80]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    # Machine and process let a later `sweep` tell a dead writer's file from a living one's.
+    writer = f"{_here()}-{os.getpid()}"
+    return path.with_name(f".{path.name[:80]}.{writer}-{secrets.token_hex(4)}.tmp")
+
+
+def _here() -> str:
+    return sha256_bytes(this_machine().encode())[:8]
 
 
 def _fsync(path: Path) -> None:
@@ -318,6 +372,19 @@ def _seal(draft: Path) -> None:
     write_json(draft / MANIFEST, {"files": entries})
     for folder in [draft, *(path for path in draft.rglob("*") if path.is_dir())]:
         _fsync(folder)
+
+
+def _check_made(made: int, draft: Path) -> None:
+    """Refuse a draft that is not the folder that was made: a write makes a removed one again."""
+    try:
+        is_same = os.path.samestat(os.fstat(made), draft.stat())
+    except OSError:
+        is_same = False
+    if not is_same:
+        raise IntegrityError(
+            f"{draft} was removed while it was being written; nothing was changed.\n"
+            "Do it again. The clocks of machines that share a folder must not be a day apart."
+        )
 
 
 def _manifest(path: Path) -> dict[str, dict[str, Any]]:

@@ -58,6 +58,17 @@ def home() -> Path:
     return folder.resolve()
 
 
+def this_machine() -> str:
+    """Return what tells this machine, since it was started, from all others: a line of text."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        # A container has process numbers of its own.
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        boot = space = ""
+    return f"{platform.node()} {boot} {space}".replace("\n", " ")
+
+
 def n_threads() -> int:
     """Return how many threads to compute with: `HEADSTART_THREADS`, else the cores we may use."""
     asked = os.environ.get("HEADSTART_THREADS")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headstart.errors import IntegrityError
 from headstart.features.cache import is_intact
-from headstart.io import is_whole, read_sealed_json, remove, sha256_file, sweep
+from headstart.io import is_draft, is_whole, read_sealed_json, remove, sha256_file, sweep
 from headstart.machine import home
 from headstart.sources.files import is_kept_whole
 from headstart.store.store import Shard, Store, open_store
@@ -133,7 +133,8 @@ def _unnamed(store: Store) -> Iterator[Path]:
     named |= {graphs / graph.file for graph in store.graphs()}
     studies = {home() / "outcomes" / study for study in store.studies()}
     for path in [*_files(features), *_files(graphs), *_files(home() / "outcomes")]:
-        if path not in named and path.parent not in studies and _unused_s(path) > GRACE_S:
+        is_known = path in named or path.parent in studies or is_draft(path)
+        if not is_known and _unused_s(path) > GRACE_S:
             yield path
 
 
@@ -176,7 +177,7 @@ def _remove_empty(folder: Path) -> None:
     for name in KEPT:
         folders = [path for path in (folder / name).rglob("*") if path.is_dir()]
         for path in sorted(folders, reverse=True):
-            if not any(path.iterdir()):
+            if not is_draft(path) and not any(path.iterdir()):
                 remove(path)
 
 

@@ -27,7 +27,8 @@ def rows_in(table: Table, chosen: Roles) -> tuple[Any, list[str]]:
 
 
 def _text_row(cell: Any, _folder: Path) -> tuple[Row, str]:
-    is_empty = cell is None or not str(cell).strip() or (not isinstance(cell, str) and cell != cell)
+    is_text = isinstance(cell, str)  # "nan" may be a text
+    is_empty = not cell.strip() if is_text else is_missing(cell) or not str(cell).strip()
     return ("", "no text") if is_empty else (str(cell), "")
 
 

@@ -102,7 +102,14 @@ def roles(
         raise DataError(
             f"Both a text column '{text}' and an image column '{image}' are given; expected one."
         )
+    text = None if text is None else _present(table, text, "text")
+    image = None if image is None else _present(table, image, "image")
     labels = _given_labels(table, label)
+    if (text or image) in labels:
+        raise DataError(
+            f"The column '{text or image}' is given both as what is read and as the label.\n"
+            "Expected two columns: whoever reads the label has nothing to learn."
+        )
     split = _split_column(table, taken={text, image, *labels})
     if image is None and len(labels) < 2:
         words = _words(table, text) if not is_labelled else _tagged(table, text, labels)
@@ -211,7 +218,8 @@ def table_error(table: Table, what: str, fix: str) -> DataError:
     """Return the error for a table, with the columns there are and what to do."""
     first = {name: cells[0] if len(cells) else None for name, cells in table.columns.items()}
     shown = "".join(f"\n  {name!r}, for example {cell!r:.60}" for name, cell in first.items())
-    return DataError(f"{what}\nThe columns are:{shown}\n{fix}")
+    of = f" of {table.file}" if table.file else ""
+    return DataError(f"{what}\nThe columns{of} are:{shown}\n{fix}")
 
 
 def _present(table: Table, name: str, option: str) -> str:
@@ -309,9 +317,9 @@ def _inputs(
     table: Table, free: Sequence[str], text: str | None, image: str | None
 ) -> tuple[Modality, tuple[str, ...]]:
     if image is not None:
-        return Modality.IMAGE, (_present(table, image, "image"),)
+        return Modality.IMAGE, (image,)
     if text is not None:
-        return Modality.TEXT, (_present(table, text, "text"),)
+        return Modality.TEXT, (text,)
     columns = [name for name in free if not _INDEX_NAMES.fullmatch(name)] or list(free)
     pictures = [name for name in columns if _holds_pictures(table.columns[name])]
     texts = [name for name in columns if name not in pictures and _holds(table, name, str)]

@@ -252,6 +252,7 @@ def from_arrays(
     targets: Any = None,
     modality: Modality | str | None = None,
     kind: Kind | str | None = None,
+    separator: str | None = None,
 ) -> Dataset:
     """Return a dataset of things that are in memory.
 
@@ -269,6 +270,8 @@ def from_arrays(
         Guessed if None: strings are texts, unless all end like the name of a picture.
     kind
         Guessed if None, as for a file.
+    separator
+        What stands between the labels of a row that has several.
 
     Examples
     --------
@@ -287,7 +290,7 @@ def from_arrays(
         made = Dataset(kind_of_rows, ready, tagged.task, tagged.values)
         made._check_lengths()
         return made
-    encoded = _encoded(targets, kind)
+    encoded = _encoded(targets, kind, separator)
     if len(encoded.missing):
         raise DataError(
             f"Input y contains NaN: {len(encoded.missing)} of {len(ready)} labels are missing, "
@@ -298,12 +301,12 @@ def from_arrays(
     return made
 
 
-def _encoded(targets: Any, kind: Kind | str | None) -> Targets:
+def _encoded(targets: Any, kind: Kind | str | None, separator: str | None) -> Targets:
     """Return targets as numbers; several columns of a DataFrame are labels by their names."""
     columns = getattr(targets, "columns", ())
     if len(columns) > 1:
-        return encode_columns({str(c): targets[c].tolist() for c in columns})
-    return encode(_unwrapped(targets), kind=kind)
+        return encode_columns({str(c): targets[c].tolist() for c in columns}, kind)
+    return encode(_unwrapped(targets), kind=kind, separator=separator)
 
 
 def listed(skipped: Sequence[Skipped], at_most: int = 5) -> str:

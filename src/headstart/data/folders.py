@@ -2,13 +2,14 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.data.columns import SPLIT_NAMES
 from headstart.data.dataset import UNASSIGNED, Skipped
 from headstart.data.pictures import PICTURE_SUFFIXES, problem
+from headstart.data.tables import decoded
 from headstart.errors import DataError
 from headstart.task import Modality
 
@@ -40,9 +41,10 @@ class Found:
 def class_folders(folder: Path) -> Found:
     """Find the files of a folder of class folders; nothing is decoded."""
     splits = split_folders(folder)
+    tops = splits or {UNASSIGNED: folder}
     places = [
         (split, name, inner)
-        for split, top in (splits or {UNASSIGNED: folder}).items()
+        for split, top in tops.items()
         for name, inner in sorted(_subfolders(top).items())
     ]
     files = {place: sorted(walk(place[2])) for place in places}
@@ -53,7 +55,10 @@ def class_folders(folder: Path) -> Found:
     if not any(kept.values()):
         raise DataError(_nothing(folder, suffixes))
     _refuse_deep(folder, kept)
-    return _found(modality, kept, _passed_over(suffixes, wanted))
+    beside = set(_subfolders(folder).values()) - set(tops.values()) if splits else set()
+    loose = [p for p in _outside({folder, *tops.values()}, beside) if p.suffix.lower() in wanted]
+    _refuse_unknown(folder, splits, beside & {path.parent.parent for path in loose})
+    return _found(modality, kept, [*_passed_over(suffixes, wanted), *_left_loose(loose)])
 
 
 def split_folders(folder: Path) -> dict[str, Path]:
@@ -126,12 +131,56 @@ def _refuse_deep(folder: Path, kept: dict[Place, list[Path]]) -> None:
     )
 
 
+def _outside(tops: Collection[Path], beside: Collection[Path]) -> list[Path]:
+    """Return the files that are in no class folder."""
+    files = [path for top in tops for path in top.iterdir() if path.is_file()]
+    files += [path for folder in beside for path in walk(folder)]
+    return sorted(path for path in files if not _is_hidden(path.name))
+
+
+def _refuse_unknown(folder: Path, splits: dict[str, Path], unknown: Collection[Path]) -> None:
+    """Refuse class folders beside the splits: a misspelled test split must not be lost."""
+    if unknown:
+        known = ", ".join(name for name in SPLIT_NAMES if name)
+        raise DataError(
+            f"{min(unknown)} has class folders, and lies beside "
+            f"{' and '.join(f'{path.name}/' for path in splits.values())}: which split is it?\n"
+            f"The names that are known are {known}. Rename it to one, or move it out of {folder}."
+        )
+
+
+def _left_loose(loose: Sequence[Path]) -> list[str]:
+    if not loose:
+        return []
+    return [f"{len(loose):,} files in no class folder were passed over, the first is {loose[0]}."]
+
+
 def _passed_over(suffixes: Counter[str], wanted: frozenset[str]) -> list[str]:
     others = {suffix: n for suffix, n in suffixes.items() if suffix not in wanted}
     if not others:
         return []
     shown = ", ".join(f"{n:,} {suffix or 'without suffix'}" for suffix, n in others.items())
     return [f"{sum(others.values()):,} files were passed over by their suffix: {shown}."]
+
+
+def text_files(paths: Sequence[Path]) -> tuple[list[str], list[str], tuple[str, ...]]:
+    """Return a text a file, what is wrong with each ("" if nothing), and a note on all."""
+    found = [_text_file(path) for path in paths]
+    foreign = [path for path, (*_, notes) in zip(paths, found, strict=True) if notes]
+    how = "as their byte-order mark says or, without one, as Windows-1252"
+    said = f"{len(foreign):,} files are not plain UTF-8, the first is {min(foreign, default='')}"
+    notes = (f"{said}: they were read {how}.",) if foreign else ()
+    return [text for text, *_ in found], [reason for _, reason, _ in found], notes
+
+
+def _text_file(path: Path) -> tuple[str, str, tuple[str, ...]]:
+    try:
+        text, notes = decoded(path.read_bytes(), "the file")
+    except OSError as error:
+        return "", error.strerror or str(error), ()
+    except DataError as error:
+        return "", str(error).partition("\n")[0], ()
+    return text, "" if text.strip() else "no text", notes
 
 
 def pictures_in(folder: Path) -> Sequence[Path]:

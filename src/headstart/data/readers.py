@@ -22,6 +22,7 @@ from headstart.data.columns import (
     split_key,
 )
 from headstart.data.dataset import (
+    TRAIN,
     UNASSIGNED,
     Dataset,
     Row,
@@ -30,8 +31,8 @@ from headstart.data.dataset import (
     limit_skipped,
     pick,
 )
-from headstart.data.folders import Found, class_folders, home_expanded, split_folders
-from headstart.data.tables import TABLE_SUFFIXES, Table, decoded, read_table, table_of
+from headstart.data.folders import Found, class_folders, home_expanded, split_folders, text_files
+from headstart.data.tables import TABLE_SUFFIXES, Table, read_table, table_of
 from headstart.data.tagged import encode_tags, named
 from headstart.data.tags import is_tag
 from headstart.data.targets import Targets, encode, encode_columns
@@ -135,12 +136,30 @@ def _read_path(path: Path, options: _Options) -> Dataset:
         files = _split_files(path)
         if files:
             return _read_splits({s: read_table(file) for s, file in files.items()}, options)
-        return _from_folder(class_folders(path), options)
+        found = class_folders(path)
+        _refuse_columns(f"{path} is a folder of class folders, which", options, "separator")
+        return _from_folder(found, options)
     if not path.exists():
         raise DataError(
             f"{path} does not exist.\nExpected a folder or a table; is it {_near(path)}"
         )
     return _from_table(read_table(path), options)
+
+
+def _refuse_columns(what: str, options: _Options, *others: str) -> None:
+    """Refuse options that only a table has a use for: the data would not be those that were meant.
+
+    Raises
+    ------
+    UsageError
+        Where a column, or one of the `others`, was told.
+    """
+    told = [n for n in ("text", "image", "label", *others) if getattr(options, n) is not None]
+    if told:
+        raise UsageError(
+            f"{what} has no columns, but {' and '.join(f'--{name}' for name in told)} was given.\n"
+            "Leave it out, or give the table that was meant."
+        )
 
 
 def _near(path: Path) -> str:
@@ -165,7 +184,8 @@ def _split_files(folder: Path) -> dict[str, Path]:
 
 def _read_object(source: Any, options: _Options) -> Dataset:
     if isinstance(source, tuple) and len(source) == 2:
-        return from_arrays(*source, kind=options.kind)
+        _refuse_columns("A pair of rows and labels", options)
+        return from_arrays(*source, kind=options.kind, separator=options.separator)
     if isinstance(source, Mapping) and source and all(map(_is_table, source.values())):
         named = {SPLIT_NAMES.get(str(name).lower(), ""): part for name, part in source.items()}
         if len(named) < len(source) or "" in named:
@@ -187,8 +207,8 @@ def _needed_table(part: Any) -> Table:
 
 
 def _read_splits(tables: dict[str, Table], options: _Options) -> Dataset:
-    """Read several tables with the same columns as one; each is a split."""
-    first = next(iter(tables.values()))
+    """Read several tables as one, each a split; what columns are for is told by what trains."""
+    first = tables.get(TRAIN, next(iter(tables.values())))
     chosen = _roles(first, options)
     needed = (*chosen.inputs, *chosen.labels)
     for split, table in tables.items():
@@ -203,6 +223,7 @@ def _read_splits(tables: dict[str, Table], options: _Options) -> Dataset:
         columns,
         [name for table in tables.values() for name in table.names],
         folder=first.folder,
+        file=first.file,
         class_names=first.class_names,
         skipped=tuple(row for table in tables.values() for row in table.skipped),
         notes=tuple(note for table in tables.values() for note in table.notes),
@@ -215,12 +236,8 @@ _SPLIT = "\0split"  # no file has a column of this name
 
 def _from_folder(found: Found, options: _Options) -> Dataset:
     rows: Sequence[Row] = found.paths
-    names = [str(path) for path in found.paths]
-    notes = found.notes
     if found.modality is Modality.TEXT:
-        read_files = [decoded(path.read_bytes(), str(path)) for path in found.paths]
-        rows = [text for text, _ in read_files]
-        notes += tuple(note for _, more in read_files for note in more)
+        found, rows = _with_texts(found)
     limit_skipped(found.skipped, len(rows) + len(found.skipped), options.max_skipped)
     encoded = encode(found.labels, kind=options.kind or Kind.MULTICLASS, name="folder")
     split = np.array(found.splits, dtype="<U10")
@@ -230,22 +247,40 @@ def _from_folder(found: Found, options: _Options) -> Dataset:
         encoded.task,
         encoded.values,
         split if (split != UNASSIGNED).any() else None,
-        names,
+        [str(path) for path in found.paths],
         skipped=found.skipped,
-        notes=notes,
+        notes=found.notes,
     )
 
 
+def _with_texts(found: Found) -> tuple[Found, list[str]]:
+    """Return the text files that can be read, and their texts."""
+    texts, reasons, notes = text_files(found.paths)
+    at = np.flatnonzero([not reason for reason in reasons])
+    pairs = zip(found.paths, reasons, strict=True)
+    bad = (Skipped(str(path), reason) for path, reason in pairs if reason)
+    readable = dataclasses.replace(
+        found,
+        paths=tuple(pick(found.paths, at)),
+        labels=tuple(pick(found.labels, at)),
+        splits=tuple(pick(found.splits, at)),
+        skipped=(*found.skipped, *bad),
+        notes=(*found.notes, *notes),
+    )
+    return readable, [texts[i] for i in at]
+
+
 def _from_table(table: Table, options: _Options) -> Dataset:
-    if len(table) == 0:
-        limit_skipped(table.skipped, len(table.skipped), options.max_skipped)
-        raise DataError(
-            f"The table has 0 rows under the header {list(table.columns)}; expected at least one."
-        )
     return _with_roles(table, _roles(table, options), options)
 
 
 def _roles(table: Table, options: _Options) -> Roles:
+    if len(table) == 0:
+        limit_skipped(table.skipped, len(table.skipped), options.max_skipped)
+        raise DataError(
+            f"{table.file or 'The table'} has 0 rows under the header {list(table.columns)}; "
+            "expected at least one."
+        )
     return roles(table, options.text, options.image, options.label, kind=options.kind)
 
 
@@ -281,7 +316,7 @@ def _labels(table: Table, chosen: Roles, options: _Options, at: Sequence[int]) -
     """Encode the labels of the rows at `at`."""
     columns = {name: [table.columns[name][i] for i in at] for name in chosen.labels}
     if len(columns) > 1:
-        return encode_columns(columns)
+        return encode_columns(columns, options.kind)
     name = chosen.labels[0]
     cells = _named_classes(columns[name], table.class_names.get(name))
     if options.kind is None:

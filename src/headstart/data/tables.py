@@ -9,11 +9,12 @@ import csv
 import dataclasses
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from headstart.data.conll import CONLL_SUFFIXES, blocks
 from headstart.data.dataset import Skipped
@@ -33,6 +34,10 @@ _BOMS = (
 )
 _DELIMITERS = ",;\t|"
 _LONGEST_CELL = 2**31 - 1
+_QUOTED = re.compile('"([^"]*(?:""[^"]*)*)"')
+
+#: The first line, the last line and the cells of a record of a CSV file.
+_Record: TypeAlias = tuple[int, int, list[str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +52,8 @@ class Table:
         How a row is shown to a person: "pets.csv:17".
     folder
         What relative paths in cells are relative to.
+    file
+        The path it was read from; empty where it was no file.
     class_names
         The names behind class numbers, for columns that declare them.
     skipped
@@ -58,6 +65,7 @@ class Table:
     columns: Mapping[str, Sequence[Any]]
     names: Sequence[str]
     folder: Path = Path()
+    file: str = ""
     class_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
@@ -84,7 +92,9 @@ def read_table(path: Path) -> Table:
     if not text.strip():
         raise DataError(f"{path} is empty: 0 rows, expected a table.")
     table = _PARSERS.get(suffix, _csv)(text, path)
-    return dataclasses.replace(table, folder=path.parent, notes=(*notes, *table.notes))
+    return dataclasses.replace(
+        table, folder=path.parent, file=str(path), notes=(*notes, *table.notes)
+    )
 
 
 def table_of(source: Any) -> Table | None:
@@ -181,13 +191,13 @@ def _bytes(path: Path) -> bytes:
 def _csv(text: str, path: Path) -> Table:
     csv.field_size_limit(_LONGEST_CELL)  # a cell may be a whole document
     delimiter = _delimiter(text, path)
-    records, notes = _records(text, delimiter, path)
-    if (first := next(records, None)) is None:
+    records, skipped, notes = _records(text, delimiter, path)
+    if not records:
         raise DataError(f"{path} is empty: no cell holds anything, expected a table.")
-    header = [name.strip() for name in first[1]]
+    header = [name.strip() for name in records[0][2]]
     refuse_duplicates(header, str(path))
-    rows, names, skipped = [], [], []
-    for line, cells in records:
+    rows, names = [], []
+    for line, _, cells in records[1:]:
         name = f"{path}:{line}"
         if len(cells) == len(header):
             rows.append(cells)
@@ -218,30 +228,78 @@ def _delimiter(text: str, path: Path) -> str:
 
 def _records(
     text: str, delimiter: str, path: Path
-) -> tuple[Iterator[tuple[int, list[str]]], list[str]]:
-    """Return (line, cells) of each record that is not blank; stray quotes are noted."""
+) -> tuple[list[_Record], list[Skipped], list[str]]:
+    """Return the records that are not blank, the lines that stray quotes spoil, and the notes.
+
+    Where quotes are not as CSV has them, each line is a row if all lines are as wide as the header.
+    """
     try:
-        records = list(_parsed(text, delimiter, strict=True))
-        notes = []
+        return list(_parsed(text, delimiter, strict=True)), [], []
     except csv.Error as error:
+        if rows := _line_a_row(text, delimiter):
+            note = "each line was read as a row, and those inside of cells were kept"
+            return rows, [], [f"{path} has quotes that are not closed or not doubled: {note}."]
         if "unexpected end" in str(error):
-            raise DataError(_open_quote(text, delimiter, path)) from error
-        records = list(_parsed(text, delimiter, strict=False))
-        notes = [f"{path} has quotes inside of cells that are not doubled; they were kept."]
-    return iter(records), notes
+            line = max((line for line, *_ in _parsed(text, delimiter)), default=1)
+            raise DataError(_open_quote(path, line)) from error
+    records, skipped = _mended(text, delimiter, path)
+    note = "where a cell begins with one, it and the next were left out"
+    return records, skipped, [f"{path} has quotes inside of cells that are not doubled: {note}."]
 
 
-def _parsed(text: str, delimiter: str, *, strict: bool) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict)
+def _parsed(text: str, delimiter: str, **dialect: Any) -> Iterator[_Record]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, **dialect)
     line = 1
     for cells in reader:
         if any(cell.strip() for cell in cells):
-            yield line, cells
+            yield line, reader.line_num, cells
         line = reader.line_num + 1
 
 
-def _open_quote(text: str, delimiter: str, path: Path) -> str:
-    line = max((line for line, _ in _parsed(text, delimiter, strict=False)), default=1)
+def _line_a_row(text: str, delimiter: str) -> list[_Record]:
+    """Return each line as a record, whatever its quotes; none where one is not like the header."""
+    records = list(_parsed(text, delimiter, quoting=csv.QUOTE_NONE))
+    widths = {len(cells) for *_, cells in records}
+    if len(widths) > 1 or 1 in widths:  # the lines of a single column would always fit
+        return []
+    return [(line, last, [_unquoted(cell) for cell in cells]) for line, last, cells in records]
+
+
+def _unquoted(cell: str) -> str:
+    """Return a cell without the quotes around all of it.
+
+    >>> _unquoted('"an ""ant"" flies"'), _unquoted('"an" ant')
+    ('an "ant" flies', '"an" ant')
+    """
+    found = _QUOTED.fullmatch(cell)
+    return found[1].replace('""', '"') if found else cell
+
+
+def _mended(text: str, delimiter: str, path: Path) -> tuple[list[_Record], list[Skipped]]:
+    """Return the records of a lenient parse, without the lines that a stray quote joins."""
+    lines = io.StringIO(text, newline="").readlines()
+    records: list[_Record] = []
+    skipped: list[Skipped] = []
+    for line, last, cells in _parsed(text, delimiter):
+        if line == last or _is_sound(lines[line - 1 : last], delimiter):
+            records.append((line, last, cells))
+            continue
+        if not records:  # else the first row would pass for the header
+            raise DataError(_open_quote(path, line))
+        reason = f"a stray quote joins the lines {line} to {last}"
+        skipped += [Skipped(f"{path}:{i}", reason) for i in range(line, last + 1)]
+    return records, skipped
+
+
+def _is_sound(lines: Sequence[str], delimiter: str) -> bool:
+    """Tell whether lines are what CSV allows: a cell may hold line breaks."""
+    try:
+        return bool(list(csv.reader(lines, delimiter=delimiter, strict=True)))
+    except csv.Error:
+        return False
+
+
+def _open_quote(path: Path, line: int) -> str:
     return (
         f"{path}: a quote is opened in the record at line {line} and never closed.\n"
         'Expected every " to have its twin; a quote inside of a cell is written "".'
@@ -267,8 +325,8 @@ def _json_lines(text: str, path: Path) -> Table:
         try:
             records.append(_record(json.loads(line)))
             names.append(name)
-        except (json.JSONDecodeError, DataError, RecursionError) as error:
-            skipped.append(Skipped(name, f"no JSON object: {error}"))
+        except (ValueError, RecursionError) as error:  # also a number of 5,000 digits
+            skipped.append(Skipped(name, f"no JSON object: {_why(error)}"))
     return dataclasses.replace(_of_records(records, names), skipped=tuple(skipped))
 
 
@@ -283,10 +341,12 @@ def _conll(text: str, path: Path) -> Table:
 def _json(text: str, path: Path) -> Table:
     try:
         values = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
             return _json_lines(text, path)
-        raise DataError(f"{path} is no JSON: {error}.\nExpected a list of objects.") from error
+        raise DataError(
+            f"{path} cannot be read as JSON: {_why(error)}.\nExpected a list of objects."
+        ) from error
     lists = [v for v in values.values() if isinstance(v, list)] if _is_object(values) else [values]
     if len(lists) != 1 or not isinstance(lists[0], list):
         raise DataError(
@@ -294,6 +354,11 @@ def _json(text: str, path: Path) -> Table:
         )
     names = [f"{path}[{i}]" for i in range(len(lists[0]))]
     return _of_records([_record(row) for row in lists[0]], names)
+
+
+def _why(error: Exception) -> str:
+    """Return what is wrong with JSON, without Python's advice on its own limits."""
+    return str(error).partition("; use ")[0]
 
 
 _PARSERS = {".jsonl": _json_lines, ".ndjson": _json_lines, ".json": _json} | dict.fromkeys(
@@ -341,7 +406,7 @@ def _parquet(path: Path) -> Table:
         raise DataError(f"{path} cannot be read as Parquet: {error}") from error
     refuse_duplicates(file.column_names, str(path))
     names = [f"{path}:{i + 1}" for i in range(file.num_rows)]
-    return Table(columns, names, folder=path.parent)
+    return Table(columns, names, folder=path.parent, file=str(path))
 
 
 def _hugging_face(data: Any) -> Table:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.errors import DataError
+from headstart.errors import DataError, UsageError
 from headstart.task import Kind, Task
 
 #: Cells that hold no label. "NA" and "None" are not among them: they name Namibia and a class.
@@ -78,9 +78,11 @@ def encode(
     """
     wanted = Kind(kind) if kind else None
     if isinstance(cells, np.ndarray) and cells.ndim == 2 and cells.shape[1] > 1:
+        _refuse_single(wanted)
         return _indicators(cells, tuple(map(str, range(cells.shape[1]))), name)
     values = list(np.ravel(cells)) if isinstance(cells, np.ndarray) else list(cells)
     if _are_indicators(values):
+        _refuse_single(wanted)
         return _indicators(np.array(values), tuple(map(str, range(len(values[0])))), name)
     guess = _guess(values, separator) if wanted is None else _Guess(wanted, separator)
     if guess.kind is Kind.MULTILABEL:
@@ -96,14 +98,30 @@ def encode(
     return Targets(Task(Kind.MULTICLASS, labels, name), index, missing, notes)
 
 
-def encode_columns(columns: Mapping[str, Sequence[Any]]) -> Targets:
-    """Make several columns of 0 and 1, a label each, into one array of shape (n, labels)."""
+def encode_columns(columns: Mapping[str, Sequence[Any]], kind: Kind | str | None = None) -> Targets:
+    """Make several columns of 0 and 1, a label each, into one array of shape (n, labels).
+
+    Raises
+    ------
+    UsageError
+        Where another kind of labels was told.
+    """
+    _refuse_single(kind)
     table = np.array(
         [[_zero_or_one(cell, name) for cell in cells] for name, cells in columns.items()]
     ).T  # (n, labels), NaN where empty
     empty = np.isnan(table).any(axis=1)
     task = Task(Kind.MULTILABEL, tuple(columns), ",".join(columns))
     return Targets(task, table[~empty].astype(np.int8), np.flatnonzero(empty))
+
+
+def _refuse_single(kind: Kind | str | None) -> None:
+    """Refuse a kind of one label a row where there are several columns of them."""
+    if kind not in (None, Kind.MULTILABEL):
+        raise UsageError(
+            f"kind={str(kind)!r}, but there are several columns of labels.\n"
+            "Expected one column; several of 0 and 1 are several labels a row: kind='multilabel'."
+        )
 
 
 def is_missing(cell: Any) -> bool:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from headstart.data.cells import rows_in
 from headstart.data.columns import Roles, column_error, learned_roles, roles, table_error
 from headstart.data.dataset import Dataset, Row, Skipped, as_sentences, from_arrays, listed
-from headstart.data.folders import home_expanded, pictures_in, walk
+from headstart.data.folders import home_expanded, pictures_in, text_files, walk
 from headstart.data.pictures import PICTURE_SUFFIXES
-from headstart.data.tables import TABLE_SUFFIXES, Table, decoded, lines_of, read_table, table_of
+from headstart.data.tables import TABLE_SUFFIXES, Table, lines_of, read_table, table_of
 from headstart.data.words import sentence
 from headstart.errors import DataError, UnreadableRow, UsageError
 from headstart.task import Modality
@@ -178,7 +178,8 @@ def _from_plain_folder(folder: Path, modality: Modality) -> Part:
     paths = sorted(path for path in walk(folder) if path.suffix.lower() == ".txt")
     if modality.read_as is not Modality.TEXT or not paths:
         raise DataError(f"{folder} is a folder without {modality} rows.")
-    return [decoded(p.read_bytes(), str(p))[0] for p in paths], [str(p) for p in paths], ()
+    texts, reasons, _ = text_files(paths)
+    return _readable(texts, [str(path) for path in paths], reasons)
 
 
 def _from_unlabelled(table: Table, modality: Modality, columns: _Columns) -> Part:
@@ -186,9 +187,15 @@ def _from_unlabelled(table: Table, modality: Modality, columns: _Columns) -> Par
         return (), (), table.skipped
     chosen = _unlabelled_roles(table, modality, columns)
     rows, reasons = rows_in(table, chosen)
+    kept, names, bad = _readable(rows, table.names, reasons)
+    return kept, names, (*table.skipped, *bad)
+
+
+def _readable(rows: Sequence[Row], names: Sequence[str], reasons: Sequence[str]) -> Part:
+    """Return the rows of which nothing is wrong, and the others as skipped."""
     at = [i for i, reason in enumerate(reasons) if not reason]
-    bad = tuple(Skipped(table.names[i], reason) for i, reason in enumerate(reasons) if reason)
-    return [rows[i] for i in at], [table.names[i] for i in at], (*table.skipped, *bad)
+    bad = tuple(Skipped(names[i], reason) for i, reason in enumerate(reasons) if reason)
+    return [rows[i] for i in at], [names[i] for i in at], bad
 
 
 def _unlabelled_roles(table: Table, modality: Modality, columns: _Columns) -> Roles:

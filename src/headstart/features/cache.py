@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from headstart.io import read_safetensors, sha256_file, sweep, write_npy, write_safetensors
 from headstart.progress import track
-from headstart.sources.preprocess import preprocess_hash
+from headstart.sources.preprocess import TextPreprocess, preprocess_hash
 from headstart.sources.source import Source
 from headstart.store.store import Shard, Store
 
 #: Changes when the same row would give other features.
 FEATURES_VERSION = 1
+#: The same, of texts that are kept by the word or by the piece.
+WORDS_VERSION = 2
 #: The largest rounding error that float16 may bring, as a share of a row's length. Half a unit in
 #: its last place is 0.0005; more means that values were too large, or all too small, for it.
 ROUNDING = 1e-3
@@ -52,6 +54,9 @@ def feature_key(
         view,
         precision,
     ]
+    is_text = isinstance(source.preprocess, TextPreprocess)
+    if is_text and stages is not None and pooled is not True:
+        facts.append(WORDS_VERSION)
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 

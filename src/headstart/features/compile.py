@@ -50,6 +50,36 @@ Boundaries = tuple[int | float, ...]
 
 
 @dataclass(frozen=True)
+class Seen:
+    """A file as it was when its bytes were checked.
+
+    Parameters
+    ----------
+    mark
+        What `mark` said of it before they were.
+    sha256
+        Their hash.
+    """
+
+    mark: tuple[int, ...]
+    sha256: str
+
+    def is_at(self, path: Path) -> bool:
+        """Say whether a path has these bytes; they are read only where its mark is another."""
+        found = mark(path)
+        return bool(found) and (found == self.mark or sha256_file(path) == self.sha256)
+
+
+def mark(path: Path) -> tuple[int, ...]:
+    """Return what changes when a file is replaced or written to; empty if there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+@dataclass(frozen=True)
 class Graph:
     """A compiled trunk.
 
@@ -72,6 +102,8 @@ class Graph:
         0.0 for a graph that came as ONNX.
     reason
         Why it must not be used; empty if it may.
+    seen
+        The file as it was when the head beside it was read; None where no other can take its place.
     """
 
     key: str
@@ -82,6 +114,7 @@ class Graph:
     shapes: tuple[tuple[int, ...], ...]
     parity: float = 0.0
     reason: str = ""
+    seen: Seen | None = None
 
     @property
     def is_faithful(self) -> bool:
@@ -94,8 +127,9 @@ class Graph:
         return self.shapes[-1][-1]
 
     def facts(self) -> dict[str, Any]:
-        """Return all but the path, as plain JSON values."""
-        return {name: value for name, value in asdict(self).items() if name != "path"}
+        """Return all but the path and what was seen there, as plain JSON values."""
+        left_out = ("path", "seen")
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     @classmethod
     def of(cls, facts: dict[str, Any], path: Path) -> "Graph":
@@ -103,6 +137,20 @@ class Graph:
         values: Facts = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
         values["shapes"] = tuple(tuple(shape) for shape in facts["shapes"])
         return cls(path=path, **values)
+
+    def check(self, path: Path) -> None:
+        """Refuse its file, or a copy, that is not the one that was seen.
+
+        Raises
+        ------
+        IntegrityError
+            Where it is another.
+        """
+        if self.seen is not None and not self.seen.is_at(path):
+            raise IntegrityError(
+                f"{self.path} was replaced since it was loaded; load it again.\n"
+                "The head that was loaded belongs to what the file held then."
+            )
 
 
 def resolved(boundaries: Boundaries | None, blocks: range, n_stages: int) -> tuple[int, ...]:

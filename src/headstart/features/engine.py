@@ -191,7 +191,11 @@ class OnnxEngine:
     def _open(self) -> None:
         if self.stays:
             close_last()
-        self.session = session(self.graph.path)
+        try:
+            opened = session(self.graph.path)
+        finally:  # not before: it can be replaced while it is opened
+            self.graph.check(self.graph.path)
+        self.session = opened
         if self.stays:
             _last[:] = [self]
 

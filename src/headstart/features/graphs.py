@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,12 @@ if TYPE_CHECKING:
     import onnxruntime as ort
 
 
-#: How an entry with the key "location" is written in a graph: where other files hold weights.
-_LOCATION = b"\x0a\x08location"
+#: The key of the entry of a graph that says which other file holds weights.
+_LOCATION = b"location"
+#: What stands before a key of eight letters: the number of its field, and its length. Readers take
+#: either with zeros appended (up to ten bytes), the number with bits above its 32 too.
+_BEFORE = re.compile(rb"(?:\x0a|\x8a(?:\x80*\x00|\x80{3}[\x10-\x70]))(?:\x08|\x88\x80*\x00)\Z")
+_LONGEST = 20
 
 
 def session(model: Path | bytes) -> "ort.InferenceSession":
@@ -62,23 +67,33 @@ def told(
 def refuse_other_files(model: Path | bytes, name: str) -> None:
     """Refuse a graph that keeps numbers in other files, which could be any file of this machine.
 
-    The mark is looked for in the bytes: it is found wherever in the graph it stands.
+    The key is looked for in the bytes: it is found wherever in the graph it stands, and nothing
+    has to be in memory as a whole.
     """
-    if _holds(model, _LOCATION):
+    if _names_files(model):
         raise IntegrityError(
             f"{name} keeps its weights in other files, which a hash of it would not cover.\n"
             "Expected one file that holds everything; save it again without external data."
         )
 
 
-def _holds(model: Path | bytes, mark: bytes) -> bool:
+def _names_files(model: Path | bytes) -> bool:
     if isinstance(model, bytes):
-        return mark in model
+        return _has_key(model)
     with model.open("rb") as file:
         if not os.fstat(file.fileno()).st_size:
             return False  # nothing can be mapped, and there is nothing to find
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return content.find(mark) >= 0
+            return _has_key(content)
+
+
+def _has_key(content: bytes | mmap.mmap) -> bool:
+    at = content.find(_LOCATION)
+    while at >= 0:
+        if _BEFORE.search(content[max(0, at - _LONGEST) : at]):
+            return True
+        at = content.find(_LOCATION, at + 1)
+    return False
 
 
 def read_pixels(model: bytes, preprocess: Preprocess) -> bytes:

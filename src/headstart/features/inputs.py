@@ -1,6 +1,7 @@
 """Inputs: a raw row becomes what the network reads, as its source declares."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -111,7 +112,7 @@ class PictureInputs(_Whole):
     def _at_least(self) -> tuple[int, int]:
         """Return the (height, width) that decoding must not fall short of."""
         p = self.preprocess
-        if p.resize != "crop":
+        if p.resize not in ("crop", "squash-crop"):
             return p.height, p.width
         return round(p.height / p.crop_pct), round(p.width / p.crop_pct)
 
@@ -166,6 +167,13 @@ def _squash(picture: "Image", p: PicturePreprocess) -> "Image":
     return picture.resize((p.width, p.height), _filter(p.interpolation))
 
 
+def _squash_crop(picture: "Image", p: PicturePreprocess) -> "Image":
+    w, h = picture.size
+    left, top = w * (1 - p.crop_pct) / 2, h * (1 - p.crop_pct) / 2
+    box = (max(left, 0.0), max(top, 0.0), min(w - left, w), min(h - top, h))
+    return picture.resize((p.width, p.height), _filter(p.interpolation), box=box)
+
+
 def _pad(picture: "Image", p: PicturePreprocess) -> "Image":
     from PIL import Image
 
@@ -184,7 +192,7 @@ def _mean_color(p: PicturePreprocess) -> tuple[int, int, int]:
     return (blue, green, red) if p.channels == "BGR" else (red, green, blue)
 
 
-_FITS = {"crop": _crop, "squash": _squash, "pad": _pad}
+_FITS = {"crop": _crop, "squash": _squash, "squash-crop": _squash_crop, "pad": _pad}
 
 
 def _filter(interpolation: str) -> "Resampling":
@@ -221,7 +229,7 @@ class TextInputs(_Whole):
         """Return the ids of one text, shape (tokens,); a text has no augmented views."""
         if not isinstance(row, str):
             raise UnreadableRow(repr(row)[:80], f"expected a text, got {type(row).__name__}")
-        ids = self.tokenizer.encode(self.preprocess.prefix + row).ids
+        ids = self.tokenizer.encode(_encodable(self.preprocess.prefix + row)).ids
         return np.asarray(ids or [self.pad_id], dtype=np.int64)
 
     def batch(self, rows: Sequence[NDArray[Any]]) -> dict[str, NDArray[np.int64]]:
@@ -259,6 +267,15 @@ def _tokenizer(path: str, sha256: str, max_length: int) -> "Tokenizer":
     tokenizer.enable_truncation(max_length) if max_length else tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def _is_unspaced(tokenizer: "Tokenizer") -> bool:
+    """Whether it cuts into bytes, and puts no space before what begins without one."""
+    if tokenizer.pre_tokenizer is None:
+        return False
+    said = json.loads(tokenizer.pre_tokenizer.__getstate__())
+    steps = said.get("pretokenizers", [said])
+    return any(step["type"] == "ByteLevel" and not step["add_prefix_space"] for step in steps)
 
 
 #: Characters of a word that are read: no vector depends on what lies hundreds of them away.
@@ -318,6 +335,16 @@ class WordInputs(TextInputs):
         known = (self.tokenizer.token_to_id(name) for name in ("[UNK]", "<unk>"))
         return next((token for token in known if token is not None), self.pad_id)
 
+    @cached_property
+    def lead(self) -> str:
+        """What a word is read behind: a space, where a byte-level tokenizer adds none itself.
+
+        To it "cat" and " cat" are other pieces, and inside a text a word stands behind a space. The
+        space is put before the word, rather than the tokenizer told to add it: where the word is
+        split before it comes to bytes, one would be added to every part.
+        """
+        return " " if _is_unspaced(self.tokenizer) else ""
+
     def row(self, row: Row, view: int = 0, key: bytes = b"") -> Any:
         """Return the `Pieces` of one sentence; a sentence has no augmented views."""
         if not isinstance(row, Sentence):
@@ -337,7 +364,7 @@ class WordInputs(TextInputs):
         """Return the ids of all words, and where the first piece of each stands; shape (words,)."""
         if not words:
             return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-        clean = [_encodable(word[:WORD_CHARACTERS]) for word in words]
+        clean = [self.lead + _encodable(word[:WORD_CHARACTERS]) for word in words]
         encoded = self.tokenizer.encode(clean, is_pretokenized=True, add_special_tokens=False)
         ids = np.array(encoded.ids, dtype=np.int64)
         word_of = np.array(encoded.word_ids, dtype=np.int64)
@@ -404,8 +431,9 @@ def _spread(n: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return starts, owner
 
 
-def _encodable(word: str) -> str:
-    return word.encode("utf-8", "replace").decode()
+def _encodable(text: str) -> str:
+    """Return a text without halves of characters, which JSON can spell and no tokenizer takes."""
+    return text.encode("utf-8", "replace").decode()
 
 
 class VectorInputs(_Whole):

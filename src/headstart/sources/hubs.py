@@ -1,29 +1,41 @@
 """`timm:` and `hf:` sources: models of the Hugging Face hub, read from its cache or a folder.
 
 What a model is, is read from its `config.json` without importing torch; names are looked up in
-the hub's cache (`HF_HOME`, `HF_HUB_CACHE`) and downloaded only if they are not there and
-`HF_HUB_OFFLINE` is not set.
+the hub's cache (`HF_HOME`, `HF_HUB_CACHE`), and what is not there is downloaded unless
+`HF_HUB_OFFLINE` is set.
 """
 
+import contextlib
 import difflib
 import math
 import os
 from pathlib import Path
 from typing import Any
 
-from headstart.errors import HeadstartError, SourceUnavailable, UnknownSource, UsageError
+from headstart.errors import (
+    HeadstartError,
+    IntegrityError,
+    SourceUnavailable,
+    UnknownSource,
+    UsageError,
+)
 from headstart.io import read_json, sha256_bytes, sha256_file
+from headstart.progress import track
+from headstart.sources.endings import LENGTHS, MODULES, POOLING, ending, modules
 from headstart.sources.formats.hub import INDEX, shards
 from headstart.sources.location import known_sha256
 from headstart.sources.preprocess import PicturePreprocess, Preprocess, TextPreprocess
+from headstart.sources.processors import RESAMPLING, picture_preprocess
 from headstart.sources.source import Source
 from headstart.task import Modality
 from headstart.tensors import checked
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
-WANTED = [*WEIGHTS, "*.json", "*.safetensors", "README.md"]
-RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}
+DECLARED = ["*.json", "README.md"]
+WANTED = [*WEIGHTS, "*.safetensors", *DECLARED]
 MOST_TOKENS = 512
+TOKENIZER = "tokenizer.json"
+PICTURES = "preprocessor_config.json"
 
 
 def from_hf(name: str, uri: str) -> Source:
@@ -83,6 +95,7 @@ def read_folder(folder: Path, uri: str) -> Source:
     weights = _weights(folder, uri)
     try:
         facts = _facts(folder, config, uri)
+        _tell_guesses(folder, config, uri)
         facts["preprocess"].check(str(folder))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, HeadstartError):
@@ -194,7 +207,7 @@ def _n_parameters(weights: Path) -> int:
 
 
 def _timm(config: dict[str, Any]) -> dict[str, Any]:
-    pretrained = config.get("pretrained_cfg", {})
+    pretrained = config.get("pretrained_cfg", config)  # the oldest files say all at the root
     options = {key: config[key] for key in ("global_pool",) if config.get(key)}
     options |= config.get("model_args", {})
     tag = f"{pretrained['tag']}" if pretrained.get("tag") else ""
@@ -214,13 +227,18 @@ def _timm(config: dict[str, Any]) -> dict[str, Any]:
 
 def _timm_preprocess(config: dict[str, Any]) -> PicturePreprocess:
     channels, height, width = config.get("input_size", (3, 224, 224))
+    crop_pct = config.get("crop_pct", 0.875)
     modes = {"center": "crop", "squash": "squash", "border": "pad"}
+    resize = modes.get(config.get("crop_mode", "center"), "crop")
+    if resize == "squash" and crop_pct != 1:
+        # timm rounds what it squashes to down.
+        resize, crop_pct = "squash-crop", height / math.floor(height / crop_pct)
     interpolation = config.get("interpolation", "bicubic")
     return PicturePreprocess(
         height=height,
         width=width,
-        resize=modes.get(config.get("crop_mode", "center"), "crop"),  # type: ignore[arg-type]
-        crop_pct=config.get("crop_pct", 0.875),
+        resize=resize,  # type: ignore[arg-type]
+        crop_pct=crop_pct,
         interpolation=interpolation if interpolation in RESAMPLING.values() else "bicubic",
         mean=tuple(config.get("mean", (0.485, 0.456, 0.406))),
         std=tuple(config.get("std", (0.229, 0.224, 0.225))),
@@ -243,38 +261,33 @@ def _trained_on(tag: str) -> str:
 
 
 def _transformers(folder: Path, config: dict[str, Any], uri: str) -> dict[str, Any]:
-    is_picture = "num_channels" in config or "image_size" in config
+    is_picture = _is_picture(config)
     preprocess: Preprocess
-    ending: dict[str, Any]
+    end: dict[str, Any]
     if is_picture:
-        preprocess, ending = _picture_preprocess(folder), {"pooling": "cls"}
+        preprocess, end = _picture_preprocess(folder, config), {"pooling": "cls"}
     else:
-        preprocess, ending = _text_preprocess(folder, config, uri), _ending(folder)
+        preprocess, end = _text_preprocess(folder, config, uri), ending(folder)
     return {
         "modality": Modality.IMAGE if is_picture else Modality.TEXT,
         "preprocess": preprocess,
         "format": "hub",
-        "architecture": {"library": "transformers", "config": config, **ending},
+        "architecture": {"library": "transformers", "config": config, **end},
         "title": str(config.get("_name_or_path") or folder.name),
     }
 
 
-def _ending(folder: Path) -> dict[str, Any]:
-    """Return what sentence-transformers does with the last hidden vectors; without its files, mean.
+def _is_picture(config: dict[str, Any]) -> bool:
+    return "num_channels" in config or "image_size" in config
 
-    Its fifth version names the pooling where older ones ticked it.
-    """
-    path = folder / "1_Pooling" / "config.json"
-    said = read_json(path) if path.exists() else {}
-    is_cls = said.get("pooling_mode") == "cls" or said.get("pooling_mode_cls_token", False)
-    modules = folder / "modules.json"
-    kinds = [str(m.get("type", "")) for m in read_json(modules)] if modules.exists() else []
-    is_unit = any(kind.rpartition(".")[2] == "Normalize" for kind in kinds)
-    return {"pooling": "cls" if is_cls else "mean"} | ({"normalize": True} if is_unit else {})
+
+def _picture_preprocess(folder: Path, config: dict[str, Any]) -> PicturePreprocess:
+    path = folder / PICTURES
+    return picture_preprocess(read_json(path) if path.exists() else {}, config["model_type"], path)
 
 
 def _text_preprocess(folder: Path, config: dict[str, Any], uri: str) -> TextPreprocess:
-    tokenizer = folder / "tokenizer.json"
+    tokenizer = folder / TOKENIZER
     if not tokenizer.exists():
         raise SourceUnavailable(
             f"{uri!r}: {folder} has no tokenizer.json.\nMake one with transformers: "
@@ -284,61 +297,113 @@ def _text_preprocess(folder: Path, config: dict[str, Any], uri: str) -> TextPrep
     # RoBERTa's positions begin after the padding index
     offset = config.get("pad_token_id", 0) + 1 if "roberta" in config["model_type"] else 0
     limits = [MOST_TOKENS, positions - offset]
-    sentence = folder / "sentence_bert_config.json"
+    sentence = folder / LENGTHS
     if sentence.exists():
         limits.append(read_json(sentence).get("max_seq_length") or MOST_TOKENS)
     digest = sha256_file(tokenizer)
     return TextPreprocess(str(tokenizer), digest, max_length=min(limits))
 
 
-def _picture_preprocess(folder: Path) -> PicturePreprocess:
-    path = folder / "preprocessor_config.json"
-    values = read_json(path) if path.exists() else {}
-    size = values.get("size", 224)
-    size = size if isinstance(size, dict) else {"height": size, "width": size}
-    crop = values.get("crop_size") if values.get("do_center_crop") else None
-    crop = crop if isinstance(crop, dict | None) else {"height": crop, "width": crop}
-    short = size.get("shortest_edge", size.get("height", 224))
-    target = crop or {"height": size.get("height", short), "width": size.get("width", short)}
-    is_cut = "shortest_edge" in size
-    normal = {"image_mean": (0.5, 0.5, 0.5), "image_std": (0.5, 0.5, 0.5)}
-    mean, std = (tuple(values.get(key, default)) for key, default in normal.items())
-    return PicturePreprocess(
-        height=target["height"],
-        width=target["width"],
-        resize="crop" if is_cut or crop else "squash",
-        crop_pct=values.get("crop_pct", target["height"] / short),
-        interpolation=RESAMPLING.get(values.get("resample", 2), "bilinear"),  # type: ignore[arg-type]
-        scale=values.get("rescale_factor", 1 / 255),
-        mean=mean,
-        std=std,
-    )
+# --- what a folder lacks ------------------------------------------------------------------------
+
+
+def _declarations(folder: Path, config: Any) -> list[str]:
+    """Return the files that say how a model is fed and pooled, as far as it is known of them."""
+    if not isinstance(config, dict) or "model_type" not in config:
+        return []  # timm says all in its configuration
+    if _is_picture(config):
+        return [PICTURES]
+    if not (folder / MODULES).exists():
+        return [TOKENIZER, MODULES]
+    return [TOKENIZER, LENGTHS, *([POOLING] if "Pooling" in modules(folder) else [])]
+
+
+def _fetchable(folder: Path, config: Any) -> list[str]:
+    """Return the declarations that a snapshot of the hub lacks, and its repository may have."""
+    if folder.parent.name != "snapshots":
+        return []
+    root, commit = folder.parent.parent, folder.name
+    held = _listing(root / "trees" / f"{commit}.json")
+    return [
+        name
+        for name in _declarations(folder, config)
+        if not (folder / name).exists()
+        and (held is None or name in held)
+        and not (root / ".no_exist" / commit / name).exists()  # the hub was asked in vain
+    ]
+
+
+def _listing(path: Path) -> set[str] | None:
+    """Return what a repository holds, as the hub's client noted it; None where it did not."""
+    try:
+        return set(read_json(path)["files"])
+    except (IntegrityError, KeyError, TypeError):
+        return None
+
+
+def _tell_guesses(folder: Path, config: dict[str, Any], uri: str) -> None:
+    """Say what is taken for granted in place of a file that is not there."""
+    # A model of pictures has the one, and a modules.json that names a pooling comes with the other.
+    due = {PICTURES, POOLING} & {*_declarations(folder, config)}
+    lost = {name for name in due if not (folder / name).exists()} | {*_fetchable(folder, config)}
+    if lost:
+        mean = f"the mean of at most {MOST_TOKENS} tokens is taken"
+        taken = "the usual values of its kind are taken" if _is_picture(config) else mean
+        with track("reading a source") as tracked:
+            tracked.note(
+                f"{uri}: {folder} lacks {', '.join(sorted(lost))}; {taken}, which may not be how "
+                "it was trained. Download the model whole."
+            )
 
 
 # --- the hub's cache ----------------------------------------------------------------------------
 
+#: Snapshots about which this process has asked the hub: it is not asked again what they lack.
+_asked: set[Path] = set()
+
 
 def hub_cache() -> Path:
-    """Return the folder of the hub's cache, as huggingface_hub finds it."""
-    if "HF_HUB_CACHE" in os.environ:
-        return Path(os.environ["HF_HUB_CACHE"]).expanduser()
-    home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
-    return Path(home).expanduser() / "hub"
+    """Return the folder of the hub's cache, by what huggingface_hub reads, in its order."""
+    given = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("HF_HOME") or f"{caches}/huggingface"
+    return Path(os.path.expandvars(given or f"{home}/hub")).expanduser()
 
 
 def _snapshot(name: str, uri: str) -> Path:
-    """Return the folder of a model in the hub's cache, downloaded if it may be."""
+    """Return the folder of a model in the hub's cache; what it lacks is downloaded if it may be."""
     repository, _, revision = name.partition("@")
     cached = _cached(repository, revision or "main")
-    if cached is not None:
+    if cached is None:
+        return _downloaded(repository, revision or None, WANTED, uri)
+    if not _has_weights(cached):
+        return _downloaded(repository, cached.name, WANTED, uri)
+    if cached in _asked or not _fetchable(cached, read_json(cached / "config.json")):
         return cached
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+    _asked.add(cached)
+    # It can be used as it is: where nothing can be fetched, what is guessed is told.
+    with contextlib.suppress(SourceUnavailable):
+        _downloaded(repository, cached.name, DECLARED, uri)
+    return cached
+
+
+def _has_weights(folder: Path) -> bool:
+    try:
+        return bool(_parts(_weights(folder, "")))
+    except SourceUnavailable:
+        return False
+
+
+def _downloaded(repository: str, revision: str | None, wanted: list[str], uri: str) -> Path:
+    """Return the folder of a snapshot; of the files wanted those that it lacks are fetched."""
+    offline = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
+    if offline.lower() in ("1", "true", "yes", "on"):
         raise _unavailable(uri, repository, "HF_HUB_OFFLINE is set")
     import huggingface_hub
 
     try:
         path = huggingface_hub.snapshot_download(
-            repository, revision=revision or None, allow_patterns=WANTED
+            repository, revision=revision, allow_patterns=wanted, cache_dir=hub_cache()
         )
     except Exception as error:  # the client raises its own kinds, and those of its HTTP library
         raise _unavailable(uri, repository, f"{type(error).__name__}: {error}") from error
@@ -355,7 +420,8 @@ def _cached(repository: str, revision: str) -> Path | None:
 
 def _unavailable(uri: str, repository: str, reason: str) -> SourceUnavailable:
     return SourceUnavailable(
-        f"{uri!r} is not on this machine and could not be fetched: {reason.splitlines()[0]}.\n"
+        f"{uri!r} is not whole on this machine and could not be fetched: "
+        f"{reason.splitlines()[0]}.\n"
         f"Looked in {hub_cache()} for {repository}. Copy that folder from a machine that has it, "
-        "or choose a source of `headstart sources` that is on disk."
+        "let it be downloaded, or choose a source of `headstart sources` that is on disk."
     )

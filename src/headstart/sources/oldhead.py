@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.io import is_whole, read_safetensors, sealed_folder, write_safetensors
+from headstart.io import is_whole, read_safetensors, remove, sealed_folder, write_safetensors
 from headstart.machine import home
 from headstart.sources.source import Source
 from headstart.sources.weights import read_weights
@@ -69,6 +69,8 @@ def old_head(source: Source, n_features: int) -> OldHead | None:
 
 
 def _keep(folder: Path, head: OldHead | None) -> None:
+    if not is_whole(folder):  # nor is it replaced where its manifest is damaged
+        remove(folder)
     with sealed_folder(folder) as draft:
         write_safetensors(draft / FILE, {} if head is None else vars(head))
 

@@ -31,9 +31,11 @@ class PicturePreprocess:
     resize
         "crop": the short side becomes `height / crop_pct`, then the center is cut out;
         "squash": both sides are resized, the shape is not kept;
+        "squash-crop": both sides become `height / crop_pct` and `width / crop_pct`, the shape is
+        not kept, then the center is cut out;
         "pad": the long side fits, the rest is filled with the mean.
     crop_pct
-        The share of the resized short side that the center crop keeps.
+        The share of the resized short side, or of both sides, that the center crop keeps.
     interpolation
         "bilinear", "bicubic" or "nearest" (Pillow's, with antialiasing).
     scale
@@ -48,7 +50,7 @@ class PicturePreprocess:
 
     height: int = 224
     width: int = 224
-    resize: Literal["crop", "squash", "pad"] = "crop"
+    resize: Literal["crop", "squash", "squash-crop", "pad"] = "crop"
     crop_pct: float = 0.875
     interpolation: Literal["bilinear", "bicubic", "nearest"] = "bicubic"
     scale: float = 1 / 255

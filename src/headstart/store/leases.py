@@ -8,7 +8,6 @@ that none that jumps makes a living owner look dead.
 
 import contextlib
 import os
-import platform
 import secrets
 import threading
 import time
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.errors import HeadstartError
+from headstart.machine import this_machine
 from headstart.store.store import Lease, Store
 
 #: Seconds between two signs of life; and how long there is none before an owner counts as dead.
@@ -46,7 +46,7 @@ class Owner:
     @classmethod
     def here(cls) -> "Owner":
         """Return a new owner in this process."""
-        return cls(_machine(), os.getpid(), _began(os.getpid()), secrets.token_hex(4))
+        return cls(this_machine(), os.getpid(), _began(os.getpid()), secrets.token_hex(4))
 
     @classmethod
     def of(cls, text: str) -> "Owner":
@@ -59,7 +59,7 @@ class Owner:
 
     def is_dead(self) -> bool:
         """Say whether the process, or its work, has ended; elsewhere, nobody here knows."""
-        if self.machine != _machine():
+        if self.machine != this_machine():
             return False
         if _began(self.pid) != self.began:
             return True
@@ -123,7 +123,7 @@ class Leases:
             owner = self.other = Owner.of(held.owner)
         except ValueError:
             return True  # it was damaged: nobody says any more that they live
-        if owner.machine == _machine():
+        if owner.machine == this_machine():
             return owner.is_dead()
         since = self._heard.setdefault(held, time.monotonic())
         return time.monotonic() - since > SILENT_S
@@ -149,17 +149,6 @@ def waits(tell: Callable[[], None]) -> Iterator[float]:
         if waited < LONG_S <= waited + pause:
             tell()
         waited, pause = waited + pause, min(2.0, 2 * pause)
-
-
-def _machine() -> str:
-    """Return what tells this machine, since it was started, from all others."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        # A container has process numbers of its own.
-        space = str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        boot = space = ""
-    return f"{platform.node()} {boot} {space}".replace("\n", " ")
 
 
 def _began(pid: int) -> str:

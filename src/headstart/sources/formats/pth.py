@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.errors import IntegrityError
-from headstart.io import is_whole, read_safetensors, sealed_folder, write_safetensors
+from headstart.io import is_whole, read_safetensors, remove, sealed_folder, write_safetensors
 from headstart.machine import home
 from headstart.sources.formats.opcodes import STORAGES, Refused, Storage, Strided, followed
 
@@ -39,6 +39,8 @@ def read(path: Path, sha256: str) -> dict[str, NDArray[np.generic]]:
 
 
 def _keep(folder: Path, state: dict[str, NDArray[np.generic]]) -> None:
+    if not is_whole(folder):  # nor is it replaced where its manifest is damaged
+        remove(folder)
     with sealed_folder(folder) as draft:
         order = {"order": "\n".join(state)}  # safetensors sorts its tensors
         write_safetensors(draft / "weights.safetensors", state, order)

@@ -1,0 +1,181 @@
+"""Folders of class folders become datasets; what is passed over is told, or refused."""
+
+from pathlib import Path
+
+import pytest
+
+from headstart.data.readers import read
+from headstart.data.unlabelled import read_rows
+from headstart.errors import DataError, UsageError
+from tests.test_data_readers import classes, pets, picture, table
+
+
+def test_a_folder_of_class_folders(tmp_path: Path) -> None:
+    """Classes and files in the order of their names; hidden files do not count."""
+    pets(tmp_path, "bee/2.png", "bee/1.jpg", "ant/3.png", "ant/.hidden.png", ".git/4.png")
+    data = read(tmp_path)
+    assert data.task.labels == ("ant", "bee")
+    assert [path.name for path in data.rows] == ["3.png", "1.jpg", "2.png"]
+    assert classes(data) == ["ant", "bee", "bee"]
+    assert data.split is None
+    assert data.names[0] == str(tmp_path / "ant" / "3.png")
+
+
+def test_splits_above_the_classes(tmp_path: Path) -> None:
+    """The names people give to splits are understood."""
+    pets(tmp_path, *(f"{s}/{c}/1.png" for s in ("train", "valid", "Test") for c in "ab"))
+    data = read(tmp_path)
+    assert data.split.tolist() == ["test"] * 2 + ["train"] * 2 + ["validation"] * 2
+
+
+def test_classes_named_like_splits_stay_classes(tmp_path: Path) -> None:
+    """A folder of pictures named "test" beside "pass" is a class, not a split."""
+    assert read(pets(tmp_path, "test/1.png", "pass/1.png")).task.labels == ("pass", "test")
+
+
+def test_an_empty_class_folder_is_noted(tmp_path: Path) -> None:
+    """It is not a class that could be learned."""
+    pets(tmp_path, "ant/1.png", "bee/1.png")
+    (tmp_path / "cat").mkdir()
+    data = read(tmp_path)
+    assert data.task.labels == ("ant", "bee")
+    assert any("cat is empty" in note for note in data.notes)
+
+
+def test_empty_and_renamed_pictures_are_skipped_and_named(tmp_path: Path) -> None:
+    """Two of four: allowed here, and each says why."""
+    pets(tmp_path, "ant/1.png", "bee/1.png")
+    table(tmp_path / "ant", b"", "2.jpg")
+    table(tmp_path / "bee", b"not a picture", "2.jpg")
+    data = read(tmp_path, max_skipped=0.5)
+    assert len(data) == 2
+    assert [row.reason[:17] for row in data.skipped] == ["the file is empty", "not a picture by "]
+    assert data.skipped[0].row == str(tmp_path / "ant" / "2.jpg")
+
+
+def test_more_unreadable_rows_than_allowed_are_an_error(tmp_path: Path) -> None:
+    """One of three is more than 1 %."""
+    pets(tmp_path, "ant/1.png", "bee/1.png")
+    table(tmp_path / "ant", b"", "2.jpg")
+    with pytest.raises(DataError, match=r"(?s)1 of 3 rows.*2\.jpg: the file is empty.*max-skipped"):
+        read(tmp_path)
+
+
+def test_formats_that_cannot_be_read_are_not_lost_silently(tmp_path: Path) -> None:
+    """A HEIC photo is a picture to a person."""
+    pets(tmp_path, "ant/1.png", "bee/1.png")
+    table(tmp_path / "ant", b"\0\0\0\x18ftypheic", "2.heic")
+    with pytest.raises(DataError, match="expected JPEG, PNG"):
+        read(tmp_path)
+
+
+def test_other_files_are_passed_over_with_a_note(tmp_path: Path) -> None:
+    """Notes of the photographer."""
+    pets(tmp_path, "ant/1.png", "bee/1.png")
+    table(tmp_path / "ant", "nice", "notes.md")
+    assert read(tmp_path).notes == ("1 files were passed over by their suffix: 1 .md.",)
+
+
+@pytest.mark.parametrize("name", ["photo/ant/1.png", "1.png", "notes.md"])
+def test_folders_without_clear_classes_are_refused(tmp_path: Path, name: str) -> None:
+    """Folders of folders, pictures without classes, no pictures."""
+    pets(tmp_path / "data", "photo/bee/1.png") if "/" in name else None
+    picture(tmp_path / "data" / name) if ".png" in name else (tmp_path / "data").mkdir()
+    with pytest.raises(DataError, match="Expected"):
+        read(tmp_path / "data")
+
+
+def test_one_class_is_refused(tmp_path: Path) -> None:
+    """There is nothing to tell apart."""
+    with pytest.raises(DataError, match="same class 'ant'"):
+        read(pets(tmp_path, "ant/1.png", "ant/2.png"))
+
+
+def test_one_row_a_class_is_enough_to_read(tmp_path: Path) -> None:
+    """What can be learned from it is another question."""
+    assert len(read(pets(tmp_path, "ant/1.png", "bee/1.png"))) == 2
+
+
+def test_a_class_in_test_that_train_lacks_is_refused(tmp_path: Path) -> None:
+    """It could only be judged, never learned."""
+    pets(tmp_path, "train/ant/1.png", "train/bee/1.png", "test/ant/1.png", "test/cat/1.png")
+    with pytest.raises(DataError, match="No training row has the label 'cat'"):
+        read(tmp_path)
+
+
+def test_a_folder_of_text_files(tmp_path: Path) -> None:
+    """One text a file."""
+    for label in ("neg", "pos"):
+        (tmp_path / label).mkdir()
+        table(tmp_path / label, f"a {label} review\n", "1.txt")
+    data = read(tmp_path)
+    assert data.rows == ("a neg review\n", "a pos review\n")
+    assert classes(data) == ["neg", "pos"]
+
+
+@pytest.mark.parametrize("name", ["evaluation", "holdout"])
+def test_class_folders_beside_the_splits_are_refused(tmp_path: Path, name: str) -> None:
+    """A misspelled test split must not be lost."""
+    pets(tmp_path, *(f"{s}/{c}/1.png" for s in ("train", "val", name) for c in "ab"))
+    with pytest.raises(DataError, match=rf"(?s){name} has class folders.*train/ and val/.*dev, te"):
+        read(tmp_path)
+
+
+def test_pictures_in_no_class_folder_are_told(tmp_path: Path) -> None:
+    """Beside the classes, or where a split has none; a folder of other things says nothing."""
+    pets(tmp_path / "one", "a/1.png", "b/1.png", "c.png")
+    table(tmp_path / "one", "nice", "notes.md")
+    told = "files in no class folder were passed over, the first is"
+    assert read(tmp_path / "one").notes == (f"1 {told} {tmp_path / 'one' / 'c.png'}.",)
+    pets(tmp_path / "two", "train/a/1.png", "train/b/1.png", "train/3.png", "test/4.png")
+    pets(tmp_path / "two", "5.png", "more/6.png", "more/of/such/7.png", "docs/.hidden/8.png")
+    assert read(tmp_path / "two").notes == (f"5 {told} {tmp_path / 'two' / '5.png'}.",)
+
+
+def test_columns_of_a_folder_are_refused(tmp_path: Path) -> None:
+    """Whoever names the label of a folder means another one, or a table in it."""
+    pets(tmp_path, "a/1.png", "b/1.png")
+    for option in ("text", "image", "label", "separator"):
+        with pytest.raises(UsageError, match=f"no columns, but --{option} was given"):
+            read(tmp_path, **{option: "x"})
+
+
+def reviews(folder: Path, *contents: bytes) -> Path:
+    """Write a folder of text files in two classes."""
+    for i, content in enumerate(contents):
+        (folder / "ab"[i % 2]).mkdir(exist_ok=True)
+        table(folder / "ab"[i % 2], content, f"{i}.txt")
+    return folder
+
+
+def test_text_files_that_hold_no_text_are_skipped_and_named(tmp_path: Path) -> None:
+    """Zero bytes, nothing, blanks, broken UTF-16; they count, as the rows of a table do."""
+    reviews(tmp_path, b"bad", b"good", b"\0\1", b"", b" \n", b"\xff\xfea")
+    data = read(tmp_path, max_skipped=0.7)
+    assert (data.rows, classes(data)) == (("bad", "good"), ["a", "b"])
+    reasons = {row.row[-5:]: row.reason[:20] for row in data.skipped}
+    zeros, broken = "the file holds zero ", "the file begins as u"
+    assert reasons == {"2.txt": zeros, "3.txt": "no text", "4.txt": "no text", "5.txt": broken}
+    with pytest.raises(DataError, match="4 of 6 rows cannot be used"):
+        read(tmp_path)
+    predicted = read_rows([str(tmp_path)], "text")
+    assert predicted.rows == ("bad", "good")
+    assert {row.row: row.reason for row in predicted.skipped} == {
+        row.row: row.reason for row in data.skipped
+    }
+
+
+def test_a_text_file_that_cannot_be_read_is_skipped(tmp_path: Path) -> None:
+    """A link that leads nowhere; root may read all else."""
+    reviews(tmp_path, b"bad", b"good")
+    (tmp_path / "a" / "gone.txt").symlink_to(tmp_path / "nowhere")
+    assert read(tmp_path, max_skipped=0.5).skipped[0].reason == "No such file or directory"
+    assert len(read_rows([str(tmp_path)], "text").skipped) == 1
+
+
+def test_another_encoding_of_text_files_is_noted_once(tmp_path: Path) -> None:
+    """However many files are in it."""
+    reviews(tmp_path, b"good", *["été".encode("cp1252")] * 3)
+    (note,) = read(tmp_path).notes
+    assert note.startswith(f"3 files are not plain UTF-8, the first is {tmp_path / 'a' / '2.txt'}:")
+    assert "Windows-1252" in note
