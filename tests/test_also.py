@@ -115,6 +115,15 @@ def test_rows_that_are_looked_at_stand_for_all(monkeypatch, fresh_home):
     assert np.bincount(job.targets[~others]).tolist() == [15, 15]
 
 
+def test_equal_rows_of_the_target_are_held_out_together():
+    few = vectors(15, 0.0, 0).take(np.tile(np.arange(15), 2))
+    both = replace(beside(few, vectors(20, 0.0, 1)), weight=np.ones(50))
+    trial = weighing._trial(features(both), both, seed=0)
+    for fit, out in trial.folds:
+        assert not set(fit[fit < 30] % 15) & set(out % 15)
+        assert set(range(30, 50)) <= set(fit)
+
+
 def test_only_rows_of_the_target_are_held_out():
     both = beside(vectors(40, 0.0, 0), vectors(60, 0.0, 1))
     model = hs.Transfer().fit(both)
@@ -125,6 +134,8 @@ def test_only_rows_of_the_target_are_held_out():
 def test_too_few_rows_to_choose_by_count_as_the_others():
     both = beside(vectors(4, 0.0, 0), vectors(60, 0.0, 1))
     assert weigh(features(both), both).weight == 1.0
+    both = beside(vectors(4, 0.0, 0).take(np.tile(np.arange(4), 5)), vectors(60, 0.0, 1))
+    assert weigh(features(both), both).losses == {}  # twenty, but four that differ
 
 
 def test_labels_of_both_sides_are_joined():

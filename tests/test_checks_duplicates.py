@@ -58,6 +58,22 @@ def test_a_near_twin_in_another_split_is_found_once():
     assert found.facts["share"] == pytest.approx(1 / 5)
 
 
+def test_a_burst_over_three_splits_is_found_from_validation_and_from_test():
+    train, rng = apart(50), np.random.default_rng(1)
+    validation = train + 0.1 * rng.normal(size=train.shape)
+    test = validation + 0.05 * rng.normal(size=train.shape)  # nearer to them than they to train
+    data = texts([str(i) for i in range(150)], np.repeat(["train", "validation", "test"], 50))
+    found = duplicates(data, Features.of(np.concatenate([train, validation, test])))
+    of_test, of_validation = found
+    assert (of_test.kind, of_test.n, of_validation.kind, of_validation.n) == (
+        "near-duplicates", 50, "near-duplicates", 50,
+    )  # fmt: skip
+    assert all(50 <= int(name.split()[1]) < 100 for name in of_test.twins)
+    rows = [(int(row.split()[1]), int(twin.split()[1]))
+            for row, twin in zip(of_validation.rows, of_validation.twins, strict=True)]  # fmt: skip
+    assert all(50 <= row < 100 and twin == row - 50 for row, twin in rows)
+
+
 @pytest.mark.parametrize(("modality", "n"), [(Modality.TEXT, 0), (Modality.IMAGE, 1)])
 def test_texts_in_other_words_are_no_twins(modality, n):
     rows = apart(40)

@@ -137,10 +137,48 @@ def test_a_split_spreads_labels() -> None:
     assert judged[:, 2].sum() == 2
 
 
+@pytest.mark.parametrize(
+    ("task", "targets"),
+    [
+        (CLASSES, np.tile([0, 1, 0, 0, 1, 0, 0, 1, 0, 0], 3)),
+        (NUMBER, np.linspace(0, 1, 30)),
+        (LABELS, np.tile(np.eye(3, dtype=int)[[0, 1, 2, 0, 1, 2, 0, 1, 2, 0]], (3, 1))),
+    ],
+)
+def test_equal_rows_are_judged_together(task: Task, targets: np.ndarray) -> None:
+    """Ten rows, each three times: two of the ten a fold."""
+    groups = np.tile(np.arange(10), 3)
+    pairs = folds(targets, task, 5, seed=0, groups=groups)
+    for fitted, judged in pairs:
+        assert len(set(groups[judged])) == 2
+        assert len(judged) == 6
+        assert not set(groups[fitted]) & set(groups[judged])
+    assert np.array_equal(np.sort(np.concatenate([judged for _, judged in pairs])), np.arange(30))
+
+
+def test_equal_rows_of_other_classes_are_judged_together() -> None:
+    """Each of ten rows stands once as an ant and once as a bee: it counts as what it is first."""
+    groups, targets = np.tile(np.arange(10), 2), np.repeat([0, 1], 10)
+    for fitted, judged in folds(targets, CLASSES, 5, seed=0, groups=groups):
+        assert targets[judged].tolist() == [0, 0, 1, 1]
+        assert not set(groups[fitted]) & set(groups[judged])
+
+
+def test_rows_that_all_differ_are_dealt_as_if_none_had_asked() -> None:
+    """For a seed the folds stay what they were."""
+    targets = np.repeat([0, 1], [13, 7])
+    plain = folds(targets, CLASSES, 5, seed=3)
+    for one, other in zip(plain, folds(targets, CLASSES, 5, 3, np.arange(20)), strict=True):
+        assert np.array_equal(one[0], other[0])
+        assert np.array_equal(one[1], other[1])
+
+
 def test_too_many_folds_are_refused() -> None:
-    """Three rows cannot be judged in five folds."""
+    """Three rows cannot be judged in five folds, nor can nine of which but three differ."""
     with pytest.raises(UsageError, match="5 folds of 3 rows"):
         folds(np.array([0, 1, 0]), CLASSES, 5, seed=0)
+    with pytest.raises(UsageError, match="5 folds of 3 rows"):
+        folds(np.arange(9.0), NUMBER, 5, seed=0, groups=np.arange(9) // 3)
 
 
 def test_a_sample_keeps_shares_and_every_class() -> None:

@@ -1,5 +1,7 @@
 """The linear head is the optimum that scikit-learn finds, and its penalty is chosen honestly."""
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -112,11 +114,52 @@ def test_the_threads_do_not_change_a_bit(monkeypatch):
     assert several.oof_outputs.tobytes() == one.oof_outputs.tobytes()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_forked_process_fits_with_threads_of_its_own():
+    X, y = rows(5000, 20, scale=0.1)
+    fit_linear(Features.of(X), y, THREE, penalties=[0.1], folds=0)
+    child = os.fork()
+    if not child:
+        signal.alarm(60)  # ends a child that waits for threads which stayed behind
+        try:
+            fit_linear(Features.of(X), y, THREE, penalties=[0.1], folds=0)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_out_of_fold_outputs_are_of_heads_that_did_not_see_the_row():
     X, y = RNG.normal(size=(60, 200)).astype(np.float32), np.arange(60) % 2  # nothing to learn
     weak = fit_linear(Features.of(X), y, TWO, penalties=[1e-3])
     assert accuracy(y, weak.head.outputs(X).argmax(axis=1)) == 1  # learned by heart
     assert accuracy(y, weak.oof_outputs.argmax(axis=1)) < 0.75
+
+
+@pytest.mark.parametrize("key", ["identity", "some trunk"])
+def test_equal_rows_do_not_tell_each_other_s_labels(key):
+    X, y = RNG.normal(size=(60, 256)), RNG.integers(0, 2, 60)  # nothing to learn
+    once, thrice = Features.of(X, key=key), np.tile(np.arange(60), 3)
+    features = once.take(thrice) if key == "some trunk" else Features.of(X[thrice], key=key)
+    fit = fit_linear(features, y[thrice], TWO)
+    assert accuracy(y[thrice], fit.oof_outputs.argmax(axis=1)) < 0.75
+    assert fit.penalty > 1
+    first, second, third = fit.oof_outputs.reshape(3, 60, 2)  # of heads that saw none of the three
+    assert np.array_equal(first, second)
+    assert np.array_equal(second, third)
+
+
+def test_equal_rows_with_other_labels_are_held_out_together():
+    X = RNG.normal(size=(40, 5))
+    fit = fit_linear(Features.of(np.tile(X, (2, 1))), np.repeat([0, 1], 40), TWO)
+    assert np.array_equal(fit.oof_outputs[:40], fit.oof_outputs[40:])
+
+
+def test_rows_of_which_few_differ_cannot_be_held_out():
+    X, y = rows(3, 4)
+    fit = fit_linear(Features.of(np.tile(X, (20, 1))), np.tile(y, 20), THREE)
+    assert fit.oof_outputs is None
+    assert "too few differ" in fit.warnings[0]
 
 
 def test_the_chosen_penalty_is_the_one_of_least_held_out_loss():
@@ -147,9 +190,23 @@ def test_many_rows_are_split_once(monkeypatch):
     assert len(fit.path[0].losses) == 1
 
 
-def test_a_class_with_one_row_takes_the_default_and_says_so():
-    X, _ = rows(7, 3)
-    fit = fit_linear(Features.of(X), np.array([0, 0, 0, 1, 1, 1, 2]), THREE)
+@pytest.mark.parametrize("copies", [1, 2])  # of the row that is alone in its class
+def test_a_class_with_one_row_is_in_every_fit_and_the_others_judge(copies):
+    X, _ = rows(41, 3)
+    X = np.concatenate([X, np.repeat(X[-1:], copies - 1, axis=0)])
+    y = np.array([0] * 20 + [1] * 20 + [2] * copies)
+    fit = fit_linear(Features.of(X), y, THREE)
+    assert np.isfinite(fit.oof_outputs).all(axis=1).tolist() == [True] * 40 + [False] * copies
+    assert len(fit.path[0].losses) == 5
+    assert fit.warnings == ()
+    assert fit.head.temperature != 1
+    assert fit.oof_outputs[:40, 2].min() > 0  # of heads that know the class
+
+
+@pytest.mark.parametrize("y", [[0, 1, 2], [0, 0, 0, 0, 1, 2]])
+def test_where_one_class_at_most_has_two_rows_the_default_is_taken_and_told(y):
+    X, _ = rows(len(y), 3)
+    fit = fit_linear(Features.of(X), np.array(y), THREE)
     assert (fit.penalty, fit.oof_outputs, fit.head.temperature) == (choose.DEFAULT_PENALTY, None, 1)
     assert "single row" in fit.warnings[0]
 

@@ -65,6 +65,13 @@ def test_a_fresh_mlp_of_numbers_starts_at_their_mean():
     assert head.outputs(X).mean() == pytest.approx(1.5e5, rel=0.1)
 
 
+def test_numbers_far_from_zero_come_back_from_the_layers():
+    y = 1.7e9 + 50 + np.linspace(-1, 1, 20)
+    said = fresh_mlp(Features.of(X), NUMBER, hidden=8, targets=y).outputs(X)[:, 0]
+    assert len(np.unique(said)) == 20
+    assert said == pytest.approx(y, abs=5)  # float32 tells every 128th apart
+
+
 def test_the_seed_draws_the_weights():
     first, again, other = (fresh_mlp(Features.of(X), CLASSES, seed=s) for s in (0, 0, 1))
     assert np.array_equal(first.logits(X), again.logits(X))

@@ -7,16 +7,17 @@ from PIL import Image
 from torch import nn
 
 from headstart.data.dataset import Dataset
-from headstart.errors import UsageError
+from headstart.errors import ResourceError, UsageError
 from headstart.features.extract import extract
 from headstart.sources.catalog import open_backbone, resolve
-from headstart.steps.attach import attach
+from headstart.steps.attach import Tail, attach
 from headstart.steps.batches import CachedRows, DecodedRows
 from headstart.steps.finetune import finetune, from_scratch, rehearse
 from headstart.steps.freeze import boundary_of, fingerprint, freeze
 from headstart.steps.phase import Phase
 from headstart.steps.train import train
 from headstart.task import Kind, Modality, Task
+from headstart.transfer.plan import intend
 from tests.test_steps_fold import Norms
 from tests.toys import toy_picture_source, toy_text_source
 
@@ -157,6 +158,59 @@ def test_the_rehearsal_names_stages_rates_and_bytes(sources, pictures):
     assert [seen.rates[name] for name in trained] == [0.5**i for i in reversed(range(len(trained)))]
     assert seen.rates["head"] == 3.0
     assert seen.bytes_a_row > 0 and seen.seconds_a_row > 0
+
+
+@pytest.fixture
+def scarce(monkeypatch):
+    """Make memory run out in a forward pass on more rows than `limit`; return what was tried."""
+    forward = Tail.forward
+
+    def scarce(limit: int, error: Exception) -> list[int]:
+        tried: list[int] = []
+
+        def counted(self, *state):
+            tried.append(len(state[0]))
+            if len(state[0]) > limit:
+                raise error
+            return forward(self, *state)
+
+        monkeypatch.setattr(Tail, "forward", counted)
+        return tried
+
+    return scarce
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried …")])
+@pytest.mark.parametrize("uri", ["{}", "scratch:{}"])
+def test_where_memory_runs_out_the_rehearsal_takes_fewer_rows(
+    uri, error, sources, pictures, scarce
+):
+    source = resolve(uri.format(sources[Modality.IMAGE]))
+    whole, _ = intend(source, pictures, "linear", "last:1", Phase(batch=16), 0)
+    tried = scarce(4, error)
+    plan, _ = intend(source, pictures, "linear", "last:1", Phase(batch=16), 0)
+    assert {16, 8, 4} == set(tried)
+    assert plan.phase == whole.phase
+    assert plan.cache_bytes == whole.cache_bytes
+    assert sum(plan.expected_s.values()) > 0
+
+
+def test_where_not_one_row_fits_step_5_is_left_alone_unless_asked_for(sources, scarce):
+    rng, y = np.random.default_rng(0), np.arange(100) % 2
+    data = Dataset(Modality.IMAGE, tuple(rng.integers(0, 255, (100, 36, 36, 3), np.uint8)), TASK, y)
+    source = resolve(sources[Modality.IMAGE])
+    scarce(0, MemoryError())
+    plan, parted = intend(source, data, "linear", "auto", None, 0)
+    assert plan.finetune.startswith("no: memory ran out") and plan.phase is None
+    assert parted is data
+    with pytest.raises(ResourceError, match="single row"):
+        intend(source, data, "linear", "last:1", None, 0)
+
+
+def test_other_errors_of_a_rehearsal_are_not_taken_for_memory(sources, pictures, scarce):
+    scarce(4, RuntimeError("shape mismatch"))
+    with pytest.raises(RuntimeError, match="shape"):
+        rehearse(resolve(sources[Modality.IMAGE]), "last:1", Phase(), pictures)
 
 
 def test_decoded_rows_are_decoded_once_a_view(pictures, sources, monkeypatch):

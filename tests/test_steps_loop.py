@@ -15,10 +15,13 @@ from torch import nn
 
 from headstart.errors import Diverged, UsageError
 from headstart.features.features import Features
+from headstart.heads.head import outputs_of
 from headstart.heads.linear import LinearHead
 from headstart.losses.loss import Step, Supervised
+from headstart.metrics.scores import cuts_of_others, scores
 from headstart.steps.attach import Tail
 from headstart.steps.batches import CachedRows, Examples
+from headstart.steps.evaluation import logits_of
 from headstart.steps.loop import Descent, descend
 from headstart.steps.phase import Phase
 from headstart.steps.saved import (
@@ -262,6 +265,20 @@ class Small(Examples):
         return self.__dict__["rows"].state(index, epoch)
 
 
+class Short(CachedRows):
+    """Rows of which no more than 13 fit into memory; `asked` are the sizes that were tried."""
+
+    def __init__(self, views: object) -> None:
+        super().__init__(views)
+        self.asked: list[int] = []
+
+    def state(self, index: np.ndarray, epoch: int) -> tuple[torch.Tensor, ...]:
+        self.asked.append(len(index))
+        if len(index) > 13:
+            raise MemoryError
+        return super().state(index, epoch)
+
+
 def learned(limit: int, error: Exception, terms: list, run: object = None) -> tuple:
     features, targets = rows(64, 0)
     data = Small(CachedRows([Features.of(features)]), targets, TASK, domain=np.arange(64) % 2)
@@ -286,6 +303,19 @@ def test_where_memory_runs_out_the_batch_stays_and_the_curve_with_it(error):
         torch.nn.Dropout.forward = before
     np.testing.assert_allclose(pieces.loss, whole.loss, atol=1e-5)
     np.testing.assert_allclose(pieces.train_loss, whole.train_loss, atol=1e-5)
+
+
+def test_where_memory_runs_out_while_rows_are_looked_at_they_are_looked_at_in_parts():
+    held_out = examples(150, 1)
+    short = Short(held_out.rows.views)
+    said = logits_of(tail(), held_out)
+    assert logits_of(tail(), replace(held_out, rows=short)).tolist() == said.tolist()
+    assert short.asked == [50, 25, *[13, 12] * 2, *[13, 13, 12, 12] * 2]
+    terms, asked = [(1.0, Supervised(TASK.kind))], len(short.asked)
+    descent = Descent(tail(), examples(), replace(held_out, rows=short), terms, PHASE, 0, None)
+    whole = Descent(tail(), examples(), held_out, terms, PHASE, 0, None)
+    assert descent.validate(descent.validation) == pytest.approx(whole.validate(held_out))
+    assert len(short.asked) == 2 * asked
 
 
 def test_random_numbers_of_every_device_are_drawn_again(monkeypatch):
@@ -369,3 +399,23 @@ def test_a_step_after_a_checkpoint_is_the_step_without_one_where_channels_come_l
     for one in ((network, optimizer), (other, its)):
         step(*one)
     assert torch.equal(network.weight, other.weight)
+
+
+@pytest.mark.parametrize(("kind", "name"), [
+    (Kind.MULTICLASS, "macro_f1"), (Kind.MULTILABEL, "macro_f1"),
+])  # fmt: skip
+def test_the_score_on_the_curve_is_the_one_that_models_are_told_by(kind, name):
+    """Of classes of 7 to 1 it is macro F1, as of the probe that it is compared with."""
+    features, _ = rows(64, 0)
+    targets = (features[:, 0] > 1.1).astype(np.int64)
+    if kind is Kind.MULTILABEL:
+        targets = np.stack([targets, features[:, 1] > 0.5], axis=1).astype(np.int8)
+    some = Examples(CachedRows([Features.of(features)]), targets, Task(kind, ("low", "high")))
+    head = LinearHead(np.zeros((2, 4), np.float32), np.zeros(2, np.float32), kind)
+    made = Tail(None, 0, head.module())
+    curve = descend(made, some, some, [(1.0, Supervised(kind))], replace(PHASE, epochs=1))
+    said = outputs_of(kind, logits_of(made, some))
+    cuts = cuts_of_others(targets, said) if kind is Kind.MULTILABEL else None
+    found = scores(some.task, targets, said, cuts)
+    assert next(iter(found)) == name
+    assert curve.score[-1] == pytest.approx(found[name])

@@ -242,6 +242,18 @@ def test_the_chain_learns_what_follows_what():
     assert with_chain > without + 0.02
 
 
+@pytest.mark.parametrize("split_above", [20_000, 1])  # folds, and one split
+def test_equal_sentences_are_held_out_together(monkeypatch, split_above):
+    from headstart.data.tags import tag_task
+
+    monkeypatch.setattr("headstart.heads.tags.SPLIT_ABOVE", split_above)
+    truth, twice = chains(40), np.tile(np.arange(40), 2)
+    features = handle(words_of(truth)).take(twice)
+    said = fit_tags(features, truth[twice], tag_task(["A", "B"])).oof_outputs
+    for first, second in zip(said[:40], said[40:], strict=True):
+        assert np.array_equal(first, second, equal_nan=True)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_chain_costs_what_a_loop_over_sentences_says(seed):
     from headstart.heads.tags import _ChainProblem

@@ -34,10 +34,17 @@ def test_labels_keep_their_type():
     assert Transfer().fit(X, numbers).predict(X).dtype == numbers.dtype
 
 
-def test_one_row_in_a_class_means_the_default_penalty_and_a_warning():
+def test_one_row_in_a_class_leaves_the_others_to_judge():
     X, y = blobs(31)
     y[:] = np.where(np.arange(31) == 0, "rare", y)
     model = Transfer().fit(X, y)
+    assert not any("single row" in note for note in model.plan_.notes)
+    assert model.scores_["out_of_fold"]["accuracy"] > 0.6
+
+
+def test_one_row_a_class_means_the_default_penalty_and_a_warning():
+    X, y = blobs(30)
+    model = Transfer().fit(X[:3], y[:3])
     assert any("single row" in note for note in model.plan_.notes)
     assert "out_of_fold" not in model.scores_
 

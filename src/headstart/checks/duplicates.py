@@ -22,6 +22,9 @@ ALIKE = 0.9
 #: The same for texts of two splits: a question asked in other words, which is no leak, is below.
 ALIKE_TEXTS = 0.97
 
+#: The splits whose rows are compared with those of lower ones: training rows are 0.
+JUDGED = ((2, TEST), (1, VALIDATION))
+
 #: With fewer features a direction says too little of a row.
 N_FEATURES = 32
 
@@ -41,12 +44,14 @@ class Search:
     ----------
     asked
         The rows that were looked at, shape (q,): those to judge before those to learn from.
-    across, against
-        The closest row of another split, and the closest of another label.
+    across
+        By the number of a split: the closest row of a lower one, for rows of that split.
+    against
+        The closest row of another label.
     """
 
     asked: NDArray[np.int64]
-    across: Nearest
+    across: dict[int, Nearest]
     against: Nearest
 
 
@@ -100,7 +105,7 @@ def _labels(data: Dataset) -> NDArray[np.int64]:
 def _exact(
     data: Dataset, content: NDArray[np.int64], split: NDArray[np.int64]
 ) -> Iterator[Finding]:
-    for part, name in ((2, TEST), (1, VALIDATION)):
+    for part, name in JUDGED:
         here, lower = np.flatnonzero(split == part), np.flatnonzero(split < part)
         twin = dict(zip(content[lower].tolist(), lower.tolist(), strict=True))
         rows = [i for i in here.tolist() if int(content[i]) in twin]
@@ -128,20 +133,22 @@ def _search(
     asked = np.sort(order[np.argsort(-split[order], kind="stable")][:n_asked])
     center = features.batch(np.sort(order[:N_CENTER])).mean(axis=0)  # (d,)
     chunks = ((at, unit(rows, center)) for at, rows in features.chunks(CHUNK))
-    groups = [(split[asked], split), (label[asked], label)]
-    return Search(asked, *nearest_elsewhere(unit(features.batch(asked), center), chunks, groups))
+    # To a row of a split every row of it or above is of its own group: what is left is lower.
+    groups = [*((split >= part).astype(np.int64) for part, _ in JUDGED), label]
+    *across, against = nearest_elsewhere(
+        unit(features.batch(asked), center), chunks, [(group[asked], group) for group in groups]
+    )
+    parts = (part for part, _ in JUDGED)
+    return Search(asked, dict(zip(parts, across, strict=True)), against)
 
 
 def _near(
     data: Dataset, search: Search, content: NDArray[np.int64], split: NDArray[np.int64]
 ) -> Iterator[Finding]:
-    near = search.across
-    own, other = content[search.asked], content[near.at]
     alike = ALIKE_TEXTS if data.modality is Modality.TEXT else ALIKE
-    for part, name in ((2, TEST), (1, VALIDATION)):
-        here = split[search.asked] == part
-        # Pairs of test and validation are told once, from the side of the test rows.
-        is_told = here & (split[near.at] < part) & (own != other)
+    for part, name in JUDGED:
+        near, here = search.across[part], split[search.asked] == part
+        is_told = here & (content[search.asked] != content[near.at])  # equal ones are told already
         rows = _strongest(np.flatnonzero(is_told & (near.similarity >= alike)), near)
         if len(rows):
             yield Finding(

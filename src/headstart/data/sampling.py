@@ -5,7 +5,7 @@ sides. The same seed gives the same answer on every machine.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ def split(
     seed: int,
     validation: float = 0.2,
     test: float = 0.0,
-    hashes: Sequence[bytes] | None = None,
+    hashes: Sequence[Hashable] | None = None,
 ) -> Dataset:
     """Return the data with every row in "train", "validation" or "test".
 
@@ -43,8 +43,8 @@ def split(
     validation, test
         Shares of the rows that may be drawn, from 0 to 1.
     hashes
-        The content hash of each row. Rows of equal content are drawn together, and an unassigned
-        row goes where its twin already is.
+        The content hash of each row, or a number for it. Rows of equal content are drawn together,
+        and an unassigned row goes where its twin already is.
     """
     _check_share(validation, test)
     parts = np.full(len(data), UNASSIGNED, dtype="<U10")
@@ -63,7 +63,9 @@ def split(
     return data.with_split(parts)
 
 
-def folds(targets: NDArray[Any], task: Task, k: int, seed: int) -> list[Fold]:
+def folds(
+    targets: NDArray[Any], task: Task, k: int, seed: int, groups: Index | None = None
+) -> list[Fold]:
     """Return `k` pairs (rows to fit on, rows to judge on); each row is judged exactly once.
 
     Parameters
@@ -74,9 +76,13 @@ def folds(targets: NDArray[Any], task: Task, k: int, seed: int) -> list[Fold]:
         Says whether they are classes, labels or numbers. Classes are spread evenly; a class with
         fewer rows than folds is missing from the judged rows of some folds.
     k
-        At least 2, at most the number of rows.
+        At least 2, at most the number of rows, or of groups.
     seed
         Names the draw.
+    groups
+        A number for the content of each row, shape (n,). Rows of one number are judged together,
+        as what the first of them is. The groups are dealt in the order of their numbers, so that
+        those of rows that all differ, numbered as they stand, change nothing.
 
     Examples
     --------
@@ -85,14 +91,17 @@ def folds(targets: NDArray[Any], task: Task, k: int, seed: int) -> list[Fold]:
     >>> [sorted(np.array([0, 0, 1, 1])[judged].tolist()) for fitted, judged in pairs]
     [[0, 1], [0, 1]]
     """
-    n = len(targets)
+    each = np.arange(len(targets)) if groups is None else groups
+    _, first, group = np.unique(each, return_index=True, return_inverse=True)
+    n, of_group = len(first), np.asarray(targets)[first]
     if not 2 <= k <= n:
         raise UsageError(f"{k} folds of {n} rows: expected from 2 to {n} folds.")
     rng = seeds(seed, "folds")
     if task.kind is Kind.MULTILABEL:
-        at = _dealt_by_labels(np.asarray(targets), np.full(k, 1 / k), rng)
+        dealt = _dealt_by_labels(of_group, np.full(k, 1 / k), rng)
     else:
-        at = _dealt(_strata(targets, task), k, rng)
+        dealt = _dealt(_strata(of_group, task), k, rng)
+    at = dealt[group]
     return [(np.flatnonzero(at != fold), np.flatnonzero(at == fold)) for fold in range(k)]
 
 
@@ -159,7 +168,7 @@ def _check_share(validation: float, test: float) -> None:
         )
 
 
-def _follow_twins(parts: NDArray[np.str_], hashes: Sequence[bytes]) -> None:
+def _follow_twins(parts: NDArray[np.str_], hashes: Sequence[Hashable]) -> None:
     """Send an unassigned row where a row of equal content already is."""
     home = {hashes[i]: parts[i] for i in np.flatnonzero(parts != UNASSIGNED).tolist()}
     for i in np.flatnonzero(parts == UNASSIGNED).tolist():
@@ -171,7 +180,7 @@ def _drawn(
     pool: Index,
     n: int,
     rng: np.random.Generator,
-    hashes: Sequence[bytes] | None,
+    hashes: Sequence[Hashable] | None,
 ) -> Index:
     """Return `n` rows of the pool, or a few more or less where equal rows move together."""
     if n == 0 or len(pool) < 2:
@@ -183,12 +192,12 @@ def _drawn(
     return pool[np.isin(group, picked)]
 
 
-def _groups(pool: Index, hashes: Sequence[bytes] | None) -> tuple[Index, Index]:
+def _groups(pool: Index, hashes: Sequence[Hashable] | None) -> tuple[Index, Index]:
     """Return the first place in the pool of every group of equal rows, and the group of a row."""
     if hashes is None:
         each = np.arange(len(pool))
         return each, each
-    number: dict[bytes, int] = {}
+    number: dict[Hashable, int] = {}
     group = np.array([number.setdefault(hashes[i], len(number)) for i in pool])
     return np.unique(group, return_index=True)[1], group
 

@@ -8,8 +8,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.pictures import row_hash
 from headstart.data.sampling import folds as folds_of
-from headstart.heads.design import Rows
+from headstart.features.features import Features
+from headstart.heads.design import CHUNK, IDENTITY, Rows
 from headstart.heads.solve import (
     ROUGH,
     Problem,
@@ -97,27 +99,53 @@ class Choice:
 
 
 def holdouts(
-    job: Job, folds: int | Sequence[Fold], seed: int, judges: NDArray[np.bool_] | None = None
+    job: Job,
+    features: Features,
+    folds: int | Sequence[Fold],
+    seed: int,
+    judges: NDArray[np.bool_] | None = None,
 ) -> Sequence[Fold]:
-    """Return the folds to use; none where no row can be held out of every class.
+    """Return the folds to use, equal rows on one side; none where too few rows can be held out.
 
     Parameters
     ----------
+    features
+        What the rows of the job were made of.
     judges
         Which rows may be held out, shape (n,); the others are in every fit. All if None.
     """
     if not isinstance(folds, int):
         return folds
-    n = len(job.targets)
+    if folds < 2:
+        return ()
+    n, groups = len(job.targets), groups_of(features)
     at = np.arange(n) if judges is None else np.flatnonzero(judges)
-    most = min(folds, _most(job, at))
-    if most < 2:
+    at, most = _judging(job, at, groups)
+    k = min(folds, most)
+    if k < 2:
         return ()
     if n > SPLIT_ABOVE:
-        return among(
-            folds_of(job.targets[at], job.task, min(max(folds, 5), len(at)), seed)[:1], at, n
-        )
-    return among(folds_of(job.targets[at], job.task, most, seed), at, n)
+        k = min(max(folds, 5), len(np.unique(groups[at])))
+    found = folds_of(job.targets[at], job.task, k, seed, groups[at])
+    return among(found[:1] if n > SPLIT_ABOVE else found, at, n)
+
+
+def groups_of(features: Features) -> NDArray[np.int64]:
+    """Return a number for the content of each row, from 0 as they first stand; shape (n,).
+
+    >>> groups_of(Features.of(np.array([[2.0], [1.0], [2.0]])))
+    array([0, 1, 0])
+    """
+    _, first, group = np.unique(_contents(features), return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[group]
+
+
+def _contents(features: Features) -> NDArray[Any]:
+    if features.key in ("memory", IDENTITY) and not features.is_ragged:
+        hashes = [row_hash(row) for _, rows in features.chunks(CHUNK) for row in rows]
+        return np.array(hashes, dtype="V16")
+    # Extraction finds rows by their hash: equal content has one place, and is not read again.
+    return features.where.astype(np.int64) @ np.array([2**32, 1])
 
 
 def among(folds: Sequence[Fold], at: NDArray[np.int64], n: int) -> list[Fold]:
@@ -129,14 +157,26 @@ def among(folds: Sequence[Fold], at: NDArray[np.int64], n: int) -> list[Fold]:
     return [(np.delete(np.arange(n), at[out]), at[out]) for _, out in folds]
 
 
-def _most(job: Job, at: NDArray[np.int64]) -> int:
-    # The most folds of which each can hold out one of these rows of every class, and leave one.
+def _judging(
+    job: Job, at: NDArray[np.int64], groups: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], int]:
+    """Return which of the rows `at` may be held out, and the most folds of them.
+
+    Each fold is to hold out a row of every class, and leave one. A class of one row, or of equal
+    ones, has none to leave: it is in every fit. What is left must be of two classes, or it would
+    only say how sure to be of the one.
+    """
     if job.task.kind is not Kind.MULTICLASS:
-        return len(at) // 2
-    counts = np.bincount(job.targets, minlength=job.task.n_outputs)
-    here = np.bincount(job.targets[at], minlength=job.task.n_outputs)
-    alone = here[(here > 0) & (here == counts)]  # no other row teaches these classes
-    return int(min(len(at) // 2, alone.min(initial=len(at))))
+        return at, len(np.unique(groups[at])) // 2
+    label, k = job.targets[np.unique(groups, return_index=True)[1]], job.task.n_outputs
+    here = np.bincount(label[np.unique(groups[at])], minlength=k)
+    alone = np.where(here == np.bincount(label, minlength=k), here, 0)  # no other row teaches them
+    if (alone == 1).any():
+        at = at[alone[label[groups[at]]] != 1]
+        if len(np.unique(job.targets[at])) < 2:
+            return at, 0
+    n = len(np.unique(groups[at]))
+    return at, int(min(n // 2, alone[alone > 1].min(initial=n)))
 
 
 def choose(job: Job, penalties: Sequence[float] | None, folds: Sequence[Fold]) -> Choice:
@@ -171,8 +211,9 @@ def _unchecked(penalties: Sequence[float] | None) -> Choice:
     return Choice(
         DEFAULT_PENALTY,
         warnings=(
-            "No rows were held out to choose the penalty (a class may have a single row): the "
-            f"default, {DEFAULT_PENALTY:g}, was taken, and probabilities are not calibrated.",
+            "No rows were held out to choose the penalty (too few differ, or all classes but one "
+            f"have a single row): the default, {DEFAULT_PENALTY:g}, was taken, and probabilities "
+            "are not calibrated.",
         ),
     )
 

@@ -7,6 +7,7 @@ the solution. Few rows are turned once and held; many stay on disk and are read 
 """
 
 import functools
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -356,3 +357,7 @@ def in_order(work: Callable[[slice], T], n: int) -> Iterator[T]:
 @functools.cache
 def _pool(n: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(n, thread_name_prefix="headstart-head")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # no thread of it is left in a child

@@ -182,7 +182,7 @@ def fit_linear(  # noqa: PLR0913  (what is solved, and how it is chosen)
     with one_thread():
         counts = np.ones(len(features)) if weight is None else np.asarray(weight, dtype=np.float64)
         job, scaler, level = convex(features, targets, task, counts)
-        choice = choose(job, penalties, holdouts(job, folds, seed, judges))
+        choice = choose(job, penalties, holdouts(job, features, folds, seed, judges))
         found = job.whole().solve(choice.penalty, choice.start, FINE)
     head, outputs = _calibrated(unscaled(job, scaler, found), choice.logits, job.targets)
     if task.kind is Kind.REGRESSION:

@@ -52,8 +52,9 @@ class MlpHead:
     def layers(self) -> tuple[Layer, ...]:
         """The two layers, for raw features: all scales are folded in."""
         (weight, bias), (top, shift) = self.scaler.fold(*self.hidden), self.top
-        last = top * self.spread, shift * self.spread + self.level
-        return (weight, bias), last
+        # In float64: near 1e9 a number in float32 tells only every 64th apart.
+        spread = np.float64(self.spread)
+        return (weight, bias), (top * spread, shift * spread + self.level)
 
     def module(self) -> Any:
         """Return a torch module of the same weights, to be trained; its scales stay as they are."""

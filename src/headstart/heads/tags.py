@@ -23,7 +23,7 @@ from headstart.errors import IntegrityError
 from headstart.features.compile import Boundaries
 from headstart.features.extract import TOP_OF_WORDS
 from headstart.features.features import Features
-from headstart.heads.choose import PENALTIES, Choice, Fold, Job, among, choose
+from headstart.heads.choose import PENALTIES, Choice, Fold, Job, among, choose, groups_of
 from headstart.heads.design import Scaler, design, scaler_of
 from headstart.heads.head import Layer, run_layers
 from headstart.heads.linear import LinearFit, LinearHead, unscaled
@@ -314,17 +314,19 @@ def _solved(
     seed: int,
 ) -> _Solved:
     rows = next(iter(candidates.values()))
+    groups = groups_of(rows.features)
     if isinstance(folds, int) and rows.sizes.sum() > SPLIT_ABOVE:
         some = _some(rows.sizes, judges, seed)
         few = {reads: one.take(some) for reads, one in candidates.items()}
-        reads, tried, _ = _best(few, None, _split(judges[some], CHOICE_SHARE, seed))
+        held = _split(groups[some], judges[some], CHOICE_SHARE, seed)
+        reads, tried, _ = _best(few, None, held)
         share = float(rows.weight[some] @ rows.sizes[some]) / float(rows.weight @ rows.sizes)
-        held = _split(judges, HELD_SHARE, seed)
+        held = _split(groups, judges, HELD_SHARE, seed)
         of = {reads: candidates[reads]}
         _, choice, (job, scaler) = _best(of, [tried.penalty * share], held)
         choice = dataclasses.replace(choice, path=tried.path)
     else:
-        held = _split(judges, folds, seed) if isinstance(folds, int) else list(folds)
+        held = _split(groups, judges, folds, seed) if isinstance(folds, int) else list(folds)
         reads, choice, (job, scaler) = _best(candidates, None, held)
     found = job.whole().solve(choice.penalty, choice.start, ENOUGH)
     return _Solved(unscaled(job, scaler, found), choice, found.converged, reads)
@@ -354,15 +356,18 @@ def _some(sizes: NDArray[np.int64], judges: NDArray[np.bool_], seed: int) -> NDA
     return np.sort(order[:n])
 
 
-def _split(judges: NDArray[np.bool_], folds: float, seed: int) -> list[Fold]:
+def _split(
+    groups: NDArray[np.int64], judges: NDArray[np.bool_], folds: float, seed: int
+) -> list[Fold]:
     """Return folds of sentences: so many, or one that holds out a share (below 1) of judges."""
     at = np.flatnonzero(judges)
-    k = min(len(at), round(1 / folds) if folds < 1 else int(folds))
+    n = len(np.unique(groups[at]))
+    k = min(n, round(1 / folds) if folds < 1 else int(folds))
     if folds < 1 and len(at) < len(judges):
-        k = min(k, max(2, len(at) // LEAST_HELD))
+        k = min(k, max(2, n // LEAST_HELD))
     if k < 2:
         return []
-    found = folds_of(np.zeros(len(at)), ANY, k, seed)
+    found = folds_of(np.zeros(len(at)), ANY, k, seed, groups[at])
     return among(found[:1] if folds < 1 else found, at, len(judges))
 
 

@@ -11,6 +11,9 @@ from headstart.task import Kind, Task
 class Step:
     """What a term may look at after one forward pass; tensors, the batch first.
 
+    Where a network learns numbers, targets and outputs are in units of the spread of the training
+    targets, from their mean: whatever the user's unit, a distance of 1 is one standard deviation.
+
     Parameters
     ----------
     features

@@ -13,6 +13,7 @@ import numpy as np
 
 from headstart.data.dataset import Dataset
 from headstart.data.pictures import row_hash
+from headstart.data.readers import read
 from headstart.errors import DataError, IntegrityError, SourceUnavailable, UnreadableRow, UsageError
 from headstart.io import read_sealed_json, write_sealed_json
 from headstart.jobs import n_workers, results
@@ -29,11 +30,11 @@ from headstart.sources.source import Source
 from headstart.steps.train import labelled, targets_of
 from headstart.task import Kind, Modality
 
-VERSION = 2
+VERSION = 3
 
 
 def rank(  # noqa: PLR0913
-    data: Dataset,
+    data: Any,
     *,
     sources: Sequence[str] | None = None,
     budget_s: float | None = None,
@@ -53,7 +54,7 @@ def rank(  # noqa: PLR0913
     Parameters
     ----------
     data
-        Labelled pictures or texts.
+        Labelled pictures or texts: a `Dataset`, or anything that `headstart.read` reads.
     sources
         URIs; None: those of the shelf that read such rows.
     budget_s
@@ -78,7 +79,7 @@ def rank(  # noqa: PLR0913
         Where no source is left; it lists the reasons.
     """
     return _answer(
-        data,
+        read(data),
         sources,
         Limits(license, max_params, max_latency_ms),
         Asked(budget_s, seed, finetune=finetune),
@@ -100,7 +101,9 @@ def rank_whole(
 
     Parameters
     ----------
-    data, sources, budget_s, seed
+    data
+        A `Dataset` of labelled pictures or texts.
+    sources, budget_s, seed
         As in `rank`.
     limits
         What a source may be.

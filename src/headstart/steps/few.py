@@ -24,8 +24,8 @@ from headstart.sources.backbone import Backbone
 from headstart.sources.source import Source
 from headstart.steps.attach import Tail
 from headstart.steps.batches import DecodedRows, Examples
+from headstart.steps.evaluation import logits_of
 from headstart.steps.finetune import Finetuned, finetune
-from headstart.steps.loop import logits_of
 from headstart.steps.phase import FEW_FOLDS, Phase
 from headstart.steps.train import labelled, targets_of
 
@@ -96,12 +96,8 @@ def finetune_few(
 def folds(data: Dataset, seed: int) -> list[Fold]:
     """Return (rows to learn from, rows to judge) a fold; equal texts stay on one side."""
     hashes = np.array([row_hash(row) for row in data.rows], dtype="V16")
-    _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
-    parts = folds_of(targets_of(data)[first], labelled(data), FEW_FOLDS, seed)
-    return [
-        (np.flatnonzero(np.isin(which, fit)), np.flatnonzero(np.isin(which, out)))
-        for fit, out in parts
-    ]
+    groups = np.unique(hashes, return_inverse=True)[1]
+    return folds_of(targets_of(data), labelled(data), FEW_FOLDS, seed, groups)
 
 
 def _moved(

@@ -12,13 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from headstart.data.dataset import VALIDATION, Dataset
-from headstart.errors import UnreadableRow, UsageError
+from headstart.errors import ResourceError, UnreadableRow, UsageError
 from headstart.features.engine import close_last
 from headstart.features.extract import extract
 from headstart.features.features import Features
 from headstart.heads.head import Head
 from headstart.losses.contrastive import Contrastive
 from headstart.losses.loss import Term, supervised
+from headstart.machine import is_out_of_memory
 from headstart.metrics.curve import Curve
 from headstart.runs import Run
 from headstart.sources.backbone import Backbone
@@ -27,10 +28,12 @@ from headstart.sources.files import keep_weights
 from headstart.sources.source import Source
 from headstart.steps.attach import Tail, attach, new_head
 from headstart.steps.batches import DecodedRows, Examples, Rows, RunRows, cached_rows
+from headstart.steps.evaluation import logits_of
 from headstart.steps.fold import folded
 from headstart.steps.freeze import boundary_of, check_frozen, fingerprint, freeze, hold_batchnorm
-from headstart.steps.loop import descend, logits_of, seconds_a_step
+from headstart.steps.loop import descend, seconds_a_step
 from headstart.steps.phase import SCRATCH, Phase, default_phase
+from headstart.steps.scale import Scale
 from headstart.steps.train import labelled
 from headstart.task import Kind, Modality, Task
 
@@ -46,7 +49,8 @@ class Finetuned:
     head
         Its head.
     curve
-        Validation score and loss against rows seen.
+        Validation score and loss against rows seen; the loss of numbers is in units of their
+        spread (`headstart.steps.scale`).
     boundary
         How many stages stayed as they were.
     validation
@@ -57,7 +61,7 @@ class Finetuned:
     head: Head
     curve: Curve
     boundary: int
-    validation: NDArray[np.float32]
+    validation: NDArray[np.floating]
 
     def keep(self) -> Source:
         """Keep the moved weights; return the network as a source like any other."""
@@ -97,15 +101,18 @@ def finetune(
     phase = phase or default_phase(source.uri, data.modality)
     backbone = open_backbone(source)
     boundary = boundary_of(spec, backbone.names, backbone.blocks)
-    tail = attach(backbone, boundary, head)
+    scale = Scale.of(head, data.training())
+    start = scale.down(head)
+    tail = attach(backbone, boundary, start)
     if not len(tail.stages):
         raise UsageError(f"finetune={spec!r} leaves nothing to train.\nExpected 'last:25%' or so.")
     freeze(backbone, boundary)
     before = fingerprint(backbone, boundary)
     hold_batchnorm(tail.stages)
-    curve, said = _descend(backbone, tail, data, phase, seed, run)
+    curve, said = _descend(backbone, tail, scale.rows(data), phase, seed, run)
     check_frozen(backbone, boundary, before)
-    return Finetuned(backbone, head.learned(tail.head), curve, boundary, said)
+    learned = scale.up(start.learned(tail.head))
+    return Finetuned(backbone, learned, curve, boundary, scale.raw(said))
 
 
 def from_scratch(
@@ -124,9 +131,11 @@ def from_scratch(
     task = labelled(data)
     backbone = open_backbone(source)
     head = new_head(backbone.n_features, task, seed)
+    scale = Scale.of(head, data.training())
     tail = attach(backbone, 0, head)
-    curve, said = _descend(backbone, tail, data, phase or SCRATCH, seed, run)
-    return Finetuned(backbone, head.learned(tail.head), curve, 0, said)
+    curve, said = _descend(backbone, tail, scale.rows(data), phase or SCRATCH, seed, run)
+    learned = scale.up(head.learned(tail.head))
+    return Finetuned(backbone, learned, curve, 0, scale.raw(said))
 
 
 @dataclass(frozen=True)
@@ -159,24 +168,49 @@ def rehearse(source: Source, spec: str, phase: Phase, data: Dataset) -> Rehearsa
     ------
     UsageError
         Where the boundary is none of the source's.
+    ResourceError
+        Where there is not enough memory for a step on a single row.
     """
     backbone = open_backbone(source)
     boundary = boundary_of(spec, backbone.names, backbone.blocks)
     freeze(backbone, boundary)
     tail = attach(backbone, boundary, new_head(backbone.n_features, labelled(data), seed=0))
-    rows = _a_few(source, backbone, data, phase.batch)
-    n = len(rows[-1])  # of sentences that have several windows the first tensor has more rows
-    with torch.no_grad():
-        state = tail.below(*rows)
-    n_bytes = 0 if _is_streamed(backbone, boundary) else _bytes(state, n)
     if not source.is_scratch:
         hold_batchnorm(tail.stages)
-    with folded(tail, state):
-        seconds = seconds_a_step(tail, state, phase)
+    seconds, n_bytes = _measured(backbone, tail, data, phase)
     trained = backbone.names[boundary : tail.top]
     rates = {name: phase.rate * phase.decay**i for i, name in enumerate(reversed(trained))}
     rates["head"] = phase.head_rate or phase.rate
-    return Rehearsal(backbone.names, boundary, rates, seconds / n, n_bytes)
+    return Rehearsal(backbone.names, boundary, rates, seconds, n_bytes)
+
+
+def _measured(backbone: Backbone, tail: Tail, data: Dataset, phase: Phase) -> tuple[float, int]:
+    """Return the seconds and bytes of a row, measured on a batch or on as much of it as fits."""
+    size = min(phase.batch, len(data))
+    while True:
+        try:
+            return _measured_on(size, backbone, tail, data, phase)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if size == 1:
+                raise ResourceError(
+                    "memory ran out in a training step on a single row\n"
+                    "Give a smaller source, let fewer stages move, or free some memory."
+                ) from error
+        size //= 2  # as a training goes on in pieces (`headstart.steps.loop`)
+
+
+def _measured_on(
+    size: int, backbone: Backbone, tail: Tail, data: Dataset, phase: Phase
+) -> tuple[float, int]:
+    rows = _a_few(backbone.source, backbone, data, size)
+    n = len(rows[-1])  # of sentences that have several windows the first tensor has more rows
+    with torch.no_grad():
+        state = tail.below(*rows)
+    n_bytes = 0 if _is_streamed(backbone, tail.boundary) else _bytes(state, n)
+    with folded(tail, state):
+        return seconds_a_step(tail, state, phase) / n, n_bytes
 
 
 def _a_few(

@@ -30,12 +30,13 @@ from headstart.machine import (
     seeds,
 )
 from headstart.metrics.curve import Curve
-from headstart.metrics.scores import row_scores
+from headstart.metrics.scores import cuts_of_others, scores
 from headstart.progress import track
 from headstart.runs import Run
 from headstart.steps import dropout, half
 from headstart.steps.attach import Tail
 from headstart.steps.batches import Examples
+from headstart.steps.evaluation import evaluation_batches, in_order, looked_at
 from headstart.steps.phase import Phase
 from headstart.steps.pieces import backward_in_pieces
 from headstart.steps.saved import (
@@ -49,9 +50,8 @@ from headstart.steps.saved import (
     weights_of,
 )
 from headstart.stopping import is_asked, safe_points, stop_if_asked
+from headstart.task import Kind
 
-#: Rows a forward pass when nothing is trained.
-EVALUATION_BATCH = 64
 #: Batches whose rows are sorted by length before they are parted; fewer than so many are not.
 POOL, LEAST_POOL = 64, 8
 
@@ -289,18 +289,29 @@ class Descent:
 
     @torch.no_grad()
     def validate(self, validation: Examples) -> tuple[float, float]:
-        """Return the first term's mean over the validation rows, and their mean score."""
+        """Return the first term's mean over the validation rows, and their primary score."""
         self.tail.eval()
         _, term = self.terms[0]
-        task, batches = validation.task, evaluation_batches(validation)
-        losses, said = [], []
-        for rows in batches:
+        task = validation.task
+
+        def look(rows: NDArray[np.int64]) -> tuple[float, NDArray[Any]]:
             step = self.forward(validation, rows)
-            losses.append(float(term(step)) * len(rows))
             outputs = validation.unpadded(rows, step.outputs.cpu().numpy())
-            said.append(outputs_of(task.kind, outputs))
-        each = row_scores(task, validation.targets, in_order(said, batches))
-        return sum(losses) / len(validation), float(each.mean())
+            return float(term(step)) * len(rows), outputs_of(task.kind, outputs)
+
+        batches, seen = looked_at(evaluation_batches(validation), look)
+        losses, said = zip(*seen, strict=True)
+        found = self._score(validation, in_order(said, batches))
+        return sum(losses) / len(validation), found
+
+    def _score(self, validation: Examples, said: NDArray[Any]) -> float:
+        """Return the primary score of the validation rows, as it is told of every other model."""
+        task, truth = validation.task, np.asarray(validation.targets)
+        cuts = cuts_of_others(truth, said) if task.kind is Kind.MULTILABEL else None
+        learned = np.asarray(self.examples.targets)
+        if task.kind is Kind.MULTICLASS:
+            learned = learned[learned >= 0]
+        return next(iter(scores(task, truth, said, cuts, learned_from=learned).values()))
 
     def _note(self, train_loss: float) -> None:
         at = self.at
@@ -401,18 +412,21 @@ def seconds_a_step(tail: Tail, state: tuple[Tensor, ...], phase: Phase) -> float
     optimizer = optimizer_for(tail, phase)
     on = device()
     tail.to(on, memory_format=torch.channels_last).train()
-    with kept_memory():
-        for _ in range(2):
-            start = time.perf_counter()
-            with dropout.quick(on), half.forward(on, tail.stages):
-                _, outputs = tail(*(placed(part, on) for part in state))
-            with half.backward(on, tail.stages):
-                outputs.float().square().mean().backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            if on != "cpu":
-                torch.accelerator.synchronize()  # until then it was asked for, not done
-        return time.perf_counter() - start
+    try:
+        with kept_memory():
+            for _ in range(2):
+                start = time.perf_counter()
+                with dropout.quick(on), half.forward(on, tail.stages):
+                    _, outputs = tail(*(placed(part, on) for part in state))
+                with half.backward(on, tail.stages):
+                    outputs.float().square().mean().backward()
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                if on != "cpu":
+                    torch.accelerator.synchronize()  # until then it was asked for, not done
+            return time.perf_counter() - start
+    finally:
+        tail.to("cpu")  # fewer rows may follow where memory ran out
 
 
 def placed(values: Tensor, on: str) -> Tensor:
@@ -432,31 +446,6 @@ def narrowed(values: Tensor, on: str) -> Tensor:
     """
     is_too_wide = on == "mps" and values.dtype == torch.float64
     return values.float() if is_too_wide else values
-
-
-@torch.no_grad()
-def logits_of(tail: Tail, examples: Examples) -> NDArray[np.float32]:
-    """Return what the head says of every row, shape (n, k), in evaluation mode and float32."""
-    tail.eval()
-    batches = evaluation_batches(examples)
-    said = [examples.unpadded(at, tail(*examples.rows.state(at, 0))[1].numpy()) for at in batches]
-    return in_order(said, batches)
-
-
-def evaluation_batches(examples: Examples) -> list[NDArray[np.int64]]:
-    """Return the rows in batches to be looked at; those of like length together."""
-    n, sizes = len(examples), examples.rows.sizes()
-    order = np.arange(n) if sizes is None else np.argsort(sizes, kind="stable")
-    return np.array_split(order, math.ceil(n / EVALUATION_BATCH))
-
-
-def in_order(parts: Sequence[NDArray[Any]], batches: Sequence[NDArray[np.int64]]) -> NDArray[Any]:
-    """Return what was said batch by batch, a row each, in the order of the rows.
-
-    >>> in_order([np.array([7, 5]), np.array([6])], [np.array([2, 0]), np.array([1])]).tolist()
-    [5, 6, 7]
-    """
-    return np.concatenate(parts)[np.argsort(np.concatenate(batches))]
 
 
 def optimizer_for(tail: Tail, phase: Phase) -> torch.optim.Optimizer:

@@ -1,7 +1,7 @@
 """Step 4, train: the new head to convergence, on cached features."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from headstart.features.compile import Boundaries
 from headstart.features.extract import TOP_OF_WORDS
 from headstart.features.features import Features
 from headstart.heads.calibrate import calibrated
+from headstart.heads.choose import groups_of
 from headstart.heads.head import Head
 from headstart.heads.linear import fit_linear
 from headstart.heads.tags import fit_tags
@@ -21,6 +22,9 @@ from headstart.metrics.curve import Curve
 from headstart.runs import Run
 from headstart.steps.phase import MLP, Phase
 from headstart.task import Kind, Task
+
+if TYPE_CHECKING:
+    from headstart.heads.mlp import MlpHead
 
 #: What a tag head may read: middle layers tell more of words than the last (Tenney et al., BERT
 #: rediscovers the classical NLP pipeline, 2019, https://arxiv.org/abs/1905.05950).
@@ -34,6 +38,13 @@ TUNED = (
 )
 
 
+#: What is said of an MLP: the rows it is scored on are not as new to it as those of folds.
+WATCHED = (
+    "The rows held out of the MLP said when to stop, and calibrated it: its out-of-fold scores are "
+    "of these rows, and optimistic. A test split says more."
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Trained:
     """A converged head and what is known of it.
@@ -43,18 +54,18 @@ class Trained:
     head
         The head.
     outputs
-        Shape (n, k): what heads that did not see a row say of it; None where there were too few
-        rows to hold any out.
+        Shape (n, k): what heads that did not see a row say of it, NaN where none did; None where
+        there were too few rows to hold any out.
     notes
-        What a person should know: a class with one row, a solver that did not converge.
+        What a person should know: nothing could be held out, a solver did not converge.
     facts
         The penalty, the folds, seconds; for the plan.
     curve
-        Of an MLP head.
+        Of an MLP head; the loss of numbers is in units of their variance.
     """
 
     head: Head
-    outputs: NDArray[np.float32] | None
+    outputs: NDArray[Any] | None
     notes: tuple[str, ...]
     facts: dict[str, Any]
     curve: Curve | None = None
@@ -135,10 +146,12 @@ def targets_of(data: Dataset) -> NDArray[Any]:
     return np.asarray(data.targets)
 
 
-def _held_out(data: Dataset, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _held_out(
+    features: Features, data: Dataset, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the rows to learn from and those that say when to stop; no class loses its last row.
 
-    Those of another domain are never held out.
+    Those of another domain are never held out, and equal rows stay together.
 
     Raises
     ------
@@ -146,7 +159,8 @@ def _held_out(data: Dataset, seed: int) -> tuple[NDArray[np.int64], NDArray[np.i
         Where no row can be held out.
     """
     own = np.flatnonzero(~is_also(data))
-    parts = split(replace(data.take(own), split=None), seed=seed, validation=0.2).split
+    rows, groups = replace(data.take(own), split=None), groups_of(features)[own]
+    parts = split(rows, seed=seed, validation=0.2, hashes=groups.tolist()).split
     held_out = own[np.asarray(parts) == VALIDATION]
     if not len(held_out):
         raise DataError(
@@ -234,15 +248,15 @@ def _descend(
     from headstart.steps.batches import CachedRows, Examples
     from headstart.steps.loop import descend
 
-    rows, held_out = _held_out(data, seed)
-    head = fresh_mlp(features.take(rows), task, targets=targets_of(data)[rows], seed=seed)
-    tail = Tail(None, features.boundary, head.module())
+    rows, held_out = _held_out(features, data, seed)
+    targets = targets_of(data)
+    head = fresh_mlp(features.take(rows), task, targets=targets[rows], seed=seed)
+    tail = Tail(None, features.boundary, replace(head, spread=1.0, level=0.0).module())
+    learned = _in_its_units(targets, head)
 
     def examples(index: NDArray[np.int64]) -> Examples:
         weight = None if data.weight is None else data.weight[index]
-        return Examples(
-            CachedRows([features.take(index)]), targets_of(data)[index], task, weight=weight
-        )
+        return Examples(CachedRows([features.take(index)]), learned[index], task, weight=weight)
 
     curve = descend(
         tail, examples(rows), examples(held_out), [(1.0, supervised(task))], phase,
@@ -250,8 +264,21 @@ def _descend(
     )  # fmt: skip
     trained = head.learned(tail.head)
     seen = features.take(held_out).array()
-    trained = calibrated(trained, trained.logits(seen), targets_of(data)[held_out])
-    outputs = np.full((len(data), task.n_outputs), np.nan, dtype=np.float32)
-    outputs[held_out] = trained.outputs(seen)
+    trained = calibrated(trained, trained.logits(seen), targets[held_out])
+    said = trained.outputs(seen)
+    outputs = np.full((len(data), task.n_outputs), np.nan, dtype=said.dtype)
+    outputs[held_out] = said
     facts = {"head": "mlp", "epochs": len(curve.seen), "phase": replace(phase)}
-    return Trained(trained, outputs, (), facts, curve)
+    tuned = (TUNED,) if trained.thresholds is not None else ()
+    return Trained(trained, outputs, (WATCHED, *tuned), facts, curve)
+
+
+def _in_its_units(targets: NDArray[Any], head: "MlpHead") -> NDArray[Any]:
+    """Return targets as the layers of an MLP learn them: numbers from their mean, by their spread.
+
+    In the user's units a loss of thousandths would hardly move the weights, and float32 would not
+    tell numbers near 1e9 apart.
+    """
+    if head.kind is not Kind.REGRESSION:
+        return targets
+    return (np.asarray(targets, dtype=np.float64) - head.level) / head.spread

@@ -26,7 +26,7 @@ from headstart.data.ragged import content, lengths
 from headstart.data.sampling import folds as folds_of
 from headstart.data.sampling import sample
 from headstart.features.features import Features
-from headstart.heads.choose import PENALTIES, Fold, Job, choose
+from headstart.heads.choose import PENALTIES, Fold, Job, among, choose, groups_of
 from headstart.heads.linear import convex
 from headstart.heads.tags import PATH, word_folds, words_of
 from headstart.jobs import Facts, run
@@ -39,14 +39,14 @@ from headstart.task import Kind
 WEIGHTS = (0.0, 0.03, 0.1, 0.3, 1.0)
 #: The weight under which rows are scaled and penalties are tried.
 MIDDLE = 0.1
-#: With fewer rows of the target domain none can be held out, and all rows count the same.
+#: With fewer different rows of the target domain none is held out, and all rows count the same.
 LEAST = 8
 #: How often rows are held out.
 FOLDS = 3
 #: Rows that the choice looks at, of the target domain and of the other; words, of either.
 TARGETS, OTHERS, WORDS = 1_000, 600, 20_000
 #: The way the choice is made; another number forgets what was kept.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,8 @@ def weigh(features: Features, data: Dataset, seed: int = 0) -> Weighing:
     looked = _some(data, targets, TARGETS, seed), _some(data, others, OTHERS, seed)
     at = np.concatenate(looked)
     rows, seen = data.take(at), features.parts[-1].take(at)
+    if len(np.unique(groups_of(seen)[: len(looked[0])])) < LEAST:
+        return Weighing(1.0, {})
     stand_for = [len(targets) / len(looked[0]), len(others) / len(looked[1])]
     counts = np.repeat(stand_for, [len(looked[0]), len(looked[1])])
     rows = replace(rows, weight=counts if rows.weight is None else counts * rows.weight)
@@ -169,9 +171,9 @@ def _trial(features: Features, data: Dataset, seed: int) -> _Trial:
     """Make the problem of weighted rows; the target domain's come first."""
     task, targets, beside = labelled(data), targets_of(data), is_also(data)
     assert data.weight is not None
-    own, others = np.flatnonzero(~beside), np.flatnonzero(beside)
-    held = folds_of(targets[own], task, FOLDS, seed)
-    folds = [(np.concatenate([fit, others]), out) for fit, out in held]
+    own = np.flatnonzero(~beside)
+    held = folds_of(targets[own], task, FOLDS, seed, groups_of(features)[own])
+    folds = among(held, own, len(data))
     counts, middle = data.weight, _counts(data.weight, beside, MIDDLE)
     if task.kind is Kind.TAGS:
         job, sizes = words_of(features, targets, task, middle), lengths(targets)

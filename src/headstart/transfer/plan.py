@@ -1,6 +1,7 @@
 """Plan: what will be done, said before anything runs, and what was done."""
 
 import dataclasses
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,7 @@ from headstart.data.also import is_also, without_also
 from headstart.data.dataset import TEST, TRAIN, VALIDATION, Dataset
 from headstart.data.pictures import row_hash
 from headstart.data.sampling import split
-from headstart.errors import UnreadableRow, UsageError
+from headstart.errors import ResourceError, UnreadableRow, UsageError
 from headstart.heads.head import HEADS
 from headstart.ranking.ranking import Ranking
 from headstart.sources.source import Source
@@ -53,6 +54,9 @@ HELD_OUT_OF_WORDS = 0.1
 
 #: Before a boundary: the fine-tuned network is kept, whatever validation says.
 ONLY = "only:"
+
+#: What may be asked of step 5; which stages a source has is known once it is opened.
+_ASKED = re.compile(rf"auto|no|head|({ONLY})?({FEW}|all|last:\d+(\.\d+)?%?|stage:.+)")
 
 
 @dataclass(frozen=True)
@@ -268,12 +272,28 @@ def intend(
         plan = _rehearsed(plan, boundary, parted, phase)
         if finetune == "auto":
             _check_patience(plan)
-    except UsageError as error:
+    except (UsageError, ResourceError) as error:
         if finetune != "auto":
             raise
         why_not = f"no: {str(error).splitlines()[0]}"
         return _counted(Plan(source, said, {}, head, finetune=why_not), data, False), data
     return _counted(plan, parted, holds_out), parted
+
+
+def check_finetune(finetune: str) -> None:
+    """Refuse what means nothing of any source: not every fit opens one that could say so.
+
+    Raises
+    ------
+    UsageError
+        It says what came and what is understood.
+    """
+    if not _ASKED.fullmatch(finetune):
+        raise UsageError(
+            f"finetune={finetune!r} says nothing of step 5.\nExpected 'auto', 'no', 'head', 'few', "
+            "'last:25%', 'last:3', 'stage:NAME', 'stage:NUMBER' or 'all' (`headstart sources URI` "
+            "lists the stages)."
+        )
 
 
 def automatic(source: Source, data: Dataset, head: str, phase: Phase | None) -> str:
