@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from headstart.cli import demo, proof
 from headstart.cli.app import app
 from headstart.data.dataset import Dataset, untested
-from headstart.errors import UsageError
+from headstart.errors import DataError, UsageError
 from headstart.evidence.saved import kept
 from headstart.task import Kind, Modality, Task
 from headstart.transfer.transfer import Transfer
@@ -69,6 +69,7 @@ def test_the_report_is_written_again(proved):
         (("fit", "PETS", "--prove", "--remedies", "some"), "is no time"),
         (("prove", "PETS", "--remedies", "some"), "is no time"),
         (("prove", "PETS", "--seeds", "0"), "--seeds"),
+        (("prove", "PETS", "--finetune", "nonsense"), "finetune='nonsense'"),
     ],
 )
 def test_what_cannot_be_proved_is_told_at_once(words, said, pets, source, tmp_path):  # noqa: F811
@@ -126,3 +127,20 @@ def test_the_budget_of_a_fit_is_all_the_time_its_proof_has(pets, source, tmp_pat
     assert [(one["budget_s"], one["remedies_s"]) for one in seen] == [
         (900.0, 600.0), (90.0, 0.0), (90.0, 60.0),
     ]  # fmt: skip
+
+
+def test_a_proof_goes_on_without_as_many_rows_as_it_may(tmp_path, monkeypatch):
+    seen = []
+
+    def proved(model, rows, *_, also, **asked):
+        seen.append((model.max_skipped, len(rows.skipped), len(also.skipped)))
+        raise UsageError("enough")
+
+    monkeypatch.setattr(proof, "proved", proved)
+    table = tmp_path / "miss.csv"
+    table.write_text("x,label\n" + "1,low\n2,high\n" * 10 + "3,\n")
+    words = ["prove", str(table), "--also", str(table)]
+    refused = CliRunner().invoke(app, words).exception
+    assert isinstance(refused, DataError) and "--max-skipped" in str(refused)
+    CliRunner().invoke(app, [*words, "--max-skipped", "0.05"])
+    assert seen == [(0.05, 1, 1)]

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from headstart.cli import ranked
 from headstart.cli.app import app
-from headstart.errors import UsageError
+from headstart.errors import DataError, UsageError
 from tests.toys import toy_picture_source, toy_text_source
 
 
@@ -57,6 +57,15 @@ def test_limits_are_read_with_their_units(reviews, source, option):
     assert done.exit_code == 0, done.output
     for wrong in (("--max-params", "many"), ("--max-latency", "soon"), ("--budget", "later")):
         assert isinstance(run("rank", reviews, *wrong).exception, UsageError)
+
+
+def test_as_many_rows_may_be_left_out_as_is_said(reviews, source):
+    reviews.write_text(reviews.read_text() + "a film of no opinion,\n")
+    words = ("rank", reviews, "--sources", source, "--quiet")
+    refused = run(*words).exception
+    assert isinstance(refused, DataError) and "--max-skipped" in str(refused)
+    done = run(*words, "--max-skipped", "0.05")
+    assert done.exit_code == 0, done.output
 
 
 def test_a_source_is_added_searched_and_removed(source):

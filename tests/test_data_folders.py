@@ -179,3 +179,4 @@ def test_another_encoding_of_text_files_is_noted_once(tmp_path: Path) -> None:
     (note,) = read(tmp_path).notes
     assert note.startswith(f"3 files are not plain UTF-8, the first is {tmp_path / 'a' / '2.txt'}:")
     assert "Windows-1252" in note
+    assert read_rows([str(tmp_path)], "text").notes == (note,)

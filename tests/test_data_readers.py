@@ -532,6 +532,7 @@ def test_texts_to_predict(tmp_path: Path) -> None:
     lines = table(tmp_path, "one\n\ntwo\n", "a.txt")
     csv = table(tmp_path, "text,label\nthree,a\n")
     data = read_rows(["Where is it? *here*", str(lines), str(csv)], "text")
+    assert data.notes == (f"{lines} was read a line a row: 2 rows.",)
     assert data.rows == ("Where is it? *here*", "one", "two", "three")
     assert data.names[1:3] == (f"{lines}:1", f"{lines}:3")
     assert read_rows([str(csv)], "text", text="label").rows == ("a",)
@@ -550,7 +551,8 @@ def test_the_home_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     """ "~" stands for it where the file is there."""
     table(tmp_path, "one\n", "a.txt")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert read_rows(["~/a.txt"], "text").rows == ("one",)
+    one = read_rows(["~/a.txt"], "text")
+    assert (one.rows, one.notes) == (("one",), ())
 
 
 def test_an_empty_text_is_left_out_and_is_not_this_folder() -> None:

@@ -89,6 +89,40 @@ def test_several_labels_as_lists_as_bits_and_by_name(encoder: str) -> None:
         assert made.predict(NEW).shape == (2, 2)
 
 
+def test_several_labels_of_rows_of_numbers() -> None:
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    bits = (X[:, :2] > 0).astype(int)
+    expected = Transfer().fit(hs.read((X, bits))).predict_proba(X)
+    for y, names in (
+        (bits, ["0", "1"]),
+        (bits.tolist(), ["0", "1"]),
+        (pd.DataFrame(bits, columns=["a", "b"]), ["a", "b"]),
+        ([[name for name, bit in zip("ab", row, strict=True) if bit] for row in bits], ["a", "b"]),
+    ):
+        made = Transfer().fit(X, y)
+        assert list(made.classes_) == names and made.n_features_in_ == 3
+        assert np.array_equal(made.predict_proba(X), expected)
+        assert made.predict(X).shape == (60, 2) and made.score(X, bits) > 0.8
+    for wrong in (bits[:-1], 2 * bits):
+        with pytest.raises(DataError):
+            Transfer().fit(X, wrong)
+
+
+def test_columns_of_numbers_with_several_labels_are_read_by_name(tmp_path: Path) -> None:
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 2)), columns=["a", "b"])
+    model = Transfer().fit(frame, (frame.to_numpy() > 0).astype(int))
+    loaded = hs.load(model.save(tmp_path / "model"))
+    assert np.array_equal(loaded.predict(frame[["b", "a"]]), model.predict(frame))
+
+
+def test_a_second_fit_knows_nothing_of_the_columns_of_the_first() -> None:
+    rng, y = np.random.default_rng(0), ["low", "high"] * 20
+    model = Transfer().fit(pd.DataFrame(rng.normal(size=(40, 3)), columns=list("abc")), y)
+    wide = hs.read((rng.normal(size=(40, 5)), y))
+    assert model.fit(wide).predict(wide).shape == model.predict(wide.rows).shape == (40,)
+    assert not hasattr(model, "n_features_in_") and not hasattr(model, "feature_names_in_")
+
+
 def test_no_rows_say_nothing(model: Transfer) -> None:
     assert model.predict([]).shape == (0,)
     assert model.predict_proba([]).shape == (0, 2)

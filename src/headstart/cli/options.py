@@ -1,6 +1,7 @@
 """Options that several verbs share, and how their words are read."""
 
 import math
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -58,6 +59,9 @@ MaxSkipped = Annotated[
 #: The time for a proof and, on top of it, for remedies, where a person says nothing.
 BUDGET, REMEDIES = "15m", "10m"
 
+#: How many times a proof fits every arm, where a person says nothing.
+SEEDS = 5
+
 
 def seconds(budget: str) -> float | None:
     """Return seconds for "90s", "15m", "2h"; None for "none"."""
@@ -94,3 +98,19 @@ def time_to_prove(budget: str | None, remedies: str | None) -> dict[str, Any]:
         "budget_s": seconds(BUDGET if budget is None else budget),
         "remedies_s": unlimited(remedies),
     }
+
+
+def columns_of(path: str, data: str, columns: dict[str, Any]) -> dict[str, Any]:
+    """Return how to read rows that come beside the data: columns of a table are none of a folder.
+
+    Parameters
+    ----------
+    path, data
+        The rows beside, and the data.
+    columns
+        How the data are read.
+    """
+    if Path(data).is_dir() or not Path(path).is_dir():
+        return columns
+    of_tables = ("text", "image", "label", "separator")
+    return {name: value for name, value in columns.items() if name not in of_tables}

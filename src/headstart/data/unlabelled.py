@@ -2,7 +2,7 @@
 
 import glob
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,16 @@ from headstart.data.tables import TABLE_SUFFIXES, Table, lines_of, read_table, t
 from headstart.data.words import sentence
 from headstart.errors import DataError, UnreadableRow, UsageError
 from headstart.task import Modality
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What one input holds: rows with their names, what could not be read, what is to be known."""
+
+    rows: Sequence[Row] = ()
+    names: Sequence[str] = ()
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,27 +118,24 @@ def rows_of(source: Any, modality: Modality | str, columns: Sequence[str] = ()) 
     if table is None or (wanted is Modality.VECTOR and not columns):
         return from_arrays(source, modality=wanted)
     part = _from_unlabelled(table, wanted, _Columns(learned=tuple(columns)))
-    if part[2]:
-        raise UnreadableRow(part[2][0].row, part[2][0].reason)
+    if part.skipped:
+        raise UnreadableRow(part.skipped[0].row, part.skipped[0].reason)
     return _joined_rows(wanted, [part])
 
 
-Part = tuple[Sequence[Row], Sequence[str], tuple[Skipped, ...]]  # rows, names, skipped
-
-
-def _input(one: str, modality: Modality, columns: _Columns) -> list[Part]:
+def _input(one: str, modality: Modality, columns: _Columns) -> list[_Part]:
     is_text = modality.read_as is Modality.TEXT
     if is_text and not one.strip():
-        return [((), (), (Skipped(repr(one), "no text"),))]
+        return [_Part(skipped=(Skipped(repr(one), "no text"),))]
     path = home_expanded(one)
     if _exists(path):
         return [_from_file(path, modality, columns)]
     is_table = path.suffix.lower() in (*TABLE_SUFFIXES, ".txt")
     if is_text and not is_table:
-        return [((one,), (one,), ())]
+        return [_Part((one,), (one,))]
     matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 (a pattern may be absolute)
     if not matches and is_text and len(one.split()) > 1:
-        return [((one,), (one,), ())]  # a sentence that ends in the name of a file
+        return [_Part((one,), (one,))]  # a sentence that ends in the name of a file
     if not matches:
         raise DataError(f"{one} does not exist. Expected a file, a folder or a pattern.")
     return [_from_file(Path(match), modality, columns) for match in matches]
@@ -141,7 +148,7 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _from_file(path: Path, modality: Modality, columns: _Columns) -> Part:
+def _from_file(path: Path, modality: Modality, columns: _Columns) -> _Part:
     if path.is_dir():
         return _from_plain_folder(path, modality)
     suffix = path.suffix.lower()
@@ -150,15 +157,18 @@ def _from_file(path: Path, modality: Modality, columns: _Columns) -> Part:
     if suffix == ".npy" and modality is Modality.VECTOR:
         return _from_npy(path)
     if modality is Modality.IMAGE and suffix != ".txt":
-        return (path,), (str(path),), ()
+        return _Part((path,), (str(path),))
     if modality is Modality.VECTOR or suffix in PICTURE_SUFFIXES:
         raise DataError(f"{path} is no {modality}. This model reads {modality} rows.")
     lines = lines_of(path)
     rows = [path.parent / line if modality is Modality.IMAGE else line for _, line in lines]
-    return rows, [name for name, _ in lines], ()
+    # Where a model learned from folders of text files, a file was a row.
+    is_told = modality.read_as is Modality.TEXT and len(rows) > 1
+    notes = (f"{path} was read a line a row: {len(rows):,} rows.",) if is_told else ()
+    return _Part(rows, [name for name, _ in lines], notes=notes)
 
 
-def _from_npy(path: Path) -> Part:
+def _from_npy(path: Path) -> _Part:
     try:
         vectors = np.load(path, allow_pickle=False)
     except Exception as error:  # the header is text, which breaks in any way
@@ -168,34 +178,34 @@ def _from_npy(path: Path) -> Part:
             f"{path} holds {vectors.dtype} of shape {vectors.shape}.\n"
             "Expected numbers of shape (n, d): one vector a row."
         )
-    return vectors, [f"{path}:{i}" for i in range(len(vectors))], ()
+    return _Part(vectors, [f"{path}:{i}" for i in range(len(vectors))])
 
 
-def _from_plain_folder(folder: Path, modality: Modality) -> Part:
+def _from_plain_folder(folder: Path, modality: Modality) -> _Part:
     if modality is Modality.IMAGE:
         paths = pictures_in(folder)
-        return paths, [str(path) for path in paths], ()
+        return _Part(paths, [str(path) for path in paths])
     paths = sorted(path for path in walk(folder) if path.suffix.lower() == ".txt")
     if modality.read_as is not Modality.TEXT or not paths:
         raise DataError(f"{folder} is a folder without {modality} rows.")
-    texts, reasons, _ = text_files(paths)
-    return _readable(texts, [str(path) for path in paths], reasons)
+    texts, reasons, notes = text_files(paths)
+    return replace(_readable(texts, [str(path) for path in paths], reasons), notes=notes)
 
 
-def _from_unlabelled(table: Table, modality: Modality, columns: _Columns) -> Part:
+def _from_unlabelled(table: Table, modality: Modality, columns: _Columns) -> _Part:
     if len(table) == 0:
-        return (), (), table.skipped
+        return _Part(skipped=table.skipped, notes=table.notes)
     chosen = _unlabelled_roles(table, modality, columns)
     rows, reasons = rows_in(table, chosen)
-    kept, names, bad = _readable(rows, table.names, reasons)
-    return kept, names, (*table.skipped, *bad)
+    part = _readable(rows, table.names, reasons)
+    return replace(part, skipped=(*table.skipped, *part.skipped), notes=table.notes)
 
 
-def _readable(rows: Sequence[Row], names: Sequence[str], reasons: Sequence[str]) -> Part:
+def _readable(rows: Sequence[Row], names: Sequence[str], reasons: Sequence[str]) -> _Part:
     """Return the rows of which nothing is wrong, and the others as skipped."""
     at = [i for i, reason in enumerate(reasons) if not reason]
     bad = tuple(Skipped(names[i], reason) for i, reason in enumerate(reasons) if reason)
-    return [rows[i] for i in at], [names[i] for i in at], bad
+    return _Part([rows[i] for i in at], [names[i] for i in at], bad)
 
 
 def _unlabelled_roles(table: Table, modality: Modality, columns: _Columns) -> Roles:
@@ -216,17 +226,18 @@ def _may_differ(table: Table, modality: Modality, columns: Sequence[str]) -> boo
     return modality is Modality.WORDS and not set(columns) <= table.columns.keys()
 
 
-def _joined_rows(modality: Modality, parts: Sequence[Part]) -> Dataset:
-    names = tuple(name for _, part, _ in parts for name in part)
-    skipped = tuple(row for _, _, part in parts for row in part)
-    rows: Any = tuple(row for part, _, _ in parts for row in part)
+def _joined_rows(modality: Modality, parts: Sequence[_Part]) -> Dataset:
+    names = tuple(name for part in parts for name in part.names)
+    skipped = tuple(row for part in parts for row in part.skipped)
+    notes = tuple(note for part in parts for note in part.notes)
+    rows: Any = tuple(row for part in parts for row in part.rows)
     if modality is Modality.VECTOR and rows:
         rows = _stacked(rows)
     if modality is Modality.WORDS:
         rows = tuple(sentence(row) if isinstance(row, str) else row for row in rows)
     if modality is Modality.TEXT:
         rows = tuple(str(row) for row in rows)
-    return Dataset(modality, rows, names=names, skipped=skipped)
+    return Dataset(modality, rows, names=names, skipped=skipped, notes=notes)
 
 
 def _stacked(rows: Sequence[Row]) -> NDArray[np.float64]:

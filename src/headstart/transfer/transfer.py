@@ -1,12 +1,13 @@
 """Transfer: the estimator whose `fit` is the five steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
@@ -22,7 +23,7 @@ from headstart.steps.train import labelled
 from headstart.task import Kind, Modality, Task
 from headstart.transfer.auto import start
 from headstart.transfer.fitting import Fitting
-from headstart.transfer.plan import intend
+from headstart.transfer.plan import check_finetune, intend
 from headstart.transfer.rows import are_several, holds_labels, is_raw, numbers, raw_rows, whole
 
 #: What may be made of rows of another domain.
@@ -87,6 +88,8 @@ class _Transfer(BaseEstimator):
             Where the source names none.
         """
         self._check_options()
+        for name in ("n_features_in_", "feature_names_in_"):  # those of an earlier fit's rows
+            self.__dict__.pop(name, None)
         if y is None and holds_labels(X):
             X = read(X, kind=self._kind, max_skipped=self.max_skipped)
         data = self._taught_by(self._data(X, y))
@@ -163,6 +166,7 @@ class _Transfer(BaseEstimator):
         for name, (is_right, expected) in wanted.items():
             if not is_right:
                 raise UsageError(f"{name}={getattr(self, name)!r}: expected {expected}.")
+        check_finetune(self.finetune)
 
     def save(self, path: str | Path) -> Path:
         """Save what ships as a folder: `headstart.load(path)` reads it back."""
@@ -239,6 +243,10 @@ class Transfer(ClassifierMixin, _Transfer):
             return self._named(X)
         if is_raw(X):
             return self._raw(X, y)
+        if _are_several(y):
+            X = validate_data(self, X, dtype=[np.float64, np.float32])
+            several = from_arrays(X, y, Modality.VECTOR, kind=Kind.MULTILABEL)
+            return self._named(replace(several, columns=self._names()))
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=False)
         check_classification_targets(y)
         self.classes_, encoded = np.unique(y, return_inverse=True)
@@ -266,6 +274,14 @@ class Transfer(ClassifierMixin, _Transfer):
     def _named(self, data: Dataset) -> Dataset:
         self.classes_ = np.array(labelled(data).labels)
         return data
+
+
+def _are_several(y: Any) -> bool:
+    """Say whether rows of numbers have several labels each; the rest is scikit-learn's to judge."""
+    is_one_column = getattr(y, "shape", ())[1:] == (1,)
+    if is_one_column or issparse(y) or not isinstance(y, Iterable):
+        return False
+    return are_several(y)
 
 
 class TransferRegressor(RegressorMixin, _Transfer):

@@ -8,6 +8,7 @@ import typer
 
 from headstart.cli.folders import default_folder, record, started
 from headstart.cli.options import (
+    SEEDS,
     Also,
     Budget,
     Fresh,
@@ -19,13 +20,18 @@ from headstart.cli.options import (
     Quiet,
     Remedies,
     Seed,
-    Seeds,
     Separator,
     Strict,
     Tests,
     TextColumn,
+    columns_of,
     time_to_prove,
 )
+
+#: The options of step 5, by the fields of its phase that they set.
+_OPTIONS = {
+    "epochs": "--epochs", "rate": "--rate", "optimizer": "--optimizer", "cache_gb": "--cache-max",
+}  # fmt: skip
 
 
 def fit(
@@ -61,7 +67,10 @@ def fit(
     prove: Annotated[
         bool, typer.Option("--prove", help="Then measure what the transfer gains, as `prove` does.")
     ] = False,
-    seeds: Seeds = 5,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many times a proof fits every arm; 5 if not given."),
+    ] = None,
     budget: Budget = None,
     remedies: Remedies = None,
     fresh: Fresh = False,
@@ -75,16 +84,18 @@ def fit(
     from headstart.data.readers import read
     from headstart.transfer.transfer import Transfer
 
-    times = _times_to_prove(source, budget, remedies) if prove else {}
+    to_prove = _asked_to_prove(prove, source, seeds, budget, remedies)
+    asked = {"epochs": epochs, "rate": rate, "optimizer": optimizer, "cache_gb": cache_max}
+    _check_step_5(source, finetune, asked)
     folder = out or default_folder(data)
     columns: dict[str, Any] = {
         "text": text, "image": image, "label": label, "separator": separator, "kind": kind,
         "max_skipped": max_skipped, "strict": strict,
     }  # fmt: skip
     rows = _together(read(data, **columns), *(
-        None if path is None else read(path, **columns) for path in (also, test)
+        None if path is None else read(path, **columns_of(path, data, columns))
+        for path in (also, test)
     ))  # fmt: skip
-    asked = {"epochs": epochs, "rate": rate, "optimizer": optimizer, "cache_gb": cache_max}
     model = Transfer(
         source,
         head=head,
@@ -107,7 +118,7 @@ def fit(
         from headstart.cli import proof
 
         with bars(quiet, plans=False):
-            evidence, page = proof.proved(model, rows, folder, seeds=seeds, fresh=fresh, **times)
+            evidence, page = proof.proved(model, rows, folder, fresh=fresh, **to_prove)
         found["evidence"] = evidence.to_json()
         if not json:
             show.evidence(evidence, page)
@@ -124,16 +135,47 @@ def _together(rows: Any, also: Any, tests: Any) -> Any:
     return (rows if also is None else beside(rows, also)).check()
 
 
-def _times_to_prove(source: str, budget: str | None, remedies: str | None) -> dict[str, Any]:
-    """Return the seconds of a proof; what cannot be proved is refused before anything is fitted."""
+def _asked_to_prove(
+    prove: bool, source: str, seeds: int | None, budget: str | None, remedies: str | None
+) -> dict[str, Any]:
+    """Return what a proof is asked; what cannot be proved is refused before anything is fitted."""
     from headstart.errors import UsageError
 
+    if not prove:
+        of_proof = {"--seeds": seeds, "--budget": budget, "--remedies": remedies}
+        given = [option for option, value in of_proof.items() if value is not None]
+        if given:
+            raise UsageError(
+                f"{', '.join(given)}: how to prove, and nothing is to be proved.\n"
+                f"Expected: headstart fit … --prove {given[0]} …"
+            )
+        return {}
     if source.startswith("scratch:"):
         raise UsageError(
             f"--prove with --source {source}: random weights transfer nothing.\n"
             "Name the source without 'scratch:'; scratch is one of the arms."
         )
-    return time_to_prove(budget, remedies)
+    return {"seeds": SEEDS if seeds is None else seeds, **time_to_prove(budget, remedies)}
+
+
+def _check_step_5(source: str, finetune: str, asked: dict[str, Any]) -> None:
+    """Refuse options of step 5 where it is left out: nothing would come of them.
+
+    Raises
+    ------
+    UsageError
+        Naming the options.
+    """
+    from headstart.errors import UsageError
+
+    given = [_OPTIONS[name] for name, value in asked.items() if value is not None]
+    # A scratch source learns by them whatever is said of step 5, unless its features are used.
+    is_left_out = finetune == "head" or (finetune == "no" and not source.startswith("scratch:"))
+    if given and is_left_out:
+        raise UsageError(
+            f"{', '.join(given)}: how step 5 learns, and --finetune {finetune} leaves it out.\n"
+            f"Expected no {given[0]}, or what may move: --finetune auto, last:25%, all or so."
+        )
 
 
 def _phase(source: str, modality: Any, finetune: str, asked: dict[str, Any]) -> Any:

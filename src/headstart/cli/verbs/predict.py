@@ -31,6 +31,7 @@ def predict(
     bundle = load(model)
     rows = read_rows(inputs, bundle.modality, text=text, image=image, columns=bundle.columns)
     with bars(quiet):
+        show.notes(rows.notes)
         answers = bundle.answers(rows, top=top)
         show.notes(map(str, answers.findings))
     found = answers.records

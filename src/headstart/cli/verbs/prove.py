@@ -7,17 +7,20 @@ import typer
 
 from headstart.cli.folders import default_folder
 from headstart.cli.options import (
+    SEEDS,
     Budget,
     Fresh,
     ImageColumn,
     Json,
     KindOfLabels,
     LabelColumn,
+    MaxSkipped,
     Quiet,
     Remedies,
     Seeds,
     Separator,
     TextColumn,
+    columns_of,
     time_to_prove,
 )
 
@@ -25,7 +28,7 @@ from headstart.cli.options import (
 def prove(
     data: Annotated[str, typer.Argument(help="Labelled data, as for `fit`.")],
     source: Annotated[str, typer.Option(help="What to transfer from; see `sources`.")] = "auto",
-    seeds: Seeds = 5,
+    seeds: Seeds = SEEDS,
     budget: Budget = None,
     worth: Annotated[float, typer.Option(help="The gain from which it is worth it.")] = 0.0,
     target: Annotated[
@@ -47,6 +50,7 @@ def prove(
     label: LabelColumn = None,
     separator: Separator = None,
     kind: KindOfLabels = None,
+    max_skipped: MaxSkipped = 0.01,
     finetune: Annotated[str, typer.Option(help="What may move in step 5, as for `fit`.")] = "auto",
     out: Annotated[
         Path | None,
@@ -60,19 +64,23 @@ def prove(
     from headstart.cli import proof, show
     from headstart.cli.bars import bars
     from headstart.data.readers import read
+    from headstart.transfer.plan import check_finetune
     from headstart.transfer.transfer import Transfer
 
     columns: dict[str, Any] = {
         "text": text, "image": image, "label": label, "separator": separator, "kind": kind,
+        "max_skipped": max_skipped,
     }  # fmt: skip
+    check_finetune(finetune)  # of rows of numbers no arm would ask what it means
     times = time_to_prove(budget, remedies)
     rows = read(data, **columns)
-    more = None if also is None else read(also, **columns)
+    more = None if also is None else read(also, **columns_of(also, data, columns))
+    model = Transfer(source, finetune=finetune, max_skipped=max_skipped)
     with bars(quiet, plans=False):
         show.notes(rows.notes)
         found, page = proof.proved(
-            Transfer(source, finetune=finetune), rows, out or default_folder(data), seeds=seeds,
-            worth=worth, target=target, best_effort=best_effort, also=more, fresh=fresh, **times,
+            model, rows, out or default_folder(data), seeds=seeds, worth=worth, target=target,
+            best_effort=best_effort, also=more, fresh=fresh, **times,
         )  # fmt: skip
     show.as_json(found.to_json()) if json else show.evidence(found, page)
     if require_transfer:

@@ -1,6 +1,6 @@
 """Rank: which source suits the data."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,6 +10,7 @@ from headstart.cli.options import (
     Json,
     KindOfLabels,
     LabelColumn,
+    MaxSkipped,
     Quiet,
     Seed,
     Separator,
@@ -41,6 +42,7 @@ def rank(
     label: LabelColumn = None,
     separator: Separator = None,
     kind: KindOfLabels = None,
+    max_skipped: MaxSkipped = 0.01,
     seed: Seed = 0,
     fresh: Fresh = False,
     json: Json = False,
@@ -52,7 +54,10 @@ def rank(
     from headstart.data.readers import read
     from headstart.ranking.rank import rank as measure
 
-    rows = read(data, text=text, image=image, label=label, separator=separator, kind=kind)
+    columns: dict[str, Any] = {
+        "text": text, "image": image, "label": label, "separator": separator, "kind": kind,
+    }  # fmt: skip
+    rows = read(data, **columns, max_skipped=max_skipped)
     with bars(quiet):
         show.notes(rows.notes)
         found = measure(

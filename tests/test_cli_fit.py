@@ -1,0 +1,56 @@
+"""Options of `fit` that would do nothing are refused before anything is read."""
+
+import pytest
+from typer.testing import CliRunner
+
+from headstart.cli.app import app
+from headstart.cli.options import columns_of
+from headstart.errors import DataError, UsageError
+
+
+def failed(*words):
+    """Return what `fit` raises of data that are not there: not a word of them, if it is refused."""
+    return CliRunner().invoke(app, ["fit", "nowhere", *words]).exception
+
+
+@pytest.mark.parametrize(
+    "words", [("--budget", "banana"), ("--budget", "90s"), ("--remedies", "0s"), ("--seeds", "5")]
+)
+def test_how_to_prove_is_refused_where_nothing_is_proved(words):
+    error = failed(*words)
+    assert isinstance(error, UsageError)
+    assert str(error).startswith(f"{words[0]}: ") and f"--prove {words[0]}" in str(error)
+    assert isinstance(failed(), DataError)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--epochs", "3"), ("--rate", "1e-4"), ("--optimizer", "sgd"), ("--cache-max", "1")],
+)
+@pytest.mark.parametrize(
+    "asked", [("--finetune", "no"), ("--finetune", "head", "--source", "scratch:pkg:x")]
+)
+def test_how_step_5_learns_is_refused_where_it_is_left_out(words, asked):
+    error = failed(*asked, *words)
+    assert isinstance(error, UsageError)
+    assert str(error).startswith(f"{words[0]}: ") and f"--finetune {asked[1]}" in str(error)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--finetune", "no"),
+        ("--finetune", "last:25%", "--epochs", "3"),
+        ("--finetune", "no", "--epochs", "3", "--source", "scratch:pkg:x"),
+    ],
+)
+def test_what_does_something_is_taken(words):
+    assert isinstance(failed(*words), DataError)
+
+
+def test_columns_of_a_table_are_none_of_a_folder_beside_it(tmp_path):
+    columns = {"label": "mood", "separator": ";", "kind": None, "strict": True}
+    table, folder = str(tmp_path / "t.csv"), str(tmp_path)
+    assert columns_of(folder, table, columns) == {"kind": None, "strict": True}
+    assert columns_of(table, table, columns) == columns
+    assert columns_of(table, folder, columns) == columns  # they were told of the folder's tables
