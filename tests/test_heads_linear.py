@@ -15,6 +15,7 @@ from headstart.data.sampling import folds
 from headstart.errors import DataError
 from headstart.features.features import Features
 from headstart.heads import choose, design
+from headstart.heads.choose import groups_of
 from headstart.heads.head import head_from
 from headstart.heads.linear import LinearHead, fit_linear
 from headstart.metrics.scores import accuracy, log_loss
@@ -149,6 +150,15 @@ def test_equal_rows_do_not_tell_each_other_s_labels(key):
     assert np.array_equal(second, third)
 
 
+def test_the_few_values_of_a_table_are_no_copies_of_each_other():
+    """Two columns of 0 and 1 have four contents: no level is held out as a whole."""
+    rng = np.random.default_rng(0)
+    few = rng.integers(2, size=(400, 2)).astype(np.float64)
+    assert groups_of(Features.of(few)).tolist() == list(range(400))
+    copies = np.repeat(rng.normal(size=(80, 2)), 5, axis=0)
+    assert groups_of(Features.of(copies)).tolist() == np.repeat(np.arange(80), 5).tolist()
+
+
 def test_equal_rows_with_other_labels_are_held_out_together():
     X = RNG.normal(size=(40, 5))
     fit = fit_linear(Features.of(np.tile(X, (2, 1))), np.repeat([0, 1], 40), TWO)
@@ -157,7 +167,7 @@ def test_equal_rows_with_other_labels_are_held_out_together():
 
 def test_rows_of_which_few_differ_cannot_be_held_out():
     X, y = rows(3, 4)
-    fit = fit_linear(Features.of(np.tile(X, (20, 1))), np.tile(y, 20), THREE)
+    fit = fit_linear(Features.of(np.tile(X, (8, 1))), np.tile(y, 8), THREE)
     assert fit.oof_outputs is None
     assert "too few differ" in fit.warnings[0]
 

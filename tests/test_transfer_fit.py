@@ -40,7 +40,7 @@ def test_several_labels_a_row(tmp_path, encoder):
 
 
 def test_a_number(encoder):
-    texts = [("good " * (i % 4) + "thing").strip() for i in range(40)]
+    texts = ["good " * (i % 4) + f"thing {i}" for i in range(40)]
     model = hs.TransferRegressor(encoder, finetune="no").fit(
         texts, [float(i % 4) for i in range(40)]
     )

@@ -173,8 +173,8 @@ def held(source, data, n_computed, monkeypatch):
 
 def test_a_row_that_is_done_or_known_takes_few_bytes(uri, fresh_home, monkeypatch):
     """Rows more hold where their features are: no pixels, no hash, no Python objects."""
-    n, stretch = 4096, 512
-    monkeypatch.setattr(extracting, "SHARD_ROWS", 256)
+    n, stretch = 2048, 256
+    monkeypatch.setattr(extracting, "SHARD_ROWS", 128)
     monkeypatch.setattr(extracting, "STRETCH_ROWS", stretch)
     monkeypatch.setattr(store, "_AT_ONCE", 100)
     source, data = resolve(uri), Dataset(Modality.IMAGE, Made(0, n))

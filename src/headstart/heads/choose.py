@@ -35,6 +35,8 @@ WORTH = 0.999
 PATIENCE = 2
 #: Above so many rows one split takes the place of the folds.
 SPLIT_ABOVE = 20_000
+#: Raw numbers that stand for more rows than this, on average, are no copies.
+MOST_COPIES = 10
 
 
 @dataclass(frozen=True)
@@ -133,15 +135,24 @@ def holdouts(
 def groups_of(features: Features) -> NDArray[np.int64]:
     """Return a number for the content of each row, from 0 as they first stand; shape (n,).
 
+    Raw numbers of which each stands for many rows are no copies but values that repeat, as those of
+    a table of few settings do: there each row is a content of its own.
+
     >>> groups_of(Features.of(np.array([[2.0], [1.0], [2.0]])))
     array([0, 1, 0])
     """
     _, first, group = np.unique(_contents(features), return_index=True, return_inverse=True)
+    if _is_raw(features) and len(first) * MOST_COPIES < len(group):
+        return np.arange(len(group))
     return np.argsort(np.argsort(first))[group]
 
 
+def _is_raw(features: Features) -> bool:
+    return features.key in ("memory", IDENTITY) and not features.is_ragged
+
+
 def _contents(features: Features) -> NDArray[Any]:
-    if features.key in ("memory", IDENTITY) and not features.is_ragged:
+    if _is_raw(features):
         hashes = [row_hash(row) for _, rows in features.chunks(CHUNK) for row in rows]
         return np.array(hashes, dtype="V16")
     # Extraction finds rows by their hash: equal content has one place, and is not read again.
