@@ -13,9 +13,10 @@ from PIL import Image
 
 from headstart.checks.finding import Finding
 from headstart.evidence import report
-from headstart.evidence.evidence import ArmRecord, Evidence, Gain, Judged
+from headstart.evidence.evidence import ArmRecord, Evidence, Gain, Judged, Point
 from headstart.evidence.page.mistakes import thumbnail
 from headstart.evidence.page.network import Network
+from headstart.evidence.page.story import facts
 from headstart.evidence.page.svg import Scale, element, spread
 from headstart.evidence.verdict import Verdict
 from headstart.metrics.curve import Curve
@@ -208,6 +209,20 @@ def test_a_notebook_shows_the_page_in_a_frame_that_may_do_nothing():
 )
 def test_other_verdicts(word, said):
     assert said in Reader(report.html(toy_evidence(word=word))).text
+
+
+def test_labels_saved_that_are_a_bound_are_told_as_one():
+    """The fewest rows that were tried are enough already: the saving is at least that."""
+    found = toy_evidence()
+    points = [Point(n, (score,), Interval(0, 0, 0)) for n, score in ((24, 0.9), (655, 0.95))]
+    low = [Point(n, (score,), Interval(0, 0, 0)) for n, score in ((24, 0.1), (655, 0.5))]
+    gains = [g for g in found.gains if g.name != "labels saved"]
+    gains.append(Gain("labels saved", Interval(-math.inf, 631.0, math.inf), "rows"))
+    shown = facts(dataclasses.replace(
+        found, data={"finetuned": tuple(points), "scratch": tuple(low)}, gains=tuple(gains)
+    ))  # fmt: skip
+    (saved,) = (fact for fact in shown if fact["name"] == "labels saved")
+    assert (saved["value"], saved["unit"], saved["range"]) == ("≥ 631", "rows", "")
 
 
 def test_a_control_that_ships_against_a_positive_verdict_is_pointed_out():

@@ -68,19 +68,20 @@ def facts(evidence: Evidence) -> list[dict[str, str]]:
     saved = figures.saving(evidence)
     is_provisional = "labels_saved" in known and "provisional" in known["labels_saved"].note
     provisional = ", provisional: scratch had not converged" if is_provisional else ""
-    at_least = "at least; " if saved and saved.transfer.is_bound else ""
-    of = f"{at_least}of {saved.n:,}" if saved else ""
     notes = {
-        "labels_saved": ("labels saved", of + provisional),
+        "labels_saved": ("labels saved", (f"of {saved.n:,}" if saved else "") + provisional),
         "time_to_threshold": ("time saved", "to a good score, each training"),
         "jumpstart": ("head start", "before any fine-tuning"),
     }
-    return shipped + [
-        {"name": said, "note": note, "range": range_of(known[name])}
+    told = {
+        name: {"name": said, "note": note, "range": range_of(known[name])}
         | _with_unit(amount(known[name]))
         for name, (said, note) in notes.items()
         if name in known
-    ]
+    }
+    if saved and saved.transfer.is_bound and "labels_saved" in told:
+        told["labels_saved"] |= {"value": f"≥ {told['labels_saved']['value']}", "range": ""}
+    return [*shipped, *told.values()]
 
 
 def _with_unit(said: str) -> dict[str, str]:
