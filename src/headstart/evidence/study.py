@@ -147,9 +147,9 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
             "The rows have no labels, so nothing can be proved.\n"
             "Expected a folder a class, or a label column (`--label`)."
         )
-    source, began = source_of(model, data), time.perf_counter()
-    features = extract(source, data)
-    prepared_s = max(time.perf_counter() - began, _prepared_s(model))
+    source = source_of(model, data)
+    features, taken_s = _extracted(source, data)
+    prepared_s = max(taken_s, _prepared_s(model))
     limit = model.get_params(deep=False).get("max_skipped", 0.01)
     limit_skipped(features.skipped, len(data), limit)
     read = replace(data.take(features.kept), skipped=(*data.skipped, *features.skipped))
@@ -164,9 +164,7 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
     tested = [hashes[i] for i in order[len(pool) :]]
     begin = _begin(model, source, pool, notes, is_drawn=not _names_tests(read))
     if begin.source != source:
-        began = time.perf_counter()
-        features = extract(begin.source, read)
-        prepared_s = time.perf_counter() - began
+        features, prepared_s = _extracted(begin.source, read)
     validation = _share(pool, notes)
     subject = _digest(
         "study",
@@ -194,6 +192,12 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
         subject=subject,
         preparation_s=prepared_s,
     )
+
+
+def _extracted(source: Source, data: Dataset) -> tuple[Features, float]:
+    """Return the features at the top, and the seconds that they took."""
+    began = time.perf_counter()
+    return extract(source, data), time.perf_counter() - began
 
 
 def _prepared_s(model: Any) -> float:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from headstart.heads.head import Head, outputs_of
 from headstart.heads.solve import temperature_of
-from headstart.metrics.scores import best_threshold
+from headstart.metrics.scores import best_cuts
 from headstart.task import Kind
 
 
@@ -43,6 +43,4 @@ def _thresholds(
     """Return the cut of highest F1 a label; None where there is nothing to cut."""
     if head.kind is not Kind.MULTILABEL:
         return None
-    outputs = outputs_of(head.kind, logits, temperature)
-    pairs = zip(targets.T, outputs.T, strict=True)
-    return np.array([best_threshold(truth, said) for truth, said in pairs])
+    return best_cuts(targets, outputs_of(head.kind, logits, temperature))
