@@ -111,20 +111,44 @@ def ratios(what: str, above: Sequence[float], below: Sequence[float], **target: 
     return Row(what, tuple(a / b for a, b in zip(above, below, strict=True)), "×", **target)
 
 
+def rounds(
+    sides_of: Callable[[int], Mapping[str, Callable[[], T]]],
+    n: int,
+    known: Mapping[str, Sequence[T]] | None = None,
+) -> dict[str, list[T]]:
+    """Run the sides of each round in turn, in the reverse order every second: drift favors none.
+
+    Parameters
+    ----------
+    sides_of
+        The number of a round, from 0 → its sides.
+    n
+        How many rounds there are to be.
+    known
+        What the sides came to in the first of them, run before: these are not run again.
+
+    Examples
+    --------
+    >>> rounds(lambda number: {"a": lambda: number, "b": lambda: -number}, 3, {"a": [7], "b": [8]})
+    {'a': [7, 1, 2], 'b': [8, -1, -2]}
+    """
+    found = {name: list(runs) for name, runs in (known or {}).items()}
+    for number in range(max(map(len, found.values()), default=0), n):
+        sides = sides_of(number)
+        for name in sides if number % 2 == 0 else reversed(sides):
+            found.setdefault(name, []).append(sides[name]())
+    return found
+
+
 def alternate(sides: Mapping[str, Callable[[], T]], repeats: int) -> dict[str, list[T]]:
-    """Run the sides in turn, in the reverse order every second time: drift favors no side.
+    """Run the same sides in every round.
 
     >>> order = []
     >>> _ = alternate({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3)
     >>> "".join(order)
     'abbaab'
     """
-    found: dict[str, list[T]] = {name: [] for name in sides}
-    for repeat in range(repeats):
-        names = list(sides) if repeat % 2 == 0 else list(sides)[::-1]
-        for name in names:
-            found[name].append(sides[name]())
-    return found
+    return rounds(lambda _: sides, repeats)
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,29 @@
 """Run the studies, print a table, keep the numbers.
 
-    python -m bench.run [--full | --tiny] [--repeats N] [STUDY | STUDY/PART …]
+    python -m bench.run [--full | --tiny] [--repeats N] [--more] [STUDY | STUDY/PART …]
 
 A study is a file `study_NAME.py` with a function `study(repeats, …) -> Study`. What else it takes
 is told by its `SIZES`: the arguments of each size it can be run in, quick (the default), full and
 tiny. Without names all studies of that size are run; one without SIZES is long, and full alone.
 A full study that takes hours has `PARTS` too, the arguments of each: they are run and kept one by
-one. Results go to `bench/results/`, a file a study or part; `bench/RESULTS.md` is written anew
-from all files there.
+one. One that takes `known`, the facts of its first rounds, is kept after every round of its full
+size; `--more` goes on where it was stopped, on the same machine.
+Results go to `bench/results/`, a file a study or part; `bench/RESULTS.md` is written anew from all
+files there.
 A tiny run is a rehearsal: it shows that every part runs, judges no target and keeps nothing.
 """
 
 import argparse
+import functools
 import importlib
+import inspect
 import json
 import re
+import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -58,27 +63,104 @@ def in_parts(name: str, size: str) -> list[str]:
     return [f"{name}/{part}" for part in parts(name)]
 
 
-def run(name: str, size: str, repeats: int) -> bool:
+@dataclass(frozen=True)
+class Round:
+    """One time that all sides of a study were run in turn.
+
+    Parameters
+    ----------
+    date, commit
+        When, and of what.
+    seconds
+        How long it took.
+    """
+
+    date: str
+    commit: str
+    seconds: float
+
+
+def run(name: str, size: str, repeats: int | None = None, more: bool = False) -> bool:
     """Run a study, or a part, print and keep what it found; False if it fell short or broke."""
     print(f"\n== {name} ({size})", flush=True)
-    start = time.perf_counter()
     study, _, part = name.partition("/")
+    n = repeats or usual(name, size)
     try:
         arguments = parts(study)[part] if part else sizes(study).get(size, {})
-        found = named(study).study(repeats, **arguments)
+        work = named(study).study
+        if size == "full" and "known" in inspect.signature(work).parameters:
+            return _in_rounds(name, n, functools.partial(work, **arguments), more)
+        return _once(name, size, n, functools.partial(work, n, **arguments))
     except Skip as reason:
         print(f"skipped: {reason}")
         return True
     except Exception as error:  # one broken study must not take the others' numbers with it
         print(f"FAILED: {type(error).__name__}: {error}")
         return False
-    seconds = time.perf_counter() - start
-    print("\n".join([found.title, *table(found), *(f"note: {note}" for note in found.notes)]))
-    print(f"{seconds:.0f} s in all")
+
+
+def usual(name: str, size: str) -> int:
+    """Return how often the sides of a study are run in a size, unless told."""
+    most = getattr(named(name.partition("/")[0]), "MOST_REPEATS", REPEATS[size])
+    return min(most, REPEATS[size])
+
+
+def _in_rounds(name: str, n: int, work: Callable[..., Study], more: bool) -> bool:
+    """Run the rounds that are missing, each kept as it ends: they take hours."""
+    rounds, facts = _begun(name) if more else ([], None)
+    if len(rounds) >= n:
+        print(f"{len(rounds)} rounds are kept; --repeats asks for more")
+    reached = True
+    for number in range(len(rounds), n):
+        found, seconds = _timed(functools.partial(work, number + 1, known=facts))
+        rounds.append(Round(time.strftime("%Y-%m-%d"), _commit(), seconds))
+        facts = found.facts
+        _keep(name, found, "full", n, rounds)
+        reached = _is_reached(found)
+    return reached
+
+
+def _begun(name: str) -> tuple[list[Round], Mapping[str, Any] | None]:
+    """Return the rounds that are kept, and the facts of all; none where there is no result."""
+    path = _path(name)
+    if not path.exists():
+        return [], None
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    if not (kept["size"] == "full" and kept.get("rounds")):
+        raise ValueError(f"{path.name} was not kept in rounds; run it anew, without --more")
+    if kept["machine"] != machine_facts():
+        raise ValueError(f"{path.name} is of another machine, or of other versions of libraries")
+    return [Round(**one) for one in kept["rounds"]], kept["facts"]
+
+
+def _once(name: str, size: str, repeats: int, work: Callable[[], Study]) -> bool:
+    found, seconds = _timed(work)
     if size == "tiny":
         return True
-    _keep(name, found, size, seconds, repeats)
+    _keep(name, found, size, repeats, [Round(time.strftime("%Y-%m-%d"), _commit(), seconds)])
+    return _is_reached(found)
+
+
+def _timed(work: Callable[[], Study]) -> tuple[Study, float]:
+    start = time.perf_counter()
+    found = work()
+    seconds = round(time.perf_counter() - start, 1)
+    print("\n".join([found.title, *table(found), *(f"note: {note}" for note in found.notes)]))
+    print(f"{seconds:.0f} s in all", flush=True)
+    return found, seconds
+
+
+def _is_reached(found: Study) -> bool:
     return all(row.is_reached is not False for row in found.rows)
+
+
+def _commit() -> str:
+    """Return the commit that is measured; empty outside a repository."""
+    command = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    except FileNotFoundError:
+        return ""
 
 
 def table(found: Study) -> list[str]:
@@ -98,24 +180,26 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _keep(name: str, found: Study, size: str, seconds: float, repeats: int) -> None:
+def _keep(name: str, found: Study, size: str, repeats: int, rounds: Sequence[Round]) -> None:
     words = [
         *([] if size == "quick" else [f"--{size}"]),
-        *([] if repeats == REPEATS[size] else [f"--repeats {repeats}"]),
+        *([] if repeats == usual(name, size) else [f"--repeats {repeats}"]),
         name,
     ]
     facts: dict[str, Any] = {
         **asdict(found),
         "size": size,
-        "seconds": round(seconds, 1),
-        "date": time.strftime("%Y-%m-%d"),
+        "rounds": [asdict(one) for one in rounds],
         "command": " ".join(["python -m bench.run", *words]),
         "machine": machine_facts(),
     }
     RESULTS.mkdir(exist_ok=True)
-    text = written(facts) + "\n"
-    (RESULTS / f"{name.replace('/', '-')}.json").write_text(text, encoding="utf-8")
+    _path(name).write_text(written(facts) + "\n", encoding="utf-8")
     write_report()
+
+
+def _path(name: str) -> Path:
+    return RESULTS / f"{name.replace('/', '-')}.json"
 
 
 def written(facts: Any) -> str:
@@ -155,10 +239,18 @@ def _section(name: str, facts: dict[str, Any]) -> list[str]:
         *table(Study(facts["title"], rows)),
         "",
         *(f"* {note}" for note in facts["notes"]),
-        f"* `{facts['command'].strip()}`, {facts['date']}, {facts['seconds']} s in all"
-        f" ({facts.get('size', 'quick')}).",
+        f"* `{facts['command']}` ({facts['size']}): {_when(facts['rounds'])}.",
         f"* {where}, {machine['memory_gb']} GB, {machine['system']}; {versions}.",
     ]
+
+
+def _when(rounds: Sequence[Mapping[str, Any]]) -> str:
+    """Return when, of which commit and for how long each round was run."""
+    told = (
+        f"{one['date']}{' of ' * bool(one['commit'])}{one['commit']}, {one['seconds']:g} s"
+        for one in rounds
+    )
+    return "; ".join(told)
 
 
 def main() -> int:
@@ -170,6 +262,8 @@ def main() -> int:
     for other in ("full", "tiny"):
         either.add_argument(f"--{other}", dest="size", action="store_const", const=other)
     parser.add_argument("--repeats", type=int, help=f"instead of those of the size, {REPEATS}")
+    told = "go on after the rounds of a full study that are kept"
+    parser.add_argument("--more", action="store_true", help=told)
     options = parser.parse_args()
     size = options.size or "quick"
     known = {*names(), *(part for name in names() for part in in_parts(name, size))}
@@ -177,7 +271,7 @@ def main() -> int:
         parser.error(f"no {size} study {', '.join(unknown)}; there are {', '.join(sorted(known))}")
     asked = options.studies or [name for name in names() if size in sizes(name)]
     chosen = [part for name in asked for part in in_parts(name, size) or [name]]
-    reached = [run(name, size, options.repeats or REPEATS[size]) for name in chosen]
+    reached = [run(name, size, options.repeats, options.more) for name in chosen]
     return 0 if all(reached) else 1
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from bench import cases
 from bench.against import MARGIN, NOT_WORSE, lower_end, peer
-from bench.measure import Row, Study, alternate, itself, own_home, scratch_folder
+from bench.measure import Row, Study, itself, own_home, rounds, scratch_folder
 
 SOURCE = "pkg:all-minilm-l6-v2"
 #: Our side → what it is told of step 5.
@@ -50,16 +50,13 @@ class Case:
         Rows a class; None: all.
     peers
         The names of the peers.
-    seeds
-        How many draws of the rows.
     n_setfit
-        How many of them SetFit sees; one where its steps are capped.
+        How many of the draws of rows SetFit sees; one where its steps are capped.
     """
 
     data: str
     a_class: int | None
     peers: tuple[str, ...] = tuple(PEERS)
-    seeds: int = 5
     n_setfit: int = 3
 
     @property
@@ -79,21 +76,26 @@ FULL = (
     *(Case("names", n) for n in (8, 16, None)),
 )
 SIZES = {
-    "tiny": {"asked": (Case("names", 1, ("TF-IDF + logistic regression",), 1),)},
-    "quick": {"asked": (Case("names", 4, ("SetFit", *QUICKEST), 3),)},
+    "tiny": {"asked": (Case("names", 1, ("TF-IDF + logistic regression",)),)},
+    "quick": {"asked": (Case("names", 4, ("SetFit", *QUICKEST)),)},
     "full": {},
 }
 PARTS = {f"{case.data}-{case.a_class or 'all'}": {"asked": (case,)} for case in FULL}
 
 
-def study(repeats: int, asked: Sequence[Case] = FULL) -> Study:
-    """Run every case; the seeds are its repeats."""
-    del repeats
+def study(
+    repeats: int, asked: Sequence[Case] = FULL, known: Mapping[str, Any] | None = None
+) -> Study:
+    """Run every case; its seeds are the rounds."""
     rows: list[Row] = []
     facts = {}
     for case in asked:
         with scratch_folder() as folder:
-            found = _run(case, folder)
+            found = rounds(
+                lambda seed, case=case, folder=folder: _sides(case, folder, seed),
+                repeats,
+                (known or {}).get(str(case)),
+            )
         facts[str(case)] = found
         rows += _told(case, found)
     return Study(
@@ -110,19 +112,8 @@ def study(repeats: int, asked: Sequence[Case] = FULL) -> Study:
     )
 
 
-def _run(case: Case, folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Run all sides in turn on each draw of the rows."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for seed in range(case.seeds):
-        data = cases.texts(case.data, folder / str(seed), case.a_class, seed=seed)
-        sides = _sides(case, data, seed)
-        once = alternate(sides if seed % 2 == 0 else dict(reversed(sides.items())), 1)
-        for name, runs in once.items():
-            found.setdefault(name, []).extend(runs)
-    return found
-
-
-def _sides(case: Case, data: Path, seed: int) -> dict[str, Callable[[], dict[str, Any]]]:
+def _sides(case: Case, folder: Path, seed: int) -> dict[str, Callable[[], dict[str, Any]]]:
+    data = cases.texts(case.data, folder / str(seed), case.a_class, seed=seed)
     sides: dict[str, Callable[[], dict[str, Any]]] = {
         name: lambda how=how: _ours(data, how, seed) for name, how in OURS.items()
     }

@@ -15,7 +15,7 @@ from typing import Any
 
 from bench import cases
 from bench.against import MARGIN, NOT_WORSE, lower_end, peer
-from bench.measure import Row, Study, alternate, itself, own_home, ratios, scratch_folder
+from bench.measure import Row, Study, itself, own_home, ratios, rounds, scratch_folder
 
 SOURCES = {"pictures": "pkg:efficientnet-lite0", "texts": "pkg:all-minilm-l6-v2"}
 DATA = {"pictures": "hymenoptera", "texts": "banking77"}
@@ -42,14 +42,19 @@ BATCH = 32
 Asked = Mapping[str, Mapping[str, Any]]
 
 
-def study(repeats: int, asked: Asked = FULL) -> Study:
+def study(repeats: int, asked: Asked = FULL, known: Mapping[str, Any] | None = None) -> Study:
     """Time the sides in turn, on pictures and on texts."""
     rows: list[Row] = []
     facts: dict[str, Any] = {}
     with scratch_folder() as folder:
         for kind, how in asked.items():
-            of_kind, facts[kind] = _kind(kind, how, folder, repeats)
-            rows += of_kind
+            data = _written(kind, how, folder / kind)
+            facts[kind] = rounds(
+                lambda seed, kind=kind, how=how, data=data: _sides(kind, how, data, seed),
+                repeats,
+                (known or {}).get(kind),
+            )
+            rows += _told(kind, facts[kind])
     return Study(
         f"{', '.join(f'{SOURCES[kind]} on {DATA[kind]}' for kind in asked)}; rows a second.",
         tuple(rows),
@@ -64,34 +69,26 @@ def study(repeats: int, asked: Asked = FULL) -> Study:
     )
 
 
-def _kind(
-    kind: str, how: Mapping[str, Any], folder: Path, repeats: int
-) -> tuple[list[Row], dict[str, Any]]:
+def _written(kind: str, how: Mapping[str, Any], folder: Path) -> Path:
     write = cases.pictures if kind == "pictures" else cases.texts
-    data = write(DATA[kind], folder / kind, how["a_class"], how.get("n_test"))
-    seeds = {name: iter(range(repeats)) for name in _sides(kind, how, data)}
-    sides: dict[str, Callable[[], Any]] = {
-        name: lambda name=name, run=run: run(next(seeds[name]))
-        for name, run in _sides(kind, how, data).items()
-    }
-    found = alternate(sides, repeats)
-    return _told(kind, found), found
+    return write(DATA[kind], folder, how["a_class"], how.get("n_test"))
 
 
-def _sides(kind: str, how: Mapping[str, Any], data: Path) -> dict[str, Callable[[int], Any]]:
-    sides: dict[str, Callable[[int], Any]] = {}
+def _sides(
+    kind: str, how: Mapping[str, Any], data: Path, seed: int
+) -> dict[str, Callable[[], Any]]:
+    sides: dict[str, Callable[[], Any]] = {}
+    epochs = str(how["ours"] or 0)
     for part, spec in SPECS.items():
-        sides[f"ours, {part}"] = lambda seed, spec=spec: (
-            itself(
-                "study_finetune", data, SOURCES[kind], spec, str(how["ours"] or 0), str(seed)
-            ).json
+        sides[f"ours, {part}"] = lambda spec=spec: (
+            itself("study_finetune", data, SOURCES[kind], spec, epochs, str(seed)).json
         )
         for name in ("loop", "trainer"):
             if name in how:
-                options = ("--part", part, "--epochs", how[name])
                 batch = ("--batch", BATCH) if name == "loop" else ()
-                sides[f"{name}, {part}"] = lambda seed, name=name, options=(*options, *batch): peer(
-                    f"{name}_{kind}", data, *options, "--seed", seed
+                options = ("--part", part, "--epochs", how[name], *batch, "--seed", seed)
+                sides[f"{name}, {part}"] = lambda name=name, options=options: peer(
+                    f"{name}_{kind}", data, *options
                 )
     return sides
 

@@ -18,7 +18,7 @@ import numpy as np
 from bench import cases
 from bench.against import MARGIN, NOT_WORSE, lower_end, n_lines, peer
 from bench.against import PEERS as SCRIPTS
-from bench.measure import Row, Study, alternate, itself, own_home, ratios, scratch_folder
+from bench.measure import Row, Study, itself, own_home, ratios, rounds, scratch_folder
 
 SOURCE = "pkg:efficientnet-lite0"
 OURS = {"ours": "auto", "ours, frozen": "no"}
@@ -60,18 +60,24 @@ SIZES = {
 }
 FULL = tuple(Case(name) for name in cases.PICTURES)
 PARTS = {case.data.replace(" ", "-"): {"asked": (case,)} for case in FULL}
-#: More would take a day: the peers' passes over 2,000 drawings are hours.
+#: More rounds would take a day: the peers' passes over 2,000 drawings are hours.
 MOST_REPEATS = 3
 
 
-def study(repeats: int, asked: Sequence[Case] = FULL) -> Study:
+def study(
+    repeats: int, asked: Sequence[Case] = FULL, known: Mapping[str, Any] | None = None
+) -> Study:
     """Run all sides in turn on every data set."""
     rows: list[Row] = []
     facts: dict[str, Any] = {}
     for case in asked:
         with scratch_folder() as folder:
             data = cases.pictures(case.data, folder / "data", case.a_class, case.n_test)
-            found = alternate(_sides(case, data), min(repeats, MOST_REPEATS))
+            found = rounds(
+                lambda seed, case=case, data=data: _sides(case, data, seed),
+                repeats,
+                (known or {}).get(case.data),
+            )
         facts[case.data] = found
         rows += _told(case, found)
     rows += [Row(f"lines to write: {name}", (float(n),)) for name, n in _lines(asked).items()]
@@ -87,18 +93,12 @@ def study(repeats: int, asked: Sequence[Case] = FULL) -> Study:
     )
 
 
-def _sides(case: Case, data: Path) -> dict[str, Callable[[], dict[str, Any]]]:
-    seeds: dict[str, int] = {}
-
-    def seed(name: str) -> int:
-        seeds[name] = seeds.get(name, -1) + 1
-        return seeds[name]
-
+def _sides(case: Case, data: Path, seed: int) -> dict[str, Callable[[], dict[str, Any]]]:
     sides: dict[str, Callable[[], dict[str, Any]]] = {
-        name: lambda name=name, how=how: _ours(data, how, seed(name)) for name, how in OURS.items()
+        name: lambda how=how: _ours(data, how, seed) for name, how in OURS.items()
     }
     for name in case.peers:
-        sides[name] = lambda name=name: peer(PEERS[name], data, "--seed", seed(name))
+        sides[name] = lambda name=name: peer(PEERS[name], data, "--seed", seed)
     return sides
 
 

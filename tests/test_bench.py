@@ -93,6 +93,52 @@ def test_a_tiny_run_judges_nothing_and_keeps_nothing(study, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture
+def long(study):
+    """The runner with a study of a side whose outcomes are 0, 1, … and that breaks when told."""
+    study.breaks_at = None
+    study.ran = []
+
+    def side(number):
+        if number == study.breaks_at:
+            raise RuntimeError("stopped")
+        study.ran.append(number)
+        return number
+
+    def work(repeats, known=None):
+        of_sides = measure.rounds(lambda n: {"a": lambda: side(n)}, repeats, known)
+        return Study("Long.", (Row("a", tuple(map(float, of_sides["a"]))),), (), of_sides)
+
+    study.study = staticmethod(work)
+    return study
+
+
+def test_a_long_study_is_kept_after_every_round_and_goes_on(long, tmp_path, capsys):
+    long.breaks_at = 2
+    assert not run.run("toy", "full", 4)
+    path = tmp_path / "results" / "toy.json"
+    assert json.loads(path.read_text("utf-8"))["facts"] == {"a": [0, 1]}
+    long.breaks_at = None
+    assert run.run("toy", "full", 4, more=True)
+    kept = json.loads(path.read_text("utf-8"))
+    assert kept["rows"][0]["values"] == long.ran == [0, 1, 2, 3]
+    assert len(kept["rounds"]) == 4
+    assert kept["command"] == "python -m bench.run --full --repeats 4 toy"
+    assert (tmp_path / "RESULTS.md").read_text("utf-8").count(kept["rounds"][0]["date"]) == 4
+    assert run.run("toy", "full", 4, more=True)
+    assert "4 rounds are kept" in capsys.readouterr().out
+    assert run.run("toy", "full", 1)  # without --more: anew
+    assert long.ran == [0, 1, 2, 3, 0]
+
+
+def test_rounds_of_another_machine_are_not_gone_on_with(long, tmp_path, monkeypatch, capsys):
+    assert run.run("toy", "full", 1)
+    monkeypatch.setattr(run, "machine_facts", lambda: {"processor": "another"})
+    assert not run.run("toy", "full", 2, more=True)
+    assert "another machine" in capsys.readouterr().out
+    assert long.ran == [0]
+
+
 def test_a_missed_target_fails_the_run(study):
     study.SIZES["quick"]["value"] = 1.0
     assert run.run("toy", "quick", 3)  # the median is 2
@@ -126,7 +172,7 @@ def told(rows):
 
 
 def test_a_frozen_fit_that_is_not_worse_is_to_be_ten_times_as_fast():
-    case = study_fewshot.Case("names", 4, ("SetFit",), 2)
+    case = study_fewshot.Case("names", 4, ("SetFit",))
     runs = {"ours": [outcome(15, 3.0)] * 2, "ours, frozen": [outcome(15, 2.0)] * 2}
     good = told(study_fewshot._told(case, {**runs, "SetFit": [outcome(15, 30.0)] * 2}))
     time = good["names, 4 a class: time of SetFit / ours, frozen"]
