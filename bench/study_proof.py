@@ -202,7 +202,8 @@ def long_run(model: Any, rows: Rows, found: Any) -> dict[str, Any]:
     from headstart.evidence.arms import roster
     from headstart.evidence.evidence import Outcome
     from headstart.evidence.judge import Bench
-    from headstart.evidence.study import Job, Worker, prepare
+    from headstart.evidence.study import prepare
+    from headstart.evidence.worker import Job, Worker
     from headstart.jobs import run
     from headstart.store.store import open_store
 

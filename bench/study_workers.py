@@ -105,8 +105,9 @@ def main(what: str, data: Path, how: str, seeds: int, finetune: str) -> dict[str
 def _fits(rows: Any, seeds: int, finetune: str) -> dict[str, Any]:
     import headstart as hs
     from headstart.evidence.arms import SCRATCH, roster
-    from headstart.evidence.prove import longest_first
-    from headstart.evidence.study import Job, Worker, prepare
+    from headstart.evidence.fits import longest_first
+    from headstart.evidence.study import prepare
+    from headstart.evidence.worker import Job, Worker
     from headstart.jobs import run
     from headstart.store.store import open_store
 

@@ -54,3 +54,14 @@ def test_columns_of_a_table_are_none_of_a_folder_beside_it(tmp_path):
     assert columns_of(folder, table, columns) == {"kind": None, "strict": True}
     assert columns_of(table, table, columns) == columns
     assert columns_of(table, folder, columns) == columns  # they were told of the folder's tables
+
+
+def test_rows_of_numbers_have_no_step_5_to_tell_how_to_learn(tmp_path):
+    table = tmp_path / "numbers.csv"
+    rows = [f"{i},{i % 7},{'ab'[i % 2]}" for i in range(30)]
+    table.write_text("\n".join(["height,width,label", *rows]) + "\n")
+    words = ["fit", str(table), "--label", "label", "--epochs", "3", "--out", str(tmp_path / "run")]
+    error = CliRunner().invoke(app, words).exception
+    assert isinstance(error, UsageError)
+    assert str(error).startswith("--epochs: ") and "rows of numbers" in str(error)
+    assert not (tmp_path / "run").exists()

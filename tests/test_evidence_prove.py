@@ -14,10 +14,12 @@ from headstart.errors import DataError, Diverged, UsageError
 from headstart.evidence.allot import Asked, Pace, allot
 from headstart.evidence.arms import PENALTIES, Classical, roster
 from headstart.evidence.evidence import Evidence, Outcome, Point
+from headstart.evidence.fits import PILOT_SEED, Fits
 from headstart.evidence.judge import Bench, labels, time_saved
-from headstart.evidence.prove import PILOT_SEED, Proof, prove
+from headstart.evidence.prove import prove
 from headstart.evidence.sealed import Sealed
-from headstart.evidence.study import Worker, _cuts, prepare
+from headstart.evidence.study import prepare
+from headstart.evidence.worker import Worker, _cuts
 from headstart.features.features import Features
 from headstart.metrics.curve import Curve
 from headstart.metrics.interval import Interval
@@ -187,10 +189,10 @@ def test_a_budget_that_could_not_be_kept_is_told_of():
 def test_remedies_are_not_charged_to_the_budget_of_the_fits():
     study = prepare(Toy(), toy_data(60, 40), 1)
     with open_store() as store:
-        proof = Proof(study, roster(Toy(), study.pool, source=study.source), store, 1, 600.0)
-        proof.fit()
-        proof.spent_s += 1e6  # as remedies do
-        assert proof._overspent() == []
+        fits = Fits(study, roster(Toy(), study.pool, source=study.source), store, 1, 600.0)
+        fits.fit()
+        fits.spent_s += 1e6  # as remedies do
+        assert fits.overspent() == []
 
 
 def test_a_second_call_computes_nothing_and_reads_nothing_new():
@@ -564,10 +566,10 @@ def test_the_costliest_fits_are_begun_first_and_kept_in_the_order_of_arms(monkey
 def test_trying_nothing_forgets_nothing():
     study = prepare(Toy(), toy_data(60, 40), 1)
     with open_store() as store:
-        proof = Proof(study, roster(Toy(), study.pool, source=study.source), store, 1, None)
-        proof.fit()
-        n = len(proof.outcomes)
-        assert proof._pilot([], 1) == [] and len(proof.outcomes) == n > 0
+        fits = Fits(study, roster(Toy(), study.pool, source=study.source), store, 1, None)
+        fits.fit()
+        n = len(fits.outcomes)
+        assert fits._pilot([], 1) == [] and len(fits.outcomes) == n > 0
 
 
 def test_test_rows_keep_the_names_they_have_in_the_data():

@@ -12,7 +12,8 @@ from headstart.data.dataset import TEST, TRAIN, from_arrays, untested
 from headstart.data.pictures import row_hash
 from headstart.evidence.arms import roster
 from headstart.evidence.prove import prove
-from headstart.evidence.study import Job, prepare
+from headstart.evidence.study import prepare
+from headstart.evidence.worker import Job
 from headstart.ranking.rank import rank_whole
 from headstart.sources import packages
 from headstart.transfer import auto

@@ -260,7 +260,7 @@ class Outcome:
     def read(self, folder):
         from types import SimpleNamespace
 
-        from headstart.evidence.study import Worker
+        from headstart.evidence.worker import Worker
 
         worker = Worker(SimpleNamespace(), folder)
         facts = {"error": "", "facts": {"job": "job"}, "outputs": self.sha256}

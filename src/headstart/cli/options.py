@@ -9,6 +9,11 @@ import typer
 from headstart.cli.units import SECONDS, amount
 from headstart.task import Kind
 
+SourceName = Annotated[str, typer.Option("--source", help="What to transfer from; see `sources`.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="The run's folder; by default `runs/` and the name of DATA."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of splits, folds, views and random weights.")]

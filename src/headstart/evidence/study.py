@@ -1,17 +1,14 @@
-"""Study: the rows that are learned from, the test rows, their sealed labels, and one fit."""
+"""Study: the rows that are learned from, the test rows, and their sealed labels."""
 
 import hashlib
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.checks.overfitting import Said, overfitting
 from headstart.data.dataset import (
     TEST,
     TRAIN,
@@ -21,19 +18,16 @@ from headstart.data.dataset import (
     limit_skipped,
 )
 from headstart.data.pictures import row_hash
-from headstart.data.ragged import are_finite, content, flat, is_ragged, lengths, ragged
+from headstart.data.ragged import content
 from headstart.data.sampling import sample, split
 from headstart.data.tags import entities, types_of
-from headstart.errors import DataError, Diverged
-from headstart.evidence.arms import Arm, fitted, identity, outputs, source_of
-from headstart.evidence.evidence import Outcome
+from headstart.errors import DataError
+from headstart.evidence.arms import identity, source_of
 from headstart.evidence.sealed import Sealed
 from headstart.features.extract import extract
 from headstart.features.features import Features
-from headstart.io import read_safetensors, sha256_file, write_safetensors
-from headstart.machine import home, n_threads, versions
-from headstart.metrics.curve import Curve
-from headstart.metrics.scores import best_cuts, cuts_of_others, is_imbalanced, scores
+from headstart.machine import n_threads, versions
+from headstart.metrics.scores import is_imbalanced
 from headstart.ranking.ranking import Ranking
 from headstart.sources.source import Source
 from headstart.task import Kind, Task
@@ -149,7 +143,7 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
         )
     source = source_of(model, data)
     features, taken_s = _extracted(source, data)
-    prepared_s = max(taken_s, _prepared_s(model))
+    prepared_s = max(taken_s, preparation_of(model))
     limit = model.get_params(deep=False).get("max_skipped", 0.01)
     limit_skipped(features.skipped, len(data), limit)
     read = replace(data.take(features.kept), skipped=(*data.skipped, *features.skipped))
@@ -166,7 +160,7 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
     if begin.source != source:
         features, prepared_s = _extracted(begin.source, read)
     validation = _share(pool, notes)
-    subject = _digest(
+    subject = digest(
         "study",
         [
             *kept,
@@ -185,7 +179,7 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
         test=replace(test, task=None, targets=None),
         sealed=Sealed(np.asarray(test.targets), tested, int(_has_chosen(model, read))),
         validation=validation,
-        key=_digest(subject, VERSION, sorted(versions().items()), n_threads()),
+        key=digest(subject, VERSION, sorted(versions().items()), n_threads()),
         features=features.take(order),
         notes=(*notes, *_lacking(pool, seeds, best_effort)),
         ranking=begin.ranking,
@@ -200,7 +194,7 @@ def _extracted(source: Source, data: Dataset) -> tuple[Features, float]:
     return extract(source, data), time.perf_counter() - began
 
 
-def _prepared_s(model: Any) -> float:
+def preparation_of(model: Any) -> float:
     """Return the seconds that a fitted model's own fit took to export and run the trunk."""
     taken = getattr(getattr(model, "plan_", None), "taken_s", {})
     return float(taken.get("extract", 0.0))
@@ -299,181 +293,11 @@ def _label_counts(task: Task, targets: NDArray[Any]) -> tuple[NDArray[np.int64],
     return np.bincount(targets, minlength=task.n_outputs), list(task.labels)
 
 
-def _digest(*parts: Any) -> str:
+def digest(*parts: Any) -> str:
+    """Return a name of parts, each a text, bytes, or a list of these."""
     total = hashlib.sha256()
     for part in parts:
         for one in part if isinstance(part, list) else [part]:
             total.update(one if isinstance(one, bytes) else repr(one).encode())
             total.update(b"\0")
     return total.hexdigest()[:24]
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One fit: an arm, a seed, and how many rows; None: all."""
-
-    arm: Arm
-    seed: int
-    n_rows: int | None = None
-
-    @property
-    def key(self) -> str:
-        """What names it within a study: equal keys, equal outcomes."""
-        options = sorted(
-            (name, repr(value)) for name, value in self.arm.estimator.get_params(deep=True).items()
-        )
-        kind = type(self.arm.estimator).__name__
-        return _digest(kind, self.arm.name, options, self.seed, self.n_rows, *self.arm.weights)
-
-
-@dataclass(frozen=True, eq=False)
-class Worker:
-    """Does jobs, here or in another process. It has the test rows, and no label of theirs."""
-
-    study: Study
-    folder: Path
-
-    @classmethod
-    def of(cls, study: Study) -> "Worker":
-        """Return the worker of a study."""
-        blind = replace(
-            study, sealed=Sealed(np.zeros(0), ()), features=Features.of(np.zeros((0, 1)))
-        )
-        return cls(blind, home() / "outcomes" / study.key)
-
-    def __call__(self, job: Job) -> dict[str, Any]:
-        """Fit an arm, score it on validation, put what it says of the test rows aside."""
-        rows = self.study.rows(job.seed, job.n_rows)
-        blank = Outcome(job.arm.name, job.seed, len(rows.training()), job.n_rows is None)
-        start = time.perf_counter()
-        try:
-            model = fitted(job.arm, rows, job.seed)
-        except (Diverged, FloatingPointError) as error:
-            seconds = time.perf_counter() - start
-            return replace(blank, seconds=seconds, is_converged=False, error=str(error)).to_json()
-        done = replace(blank, seconds=time.perf_counter() - start)
-        told = self._told(done, model, rows, job.key)
-        scoring_s = time.perf_counter() - start - done.seconds
-        return replace(told, facts=told.facts | {"scoring_s": scoring_s}).to_json()
-
-    def _told(self, done: Outcome, model: Any, rows: Dataset, key: str) -> Outcome:
-        held_out, task = rows.only(VALIDATION), self.study.task
-        said, tested = (outputs(model, data, task) for data in (held_out, self.study.test))
-        if not (are_finite(said).all() and are_finite(tested).all()):
-            return replace(done, is_converged=False, error="Some outputs are not finite numbers.")
-        truth = np.asarray(held_out.targets)
-        cut = _cuts(model, task, truth, said)
-        others = None if cut is None else cuts_of_others(truth, said)
-        found = scores(task, truth, said, others, np.asarray(self.study.pool.targets))
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_safetensors(self._file(key), _arrays(tested))
-        facts: dict[str, Any] = {"job": key}
-        if done.is_whole and done.seed == 0:  # once an arm: the gap needs what it says of all rows
-            facts["overfitting"] = self._gap(model, rows, said)
-        return _with_effort(
-            replace(
-                done,
-                scores={name: float(value) for name, value in found.items()},
-                thresholds=None if cut is None else tuple(float(value) for value in cut),
-                outputs=sha256_file(self._file(key)),
-                facts=facts,
-            ),
-            model,
-        )
-
-    def _gap(self, model: Any, rows: Dataset, unseen: NDArray[np.float32]) -> list[dict[str, Any]]:
-        """Return how much better the model is on rows it learned from, and what was done."""
-        learned, held_out = rows.training(), rows.only(VALIDATION)
-        found = overfitting(
-            self.study.task,
-            Said(np.asarray(learned.targets), outputs(model, learned, self.study.task)),
-            Said(np.asarray(held_out.targets), unseen),
-            restraint(model),
-            _cuts(model, self.study.task, np.asarray(held_out.targets), unseen),
-        )
-        return [one.to_json() for one in found]
-
-    def is_whole(self, facts: dict[str, Any]) -> bool:
-        """Say whether the outputs of a kept outcome are there, byte for byte."""
-        if facts["error"]:
-            return True
-        path = self._file(facts["facts"]["job"])
-        return path.is_file() and sha256_file(path) == facts["outputs"]
-
-    def tested(self, outcome: Outcome) -> NDArray[np.float32]:
-        """Return what a fit said of the test rows; shape (n, k)."""
-        arrays = read_safetensors(self._file(outcome.facts["job"]))[0]
-        said = np.array(arrays["outputs"])
-        if "sizes" not in arrays:
-            return said
-        return ragged(np.split(said, np.cumsum(arrays["sizes"])[:-1]))
-
-    def _file(self, key: str) -> Path:
-        return self.folder / f"{key}.safetensors"
-
-
-def _arrays(outputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Return outputs as a file holds them: those of sentences one after another."""
-    if not is_ragged(outputs):
-        return {"outputs": outputs}
-    return {"outputs": flat(outputs), "sizes": lengths(outputs)}
-
-
-def _cuts(
-    model: Any, task: Task, truth: NDArray[Any], said: NDArray[np.float32]
-) -> NDArray[np.float64] | None:
-    """Return the cuts of several labels: a model's own, else those that suit its validation rows.
-
-    Heads of ours have some; an arm without would lose to them by that alone.
-    """
-    if task.kind is not Kind.MULTILABEL:
-        return None
-    own = getattr(getattr(getattr(model, "bundle_", None), "head", None), "thresholds", None)
-    return best_cuts(truth, said) if own is None else np.asarray(own)
-
-
-def restraint(model: Any) -> str:
-    """Say what kept a fitted estimator from learning its rows by heart; empty if that is unknown.
-
-    >>> from types import SimpleNamespace
-    >>> phase = SimpleNamespace(epochs=20, weight_decay=0.02)
-    >>> curve = Curve(seen=(8, 16, 24), score=(0.5, 0.7, 0.6), loss=(0.9, 0.5, 0.6))
-    >>> restraint(SimpleNamespace(curve_=curve, plan_=SimpleNamespace(phase=phase)))
-    'it stopped after 3 of at most 20 passes and kept the weights of pass 2; weight decay 0.02'
-    """
-    curve: Curve | None = getattr(model, "curve_", None)
-    phase = getattr(getattr(model, "plan_", None), "phase", None)
-    if curve is not None and len(curve) and phase is not None:
-        return (
-            f"it stopped after {len(curve)} of at most {phase.epochs} passes and kept the weights "
-            f"of pass {curve.best + 1}; weight decay {phase.weight_decay:g}"
-        )
-    facts = getattr(getattr(model, "bundle_", None), "facts", {})
-    if penalty := facts.get("penalty"):
-        return f"its penalty, {penalty:g} a row, was chosen by cross-validation"
-    return ""
-
-
-def _with_effort(done: Outcome, model: Any) -> Outcome:
-    """Add the curve, whether it ended by its stop rule, and what was done, where these are told."""
-    plan = getattr(model, "plan_", None)
-    before = _prepared_s(model)
-    curve: Curve | None = getattr(model, "curve_", None)
-    learning = max(0.0, done.seconds - before)
-    if curve is None or not len(curve):
-        curve = Curve(seen=(done.n_rows,), score=(done.score,), seconds=(learning,))
-        stopped = True
-    else:
-        phase = getattr(plan, "phase", None)
-        stopped = curve.has_converged(getattr(phase, "patience", 1))
-    if not curve.seconds:
-        spread = tuple(learning * seen / curve.seen[-1] for seen in curve.seen)
-        curve = replace(curve, seconds=spread)
-    said = {} if plan is None else {"plan": json.loads(json.dumps(plan.to_json(), default=str))}
-    return replace(
-        done,
-        curve=curve,
-        is_converged=stopped,
-        preparation_s=before,
-        facts=done.facts | said,
-    )

@@ -1,11 +1,10 @@
 """Fit: transfer a source to data, and save the model."""
 
-import dataclasses
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from headstart.cli import step5
 from headstart.cli.folders import default_folder, record, started
 from headstart.cli.options import (
     SEEDS,
@@ -17,48 +16,36 @@ from headstart.cli.options import (
     KindOfLabels,
     LabelColumn,
     MaxSkipped,
+    Out,
     Quiet,
     Remedies,
     Seed,
     Separator,
+    SourceName,
     Strict,
     Tests,
     TextColumn,
     columns_of,
     time_to_prove,
 )
-
-#: The options of step 5, by the fields of its phase that they set.
-_OPTIONS = {
-    "epochs": "--epochs", "rate": "--rate", "optimizer": "--optimizer", "cache_gb": "--cache-max",
-}  # fmt: skip
+from headstart.cli.step5 import CacheMax, Epochs, Finetune, Optimizer, Rate
 
 
 def fit(
     data: Annotated[str, typer.Argument(help="A folder of class folders, or a table (CSV, …).")],
-    source: Annotated[str, typer.Option(help="What to transfer from; see `sources`.")] = "auto",
+    source: SourceName = "auto",
     text: TextColumn = None,
     image: ImageColumn = None,
     label: LabelColumn = None,
     separator: Separator = None,
     kind: KindOfLabels = None,
-    finetune: Annotated[
-        str,
-        typer.Option(help="auto, no, few, last:25%, stage:NAME or all: what may move in step 5."),
-    ] = "auto",
+    finetune: Finetune = "auto",
     head: Annotated[str, typer.Option(help="linear or mlp.")] = "linear",
-    epochs: Annotated[int | None, typer.Option(help="Of step 5, at most.")] = None,
-    rate: Annotated[float | None, typer.Option(help="The peak learning rate of step 5.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="Of step 5: adamw or sgd.")] = None,
-    cache_max: Annotated[
-        float | None, typer.Option(help="Gigabytes that activations of step 5 may take.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", help="The run's folder; by default `runs/` and the name of DATA."
-        ),
-    ] = None,
+    epochs: Epochs = None,
+    rate: Rate = None,
+    optimizer: Optimizer = None,
+    cache_max: CacheMax = None,
+    out: Out = None,
     seed: Seed = 0,
     also: Also = None,
     test: Tests = None,
@@ -85,8 +72,9 @@ def fit(
     from headstart.transfer.transfer import Transfer
 
     to_prove = _asked_to_prove(prove, source, seeds, budget, remedies)
-    asked = {"epochs": epochs, "rate": rate, "optimizer": optimizer, "cache_gb": cache_max}
-    _check_step_5(source, finetune, asked)
+    given = step5.asked(
+        source, finetune, epochs=epochs, rate=rate, optimizer=optimizer, cache_gb=cache_max
+    )
     folder = out or default_folder(data)
     columns: dict[str, Any] = {
         "text": text, "image": image, "label": label, "separator": separator, "kind": kind,
@@ -100,7 +88,7 @@ def fit(
         source,
         head=head,
         finetune=finetune,
-        phase=_phase(source, rows.modality, finetune, asked),
+        phase=step5.phase(source, rows.modality, finetune, given),
         seed=seed,
         max_skipped=max_skipped,
         run=started(folder, fresh),
@@ -156,35 +144,3 @@ def _asked_to_prove(
             "Name the source without 'scratch:'; scratch is one of the arms."
         )
     return {"seeds": SEEDS if seeds is None else seeds, **time_to_prove(budget, remedies)}
-
-
-def _check_step_5(source: str, finetune: str, asked: dict[str, Any]) -> None:
-    """Refuse options of step 5 where it is left out: nothing would come of them.
-
-    Raises
-    ------
-    UsageError
-        Naming the options.
-    """
-    from headstart.errors import UsageError
-
-    given = [_OPTIONS[name] for name, value in asked.items() if value is not None]
-    # A scratch source learns by them whatever is said of step 5, unless its features are used.
-    is_left_out = finetune == "head" or (finetune == "no" and not source.startswith("scratch:"))
-    if given and is_left_out:
-        raise UsageError(
-            f"{', '.join(given)}: how step 5 learns, and --finetune {finetune} leaves it out.\n"
-            f"Expected no {given[0]}, or what may move: --finetune auto, last:25%, all or so."
-        )
-
-
-def _phase(source: str, modality: Any, finetune: str, asked: dict[str, Any]) -> Any:
-    """Return step 5's default phase with what was asked changed; None where nothing was."""
-    from headstart.steps.phase import FEW_TEXTS, default_phase
-    from headstart.transfer.plan import FEW
-
-    changed = {name: value for name, value in asked.items() if value is not None}
-    if not changed:
-        return None
-    base = FEW_TEXTS if finetune == FEW else default_phase(source, modality)
-    return dataclasses.replace(base, **changed).check()

@@ -1,6 +1,5 @@
 """Prove: what the transfer gains."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,19 +14,22 @@ from headstart.cli.options import (
     KindOfLabels,
     LabelColumn,
     MaxSkipped,
+    Out,
     Quiet,
     Remedies,
     Seeds,
     Separator,
+    SourceName,
     TextColumn,
     columns_of,
     time_to_prove,
 )
+from headstart.cli.step5 import Finetune
 
 
 def prove(
     data: Annotated[str, typer.Argument(help="Labelled data, as for `fit`.")],
-    source: Annotated[str, typer.Option(help="What to transfer from; see `sources`.")] = "auto",
+    source: SourceName = "auto",
     seeds: Seeds = SEEDS,
     budget: Budget = None,
     worth: Annotated[float, typer.Option(help="The gain from which it is worth it.")] = 0.0,
@@ -51,11 +53,8 @@ def prove(
     separator: Separator = None,
     kind: KindOfLabels = None,
     max_skipped: MaxSkipped = 0.01,
-    finetune: Annotated[str, typer.Option(help="What may move in step 5, as for `fit`.")] = "auto",
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="The run's folder; by default `runs/` and DATA's name."),
-    ] = None,
+    finetune: Finetune = "auto",
+    out: Out = None,
     fresh: Fresh = False,
     json: Json = False,
     quiet: Quiet = False,

@@ -1,0 +1,197 @@
+"""Opened: what the test labels, read once, say of the fits that validation chose."""
+
+import datetime
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headstart.evidence import judge
+from headstart.evidence.arms import FINETUNED, PROBE, RANDOM, SCRATCH, Arm
+from headstart.evidence.choice import Chosen, validation
+from headstart.evidence.evidence import ArmRecord, Evidence, Gain, Outcome, Point
+from headstart.evidence.findings import card
+from headstart.evidence.fits import Fits
+from headstart.evidence.judge import Bench, Said
+from headstart.evidence.verdict import Verdict, word_of
+from headstart.machine import versions
+from headstart.metrics.crossed import Estimate
+from headstart.task import Kind
+
+#: What test rows are that tell no model from another.
+SAME = {Kind.MULTICLASS: "of one class", Kind.REGRESSION: "of one number"}
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A study whose test labels were read.
+
+    Parameters
+    ----------
+    fits
+        All that was fitted.
+    chosen
+        What validation chose before.
+    bench
+        The test labels, and how they judge.
+    n_reads
+        How many times these labels were read, by fits or studies.
+    said
+        Arm → seed → what its fit said of the test rows; fits that diverged said nothing.
+    """
+
+    fits: Fits
+    chosen: Chosen
+    bench: Bench
+    n_reads: int
+    said: Mapping[str, Mapping[int, Said]]
+
+    @classmethod
+    def of(cls, fits: Fits, chosen: Chosen) -> "Opened":
+        """Read the test labels; nothing else does."""
+        study = fits.study
+        truth, n_reads = study.sealed.open(fits.store, fits.name)
+        bench = Bench(study.task, study.score, truth, np.asarray(study.pool.targets))
+        said = {
+            name: {one.seed: _said(fits, one) for one in fits.whole(name) if not one.error}
+            for name in fits.arms
+        }
+        return cls(fits, chosen, bench, n_reads, said)
+
+    def evidence(self, worth: float, target: float | None) -> Evidence:
+        """Say what was found.
+
+        Parameters
+        ----------
+        worth
+            The gain from which a transfer is worth its trouble.
+        target
+            The validation score to be reached in *time to threshold*; None: 95 % of scratch's.
+        """
+        fits, study = self.fits, self.fits.study
+        data = {name: self._data_curve(name) for name in (self.chosen.transfer, SCRATCH)}
+        return Evidence(
+            task=study.task,
+            score=study.score,
+            source=card(study.source, study.ranking),
+            n_rows=self._n_rows(),
+            arms=tuple(self._record(arm) for arm in fits.arms.values()),
+            outcomes=tuple(fits.outcomes),
+            effort={name: tuple(fits.curves(name).values()) for name in fits.arms},
+            data={name: points for name, points in data.items() if points},
+            gains=self._gains(data, target),
+            verdict=self._verdict(worth),
+            judged=self._judged(),
+            n_test_reads=self.n_reads,
+            seeds=fits.seeds,
+            budget_s=fits.budget_s,
+            plan=fits.allotment.to_json() | {"pilot": fits.rates},
+            transfer_plan=self._transfer_plan(),
+            versions=versions(),
+            notes=study.notes,
+            seconds=fits.spent_s,
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        )
+
+    def _verdict(self, worth: float) -> Verdict:
+        chosen, bench = self.chosen, self.bench
+        ours, theirs = _paired(self.said[chosen.transfer], self.said[chosen.control])
+        notes = list(chosen.notes)
+        if self.n_reads > 1:
+            notes.append(f"These test labels were read {self.n_reads} times, by fits or studies: "
+                         "the interval is optimistic.")  # fmt: skip
+        notes += self.fits.overspent()
+        found = bench.estimate(ours, theirs)
+        if len(ours) < 2:
+            found = Estimate(found.mid, math.inf, 1.0)
+            notes.append("One seed does not say what another would give: it decides nothing.")
+        word = word_of(found.interval(), worth)
+        if bench.task.kind in SAME and len(np.unique(bench.truth)) < 2:
+            word = "undecided"
+            notes.append(f"All test rows are {SAME[bench.task.kind]}: no score on them says much.")
+        control = self.fits.whole(chosen.control)
+        return Verdict(
+            word=word,
+            gain=found.interval(),
+            transfer=chosen.transfer,
+            control=chosen.control,
+            shipped=chosen.shipped.arm,
+            why=chosen.shipped.why,
+            n_seeds=len(ours),
+            worth=worth,
+            smallest_gain=worth + found.smallest_gain(),
+            is_at_most=not all(one.is_converged or one.error for one in control),
+            notes=tuple(notes),
+        )
+
+    def _gains(self, data: Mapping[str, Sequence[Point]], target: float | None) -> tuple[Gain, ...]:
+        fits, transfer, none = self.fits, self.chosen.transfer, dict[int, Said]()
+        scratch = [one for one in fits.whole(SCRATCH) if not one.error]
+        starts = _paired(self.said.get(PROBE, none), self.said.get(RANDOM, none))
+        ends = _paired(self.said[transfer], self.said.get(SCRATCH, none))
+        is_at_most = not all(one.is_converged for one in scratch)
+        rising = FINETUNED if FINETUNED in fits.arms else transfer
+        return (
+            judge.jumpstart(self.bench, *starts),
+            judge.steepness(fits.curves(rising), fits.curves(SCRATCH), self.bench.score),
+            judge.asymptote(self.bench, *ends, is_at_most=is_at_most),
+            judge.time_saved(fits.whole(transfer), scratch, target, fits.preparation_s),
+            judge.labels(data[transfer], data[SCRATCH]),
+        )
+
+    def _data_curve(self, arm: str) -> tuple[Point, ...]:
+        """Return the points of an arm's data curve, rising; diverged fits have none."""
+        by_rows: dict[int, list[Outcome]] = {}
+        for one in self.fits.outcomes:
+            if one.arm == arm and not one.error:
+                by_rows.setdefault(0 if one.is_whole else one.n_rows, []).append(one)
+        found = [
+            judge.point(self.bench, some, [_said(self.fits, one) for one in some])
+            for some in by_rows.values()
+        ]
+        return tuple(sorted(found, key=lambda point: point.n_rows))
+
+    def _record(self, arm: Arm) -> ArmRecord:
+        fits, said = self.fits.whole(arm.name), self.said[arm.name]
+        each = {seed: self.bench.scores_of(one) for seed, one in said.items()}
+        names = next(iter(each.values()), {})
+        return ArmRecord(
+            name=arm.name,
+            role=arm.role,
+            about=arm.about,
+            validation=validation(fits, arm.name),
+            test={seed: found[self.bench.score] for seed, found in each.items()},
+            interval=self.bench.estimate(list(said.values())).interval() if said else None,
+            test_scores={n: float(np.mean([one[n] for one in each.values()])) for n in names},
+            seconds=float(np.mean([one.seconds for one in fits])),
+            n_seeds=len(fits),
+            n_diverged=sum(bool(one.error) for one in fits),
+            n_not_converged=sum(not one.is_converged and not one.error for one in fits),
+        )
+
+    def _judged(self) -> Any:
+        arm = self.chosen.shipped.arm
+        first = self.said[arm][min(self.said[arm])]
+        return judge.judged(self.bench, arm, first, self.fits.study.test)
+
+    def _transfer_plan(self) -> dict[str, Any]:
+        plans = [one.facts.get("plan") for one in self.fits.whole(self.chosen.transfer)]
+        return next((plan for plan in plans if plan), {})
+
+    def _n_rows(self) -> dict[str, int]:
+        study = self.fits.study
+        n_train = study.n_train()
+        n_held_out = len(study.pool) - n_train
+        return {"train": n_train, "validation": n_held_out, "test": len(study.test)}
+
+
+def _said(fits: Fits, outcome: Outcome) -> Said:
+    return fits.worker.tested(outcome), outcome.thresholds
+
+
+def _paired(ours: Mapping[int, Said], theirs: Mapping[int, Said]) -> tuple[list[Said], list[Said]]:
+    """Return what both said with the seeds that both have."""
+    shared = [seed for seed in sorted(ours) if seed in theirs]
+    return [ours[seed] for seed in shared], [theirs[seed] for seed in shared]
