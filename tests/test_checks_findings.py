@@ -139,6 +139,18 @@ def test_one_row_has_no_gap():
     assert overfitting(TWO, said([0], [True]), said([1], [True])) == []
 
 
+def test_a_model_that_is_right_everywhere_has_no_gap_whatever_the_classes_are():
+    """The shares of classes differ a little from side to side; the score is of each its own."""
+    learned, unseen = (np.repeat(range(5), n) for n in ([160, 40, 16, 7, 2], [40, 10, 4, 1, 1]))
+    task = Task(Kind.MULTICLASS, tuple("abcde"))
+    (found,) = overfitting(task, *(Said(one, np.eye(5)[one]) for one in (learned, unseen)))
+    assert found.facts["gap"] == 0 and "(balanced accuracy 1.000 against 1.000)" in found.what
+    missed = np.where(np.arange(56) >= 50, 0, unseen)  # the three rare classes
+    (found,) = overfitting(task, Said(learned, np.eye(5)[learned]), Said(unseen, np.eye(5)[missed]))
+    assert found.is_warning and found.facts["gap"] == pytest.approx(3 / 5)
+    assert found.facts["high"] <= 1
+
+
 def test_intervals_agree_with_scipy():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=20), rng.normal(size=20) * 3

@@ -8,14 +8,16 @@ import joblib
 import numpy as np
 import pytest
 from joblib.externals.loky import get_reusable_executor
+from PIL import Image
 
 from headstart.data.dataset import TEST, TRAIN, Dataset
 from headstart.errors import DataError, IntegrityError, SourceUnavailable, UsageError
 from headstart.features.engine import OnnxEngine
 from headstart.features.extract import extract
-from headstart.metrics import scores
+from headstart.jobs import once
 from headstart.metrics.interval import Interval
 from headstart.ranking import candidates
+from headstart.ranking.finetuned import finetuned
 from headstart.ranking.measure import N_TIMED
 from headstart.ranking.memory import memory_bytes
 from headstart.ranking.probe import Probed
@@ -24,6 +26,7 @@ from headstart.ranking.schedule import Round
 from headstart.ranking.search import Belief, Search
 from headstart.ranking.standing import Asked, Prober, Standing
 from headstart.sources import catalog, oldhead
+from headstart.store.store import open_store
 from headstart.task import Kind, Modality, Task
 from tests.toys import toy_picture_source, toy_text_source
 
@@ -138,7 +141,7 @@ def test_a_source_too_large_for_the_machine_is_listed(toys, fresh_home, monkeypa
 def test_what_cannot_be_ranked_is_said(toys):
     data = _texts(30)
     one_class = dataclasses.replace(data, targets=np.zeros(30, dtype=np.int64))
-    lonely = dataclasses.replace(data, targets=np.array([2] + [0, 1] * 14 + [1]))
+    lonely = dataclasses.replace(data, targets=np.array([2] + [0] * 29))
     constant = dataclasses.replace(data, task=Task(Kind.REGRESSION), targets=np.full(30, 2.5))
     vectors = Dataset(Modality.VECTOR, np.ones((30, 2)), data.task, data.targets)
     for wrong, words in (
@@ -173,24 +176,78 @@ def test_the_last_two_are_fine_tuned_where_asked_for_and_once(toys, fresh_home, 
         rank(data, sources=toys[:2], finetune=True, fresh=True)
 
 
-def test_what_fine_tuning_gave_is_on_the_scale_of_the_probe(toys, fresh_home, monkeypatch):
-    scales = []
-    true = scores.row_scores
+@pytest.mark.parametrize("kind", [Kind.REGRESSION, Kind.MULTILABEL])
+def test_what_fine_tuning_gave_is_on_the_scale_of_the_probe(toys, fresh_home, kind):
+    """The same outputs give the same scores, whoever judges them."""
+    data, source = _texts(60, kind=kind), catalog.resolve(toys[0])
+    features = extract(source, data)
+    tuned = finetuned(source, data, features, 0, "rank-key")
+    with open_store() as store:
+        kept = once(source.uri, dict, study="rank-key-60", store=store)
+    said = np.array(kept["said"], dtype=np.float32).reshape(len(tuned.rows), -1)
+    among = np.asarray(data.targets)
+    again = Probed.of(tuned.rows, data.task, among, said)
+    np.testing.assert_array_equal(tuned.scores, again.scores)
+    if kind is Kind.REGRESSION:
+        expected = 1 - (among[tuned.rows] - said[:, 0]) ** 2 / among.var()
+        np.testing.assert_allclose(tuned.scores, expected)
 
-    def seen(task, targets, outputs, thresholds=None, among=None):
-        scales.append(None if among is None else np.sort(among).tolist())
-        return true(task, targets, outputs, thresholds, among)
 
-    monkeypatch.setattr("headstart.ranking.probe.row_scores", seen)
-    monkeypatch.setattr("headstart.ranking.finetuned.row_scores", seen)
-    rank(_texts(60, kind=Kind.REGRESSION), sources=toys[:2], finetune=True)
-    told = [scale for scale in scales if scale is not None]
-    assert len(told) == 4 and told.count(told[0]) == 4  # of each finalist: its probe, its tuning
+def test_a_class_of_one_row_is_left_out_and_named(toys, fresh_home):
+    data = _texts(60)
+    targets = np.where(np.arange(60) == 7, 3, data.targets)
+    task = Task(Kind.MULTICLASS, (*data.task.labels, "zebra"))
+    found = rank(dataclasses.replace(data, task=task, targets=targets), sources=toys[0])
+    assert len(found.rows) == 1 and found.rows[0].n_rows == 59
+    assert found.notes[0] == "Ranked without a class of one row: 'zebra'."
+
+
+def test_unreadable_rows_are_named_or_too_many(toys, fresh_home, tmp_path):
+    for i in range(60):
+        path = tmp_path / "pictures" / "ab"[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(i).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+        if i < 16:
+            path.write_bytes(path.read_bytes()[:60])
+    asked = {"data": str(tmp_path / "pictures"), "sources": toys[2]}
+    with pytest.raises(DataError, match="16 of 60 rows cannot be used"):
+        rank(**asked)
+    found = rank(**asked, max_skipped=0.5)
+    assert found.rows[0].n_rows == 44
+    assert any("(16)" in note and "5.png" in note for note in found.notes)
+
+
+def test_a_budget_that_cannot_be_kept_is_said(toys, fresh_home):
+    found = rank(_texts(60), sources=toys[:2], budget_s=1e-6)
+    assert any("more than the 1e-06 s asked for" in note for note in found.notes)
+    assert not rank(_texts(60), sources=toys[:2], budget_s=1000).notes
+
+
+def test_what_is_too_slow_takes_no_time_of_the_others(toys, fresh_home, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "headstart.ranking.rank.schedule",
+        lambda n, k, seconds, budget: seen.append(len(seconds)) or (Round(n, len(seconds)),),
+    )
+    monkeypatch.setattr("headstart.ranking.measure._latency_ms", lambda source, *_: (
+        1000.0 if source.uri == toys[1] else 1.0))  # fmt: skip
+    found = rank(_texts(60), sources=toys[:2], budget_s=10, max_latency_ms=500)
+    assert seen == [1] and [one.uri for one in found.left_out] == [toys[1]]
+
+
+def test_licenses_are_read_closed():
+    allowed = ("MIT", "MIT License", "Apache 2.0", "BSD-3-Clause", "GPL-3.0 OR MIT",
+               "(MIT OR Apache-2.0) AND BSD-2-Clause", "MIT (the package; no file)")  # fmt: skip
+    refused = ("MIT and CC-BY-NC-4.0", "MIT; CC-BY-NC-4.0", "MIT/CC-BY-NC-4.0", "", "unknown",
+               "MIT (weights CC-BY-NC-4.0)", "CC-BY-4.0-NC", "Apache-2.0 WITH Commons-Clause",
+               "MIT (non-commercial)", "GPL-3.0")  # fmt: skip
+    assert [one for one in allowed if not candidates.allows("Permissive", one)] == []
+    assert [one for one in refused if candidates.allows("permissive", one)] == []
+    assert candidates.allows("permissive,GPL-3.0", "GPL-3.0")
 
 
 def test_outcomes_of_fewer_rows_are_others(toys, fresh_home):
-    from headstart.ranking.finetuned import finetuned
-
     data, source = _texts(60, seed=9), catalog.resolve(toys[0])
     found = [finetuned(source, data.take(np.arange(n)), extract(source, data.take(np.arange(n))), 0,
                        "rank-key") for n in (60, 40)]  # fmt: skip

@@ -2,14 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from headstart.checks.finding import Finding
+from headstart.checks.finding import Finding, Severity
 from headstart.data.ragged import content
-from headstart.metrics.interval import Interval
-from headstart.metrics.scores import row_scores
+from headstart.metrics.interval import Interval, balanced, difference
+from headstart.metrics.scores import is_imbalanced, row_scores
 from headstart.task import Kind, Task
 
 #: The gap from which a person should act, in units of the score.
@@ -50,8 +51,8 @@ def overfitting(
     Parameters
     ----------
     task
-        Says what the score of a row is: whether it is right (each class counting the same where
-        they are uneven), its F1 for several labels, its R² for a number.
+        Says what the score is: accuracy (balanced where the classes are uneven, over those that
+        both sides have), the F1 of a row for several labels, R² for a number.
     learned
         What the model says of rows it was fitted on.
     unseen
@@ -64,28 +65,47 @@ def overfitting(
     """
     if min(len(learned.targets), len(unseen.targets)) < 2:
         return []
-    among = np.concatenate([learned.targets, unseen.targets])  # one scale for both sides
-    seen, held_out = (
-        row_scores(task, side.targets, side.outputs, thresholds, among)
-        for side in (learned, unseen)
-    )
-    is_paired = content(learned.targets) == content(unseen.targets)
-    gap = paired_gap(seen, held_out) if is_paired else welch(seen, held_out)
-    return [_finding(task, gap, (float(seen.mean()), float(held_out.mean())), done)]
-
-
-def _finding(task: Task, gap: Interval, means: tuple[float, float], done: str) -> Finding:
+    name, gap, means = _compared(task, learned, unseen, thresholds)
     real = "" if gap.low > 0 else ", which may be chance"
     what = (
-        f"Rows learned from score {gap:+.3f} above unseen ones{real} ({NAMES[task.kind]} "
+        f"Rows learned from score {gap:+.3f} above unseen ones{real} ({name} "
         f"{means[0]:.3f} against {means[1]:.3f})."
     )
     done = f"What was done about it: {done}." if done else ""
     more = " More rows, a smaller head or a heavier penalty would narrow it."
     is_wide = gap.low > WIDE
     facts = dict(zip(("low", "gap", "high"), gap, strict=True))
-    return Finding("overfitting", "warning" if is_wide else "note", what, fix=done + more * is_wide,
-                   facts=facts)  # fmt: skip
+    severity: Severity = "warning" if is_wide else "note"
+    return [Finding("overfitting", severity, what, fix=done + more * is_wide, facts=facts)]
+
+
+def _compared(
+    task: Task, learned: Said, unseen: Said, thresholds: ArrayLike | None
+) -> tuple[str, Interval, tuple[float, float]]:
+    """Return the name of the score, the gap, and the score of each side."""
+    among = np.concatenate([learned.targets, unseen.targets])  # one scale for both sides
+    is_paired = content(learned.targets) == content(unseen.targets)
+    if task.kind is Kind.MULTICLASS and is_imbalanced(among) and not is_paired:
+        # Each side has shares of classes of its own; those that one side lacks cannot be compared.
+        both = np.intersect1d(learned.targets, unseen.targets)
+        if len(both):
+            sides = [balanced(*_right(side, both)) for side in (learned, unseen)]
+            return "balanced accuracy", difference(*sides), (sides[0].mid, sides[1].mid)
+    seen, held_out = (
+        row_scores(task, side.targets, side.outputs, thresholds, among)
+        for side in (learned, unseen)
+    )
+    is_even = is_paired and task.kind is Kind.MULTICLASS and is_imbalanced(among)
+    gap = paired_gap(seen, held_out) if is_paired else welch(seen, held_out)
+    name = "balanced accuracy" if is_even else NAMES[task.kind]
+    return name, gap, (float(seen.mean()), float(held_out.mean()))
+
+
+def _right(side: Said, classes: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+    """Return which rows of some classes are right, and their classes."""
+    some = np.isin(side.targets, classes)
+    targets = side.targets[some]
+    return side.outputs[some].argmax(axis=1) == targets, targets
 
 
 def paired_gap(a: ArrayLike, b: ArrayLike) -> Interval:

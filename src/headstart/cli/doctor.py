@@ -167,7 +167,8 @@ def examine_data(path: str, **options: Any) -> Iterator[Complaint]:
         return
     bad = (*data.skipped, *_undecodable(data))
     n_classes = 0 if data.task is None else len(data.task.labels)
-    yield Complaint(f"{path}: {len(data):,} rows, {n_classes} classes or labels")
+    named = f"{n_classes} classes or labels" if n_classes else "a number each"
+    yield Complaint(f"{path}: {len(data):,} rows, {named}")
     yield from (Complaint(note) for note in data.notes)
     if bad:
         yield _unreadable(path, bad, len(data) + len(data.skipped))

@@ -68,7 +68,7 @@ def _measured(found: Any) -> None:
 
 
 def _difference(row: Any) -> str:
-    if row.difference.mid == 0:
+    if tuple(row.difference) == (0, 0, 0):  # to itself; of two equal ones the interval is wider
         return "best"
     return f"{row.difference}" + (" (within noise)" if row.is_tied else "")
 

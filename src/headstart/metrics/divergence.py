@@ -14,6 +14,9 @@ RIDGE = 1.0
 #: The same where rows are told by the known ones: as good as all they have in common.
 SMALL_RIDGE = 0.1
 
+#: A column whose deviation is below this share of its mean holds one value, rounded.
+ROUNDING = 1e-9
+
 #: New rows that are explained at once.
 BLOCK = 4096
 
@@ -197,11 +200,16 @@ def _dealt(
 
 def _kernel(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the products of standardized rows, of mean diagonal 1; shape (n, n)."""
-    moved = rows - rows.mean(axis=0)
-    spread = moved.std(axis=0)
-    moved /= np.where(spread > 0, spread, 1)
+    center = rows.mean(axis=0)
+    moved = (rows - center) / _spread(rows, center)
     products = moved @ moved.T
     return np.asarray(products / (np.trace(products) / len(rows) or 1.0))
+
+
+def _spread(rows: NDArray[np.float64], center: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the deviation of each column, 1 where it is one value but for rounding."""
+    spread = rows.std(axis=0)
+    return np.where(spread > ROUNDING * np.abs(center), spread, 1)
 
 
 def _cross_fitted(kernel: NDArray[np.float64], fold: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -239,8 +247,8 @@ def novelty(known: ArrayLike, new: ArrayLike) -> NDArray[np.float64]:
     array([0. , 0.1, 9.5])
     """
     rows, others = np.asarray(known, dtype=np.float64), np.asarray(new)
-    center, spread = rows.mean(axis=0), rows.std(axis=0)
-    spread = np.where(spread > 0, spread, 1)
+    center = rows.mean(axis=0)
+    spread = _spread(rows, center)
     rows = (rows - center) / spread  # (n, d)
     products = rows @ rows.T
     ridge = SMALL_RIDGE * (np.trace(products) / len(rows) or 1.0)

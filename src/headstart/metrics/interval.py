@@ -69,6 +69,50 @@ def wilson(right: int, n: int) -> Interval:
     return Interval(max(0.0, min(share, center - half)), share, min(1.0, max(share, center + half)))
 
 
+def balanced(right: ArrayLike, classes: ArrayLike) -> Interval:
+    """Return balanced accuracy, the mean over classes of the share of right rows.
+
+    The interval of each class is Wilson's; they are put together by their distances from the
+    shares (MOVER), so that the ends lie between 0 and 1.
+
+    Parameters
+    ----------
+    right
+        Shape (n,): whether a row is right.
+    classes
+        Shape (n,): the class of each row.
+
+    References
+    ----------
+    Zou & Donner, Construction of confidence limits about effect measures: a general approach,
+    2008. https://doi.org/10.1002/sim.3095
+
+    Examples
+    --------
+    >>> print(f"{balanced([1] * 190 + [1] * 9 + [0], [0] * 190 + [1] * 10):.3f}")
+    0.950 [0.798, 0.991]
+    """
+    hits, kinds = np.asarray(right, dtype=bool), np.asarray(classes)
+    each = [wilson(int(hits[kinds == one].sum()), int((kinds == one).sum()))
+            for one in np.unique(kinds)]  # fmt: skip
+    low, mid, high = np.array([list(one) for one in each]).T
+    below, above = (math.sqrt(float(np.square(end - mid).sum())) / len(each) for end in (low, high))
+    mean = float(mid.mean())
+    return Interval(max(0.0, mean - below), mean, min(1.0, mean + above))
+
+
+def difference(a: Interval, b: Interval) -> Interval:
+    """Return the interval of a − b, of two independent estimates, from their own (MOVER).
+
+    >>> print(difference(Interval(0.8, 0.9, 0.95), Interval(0.5, 0.6, 0.7)))
+    +0.300 [+0.159, +0.412]
+    """
+    mid = a.mid - b.mid
+    below = math.hypot(a.mid - a.low, b.high - b.mid)
+    above = math.hypot(a.high - a.mid, b.mid - b.low)
+    return Interval(mid - below, mid, mid + above)
+
+
 def mcnemar_mid_p(only_a: int, only_b: int) -> float:
     """Return the exact mid-p of McNemar's test that two models are right equally often.
 

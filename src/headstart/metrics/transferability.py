@@ -62,6 +62,8 @@ def _evidence(
 ) -> float:
     # MacKay's fixed point on α and β, in the axes of the features (eigen: squared singular values).
     n, d = shape
+    if not len(eigen):  # features that are all zero: the noise is all there is
+        return float((np.log(n / max(total, 1e-12)) - np.log(2 * np.pi) - 1) / 2)
     rest = max(total - float(z2.sum()), 0.0)  # what no linear model can say
     alpha = beta = 1.0
     for _ in range(100):

@@ -11,8 +11,14 @@ from headstart.sources.catalog import resolve, shelf
 from headstart.sources.source import Source
 from headstart.task import Modality
 
-#: Licenses that ask for no more than to be named; the beginning of an SPDX name.
+#: Licenses that ask for no more than to be named.
 PERMISSIVE = ("0BSD", "Apache", "BSD", "CC0", "CC-BY-4.0", "ISC", "MIT", "Unlicense", "Zlib")
+#: What may stand between parentheses beside a license and say nothing of another: plain words.
+_REMARK = re.compile(r"\([a-z' ,;]*\)")
+#: What a card says a part is the license of.
+_OF = ("", "weights", "package", "code", "model", "data")
+#: What may follow a license's name and change nothing: a version, a number of clauses.
+_VERSION = r"([- ]v?\d+(\.\d+)*)?([- ]\d-clause)?([- ](only|or-later|universal|license))?"
 
 
 @dataclass(frozen=True)
@@ -55,20 +61,31 @@ def n_parameters(source: Source) -> int:
 
 
 def allows(asked: str, license: str) -> bool:
-    """Return whether a card's license is one of those asked for; every part of it must be.
+    """Return whether a card's license is one of those asked for; what cannot be read is not.
+
+    Every part of it must be allowed; of parts put together by OR one is enough.
 
     >>> allows("permissive", "BSD-2-Clause (weights), MIT (package)"), allows("mit", "Apache-2.0")
     (True, False)
     >>> allows("permissive", "MIT, CC-BY-NC-4.0"), allows("permissive", "unknown")
     (False, False)
+    >>> allows("permissive", "GPL-3.0 OR MIT"), allows("permissive", "MIT (weights CC-BY-NC-4.0)")
+    (True, False)
     """
-    named = PERMISSIVE if asked == "permissive" else [name.strip() for name in asked.split(",")]
-    parts = re.split(r",|\bAND\b", re.sub(r"\([^)]*\)", "", license))
-    return all(_is_one_of(part.strip(), named) for part in parts)
+    each = [name.strip() for name in asked.split(",")]
+    named = [
+        one for name in each for one in (PERMISSIVE if name.lower() == "permissive" else [name])
+    ]
+    parts = re.split(r"[,;/+&()]|\bAND\b", _REMARK.sub("", license), flags=re.I)
+    said = [part.strip() for part in parts if part.strip().lower() not in _OF]
+    return bool(said) and all(
+        any(_is_one_of(one.strip(), named) for one in re.split(r"\bOR\b", part, flags=re.I))
+        for part in said
+    )
 
 
 def _is_one_of(part: str, named: Sequence[str]) -> bool:
-    return any(re.match(rf"{re.escape(name)}(?![A-Za-z])", part, re.I) for name in named if name)
+    return any(re.fullmatch(re.escape(name) + _VERSION, part, re.I) for name in named if name)
 
 
 def candidates(

@@ -12,7 +12,6 @@ from headstart.features.features import Features
 from headstart.heads.head import outputs_of
 from headstart.heads.linear import fit_linear
 from headstart.jobs import once
-from headstart.metrics.scores import row_scores
 from headstart.ranking.probe import Probed
 from headstart.sources.source import Source
 from headstart.steps.phase import default_phase
@@ -56,14 +55,15 @@ def finetuned(
     if not source.is_trainable:
         return None
     data = split(sample.take(features.kept), seed=seed, validation=HELD_OUT)
-    study = f"{study}-{len(features)}"
+    study, among = f"{study}-{len(features)}", targets_of(sample)
     with open_store() as store:
         facts = once(
             source.uri, lambda: _tuned(source, data, features, seed), study=study, store=store,
             fresh=fresh,
         )  # fmt: skip
     rows = np.array(facts["rows"], dtype=np.int64)
-    return Probed(features.kept[rows], np.array(facts["scores"], dtype=np.float64))
+    said = np.array(facts["said"], dtype=np.float32).reshape(len(rows), -1)
+    return Probed.of(features.kept[rows], labelled(sample), among, said)
 
 
 def _tuned(source: Source, data: Dataset, features: Features, seed: int) -> dict[str, Any]:
@@ -76,8 +76,7 @@ def _tuned(source: Source, data: Dataset, features: Features, seed: int) -> dict
     phase = dataclasses.replace(phase, epochs=min(phase.epochs, EPOCHS), views=VIEWS)
     made = finetune(source, BOUNDARY, head, data, phase=phase, seed=seed)
     said = outputs_of(task.kind, made.validation, 1.0)
-    scores = row_scores(task, targets[held_out], said, among=targets)
-    return {"rows": held_out.tolist(), "scores": scores.tolist()}
+    return {"rows": held_out.tolist(), "said": said.tolist()}
 
 
 def _part(data: Dataset, name: str) -> NDArray[np.int64]:

@@ -46,6 +46,10 @@ class Facts:
     latency_ms: float
     memory_bytes: int
 
+    def is_within(self, latency_ms: float | None) -> bool:
+        """Say whether a row takes no longer than is asked; None: any time."""
+        return latency_ms is None or self.latency_ms <= latency_ms
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return asdict(self)

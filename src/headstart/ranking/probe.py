@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.errors import DataError
 from headstart.features.features import Features
 from headstart.heads.design import Held, design, scaler_of
 from headstart.heads.linear import fit_linear
 from headstart.machine import one_thread
 from headstart.metrics.crossed import crossed
-from headstart.metrics.interval import Interval, paired_interval, wilson
-from headstart.metrics.scores import is_imbalanced, row_scores
+from headstart.metrics.interval import Interval, balanced, paired_interval, wilson
+from headstart.metrics.scores import held_out_scores, is_imbalanced
 from headstart.task import Kind, Task
 
 Array = NDArray[np.float64]
@@ -30,22 +31,58 @@ class Probed:
     rows
         Which rows of the data, shape (n,), ascending.
     scores
-        What each gave, shape (n,); their mean is the score.
+        What each gave, shape (n,).
+    classes
+        The class of each row where every class counts the same, shape (n,); None where every row
+        does, and the score is the mean.
     """
 
     rows: NDArray[np.int64]
     scores: Array
+    classes: NDArray[np.int64] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        rows: NDArray[np.int64],
+        task: Task,
+        among: NDArray[Any],
+        said: NDArray[np.floating],
+    ) -> "Probed":
+        """Return what outputs gave, for rows among those of a ranking.
+
+        Parameters
+        ----------
+        rows
+            Which rows, shape (n,).
+        among
+            The targets of all of them: they say what the score is, and its scale, in every round.
+        said
+            What a head that had not seen a row says of it; shape (n, k).
+        """
+        targets = among[rows]
+        if task.kind is Kind.MULTICLASS and is_imbalanced(among):
+            return cls(rows, (said.argmax(axis=1) == targets).astype(np.float64), targets)
+        return cls(rows, held_out_scores(task, targets, said, among))
 
     @property
     def mean(self) -> float:
         """The score."""
-        return float(self.scores.mean())
+        return float((self.scores * _weights(self.classes, len(self.scores))).mean())
 
     def interval(self) -> Interval:
         """Return the score with its interval."""
+        if self.classes is not None:
+            return balanced(self.scores, self.classes)
         if _is_binary(self.scores):
             return wilson(int(self.scores.sum()), len(self.scores))
         return crossed(self.scores[:, None])
+
+    def gains(self, other: "Probed") -> Array:
+        """Return how much more each row gave than to another, of the rows that both have."""
+        _, here, there = np.intersect1d(self.rows, other.rows, return_indices=True)
+        classes = None if self.classes is None else self.classes[here]
+        return (self.scores[here] - other.scores[there]) * _weights(classes, len(here))
 
     def minus(self, other: "Probed") -> Interval:
         """Return the difference on the rows that both have seen, paired row by row.
@@ -57,9 +94,17 @@ class Probed:
         """
         _, here, there = np.intersect1d(self.rows, other.rows, return_indices=True)
         mine, theirs = self.scores[here], other.scores[there]
-        if _is_binary(mine) and _is_binary(theirs):
+        if self.classes is None and _is_binary(mine) and _is_binary(theirs):
             return paired_interval(mine, theirs)
-        return crossed((mine - theirs)[:, None])
+        return crossed(self.gains(other)[:, None])
+
+
+def _weights(classes: NDArray[np.int64] | None, n: int) -> Array:
+    """Return how much each row counts, 1 on average: every class the same, where they are told."""
+    if classes is None:
+        return np.ones(n)
+    _, which, sizes = np.unique(classes, return_inverse=True, return_counts=True)
+    return np.asarray(n / (len(sizes) * sizes[which]))
 
 
 def _is_binary(values: Array) -> bool:
@@ -72,15 +117,15 @@ def distinct(features: Features) -> Features:
     return features.take(np.sort(first))
 
 
-def ridge(features: Features, targets: NDArray[Any], task: Task) -> Probed:
+def ridge(features: Features, among: NDArray[Any], task: Task) -> Probed:
     """Probe in closed form: least squares on labels, every row left out in turn.
 
     Parameters
     ----------
     features
-        Of n rows.
-    targets
-        Of the same rows.
+        Of some rows.
+    among
+        The targets of all rows of the data; `features.kept` says which these are.
 
     References
     ----------
@@ -94,9 +139,10 @@ def ridge(features: Features, targets: NDArray[Any], task: Task) -> Probed:
     >>> ridge(Features.of(x), y, Task(Kind.MULTICLASS, ("a", "b"))).mean > 0.9
     True
     """
+    columns = _columns(among[features.kept], task)
     with one_thread():
-        said = leave_one_out(_axes(features), _columns(targets, task))
-    return Probed(features.kept, row_scores(task, targets, said))
+        said = leave_one_out(_axes(features), columns, is_share=task.kind is not Kind.REGRESSION)
+    return Probed.of(features.kept, task, among, said)
 
 
 def _axes(features: Features) -> tuple[Array, Array]:
@@ -108,7 +154,7 @@ def _axes(features: Features) -> tuple[Array, Array]:
     return rows.values[:, some] / np.sqrt(len(features) * variance), variance
 
 
-def leave_one_out(axes: tuple[Array, Array], columns: Array) -> Array:
+def leave_one_out(axes: tuple[Array, Array], columns: Array, *, is_share: bool = False) -> Array:
     """Return what ridge says of each row without it, (n, k), at the penalty of least error.
 
     Parameters
@@ -117,6 +163,15 @@ def leave_one_out(axes: tuple[Array, Array], columns: Array) -> Array:
         Orthonormal and centered (n, r), and the variance along each (r,).
     columns
         Shape (n, k).
+    is_share
+        Whether the mean of a column is the share of a class, which is held as it is. Without a row
+        its own class is a little rarer: where features say nothing every other class would come
+        first, and noise would score below chance, as far below as its penalty is strong.
+
+    Raises
+    ------
+    DataError
+        Where no penalty gives an error that is a number.
 
     Examples
     --------
@@ -129,14 +184,16 @@ def leave_one_out(axes: tuple[Array, Array], columns: Array) -> Array:
     u, variance = axes
     level = columns.mean(axis=0)
     inner, squares = u.T @ (columns - level), u**2  # (r, k), (n, r)
-    best, least = columns, np.inf
+    best, least, own = None, np.inf, 0.0 if is_share else 1 / len(u)
     for penalty in PENALTIES:
         kept = variance / (variance + penalty)  # (r,)
-        left = 1 - 1 / len(u) - squares @ kept  # 1 − h_ii, (n,)
+        left = 1 - own - squares @ kept  # 1 − h_ii, (n,)
         residual = (columns - level - u @ (kept[:, None] * inner)) / np.maximum(left, 1e-9)[:, None]
         error = float(np.square(residual).mean())
         if error < least:
             best, least = columns - residual, error
+    if best is None:
+        raise DataError("The targets are too large to square.\nExpected numbers below 1e150.")
     return best
 
 
@@ -146,15 +203,21 @@ def _columns(targets: NDArray[Any], task: Task) -> Array:
     return np.asarray(targets, dtype=np.float64).reshape(len(targets), -1)
 
 
-def logistic(features: Features, targets: NDArray[Any], task: Task, seed: int) -> Probed:
-    """Probe with the head that step 4 trains, its penalty chosen by cross-validation."""
-    fitted = fit_linear(features, targets, task, seed=seed)
+def logistic(features: Features, among: NDArray[Any], task: Task, seed: int) -> Probed:
+    """Probe with the head that step 4 trains, its penalty chosen by cross-validation.
+
+    Parameters
+    ----------
+    features, among
+        As in `ridge`.
+    seed
+        Of the folds.
+    """
+    fitted = fit_linear(features, among[features.kept], task, seed=seed)
     if fitted.oof_outputs is None:
-        return ridge(features, targets, task)
+        return ridge(features, among, task)
     held = np.flatnonzero(np.isfinite(fitted.oof_outputs).all(axis=1))
-    said = fitted.oof_outputs[held]
-    scores = row_scores(task, targets[held], said, fitted.head.thresholds, among=targets)
-    return Probed(features.kept[held], scores)
+    return Probed.of(features.kept[held], task, among, fitted.oof_outputs[held])
 
 
 def measure_of(task: Task, targets: NDArray[Any]) -> str:

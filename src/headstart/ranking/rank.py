@@ -23,25 +23,26 @@ from headstart.ranking.candidates import Limits, candidates, first_line, n_param
 from headstart.ranking.measure import Facts, facts_of
 from headstart.ranking.probe import measure_of
 from headstart.ranking.ranking import LeftOut, Ranked, Ranking
-from headstart.ranking.schedule import MOST_ROWS, Round, order, schedule
+from headstart.ranking.schedule import MOST_ROWS, Round, cost, order, schedule
 from headstart.ranking.search import Search
 from headstart.ranking.standing import Asked, Prober
 from headstart.sources.source import Source
 from headstart.steps.train import labelled, targets_of
 from headstart.task import Kind, Modality
 
-VERSION = 3
+VERSION = 4
 
 
 def rank(  # noqa: PLR0913
     data: Any,
     *,
-    sources: Sequence[str] | None = None,
+    sources: Sequence[str] | str | None = None,
     budget_s: float | None = None,
     license: str | None = None,
     max_params: float | None = None,
     max_latency_ms: float | None = None,
     finetune: bool = False,
+    max_skipped: float = 0.01,
     seed: int = 0,
     fresh: bool = False,
 ) -> Ranking:
@@ -56,7 +57,7 @@ def rank(  # noqa: PLR0913
     data
         Labelled pictures or texts: a `Dataset`, or anything that `headstart.read` reads.
     sources
-        URIs; None: those of the shelf that read such rows.
+        URIs, or one; None: those of the shelf that read such rows.
     budget_s
         Seconds that forward passes may take; None: as long as it needs. Compiling a source for
         the first time is not counted.
@@ -66,6 +67,8 @@ def rank(  # noqa: PLR0913
         Larger or slower sources are left out.
     finetune
         Whether the last two are also fine-tuned for a short while (upper quarter, few passes).
+    max_skipped
+        The share of rows that may be unreadable and left out.
     seed
         Of the sample and the folds.
     fresh
@@ -74,15 +77,15 @@ def rank(  # noqa: PLR0913
     Raises
     ------
     DataError
-        No labels, one class, a class of one row, or numbers that are all the same.
+        No labels, one class, numbers that are all the same, or too many rows that cannot be read.
     SourceUnavailable
         Where no source is left; it lists the reasons.
     """
     return _answer(
-        read(data),
-        sources,
+        read(data, max_skipped=max_skipped),
+        [sources] if isinstance(sources, str) else sources,
         Limits(license, max_params, max_latency_ms),
-        Asked(budget_s, seed, finetune=finetune),
+        Asked(budget_s, seed, finetune=finetune, max_skipped=max_skipped),
         fresh=fresh,
     )
 
@@ -120,13 +123,17 @@ def _answer(
     fresh: bool = False,
 ) -> Ranking:
     began = time.perf_counter()
-    sample = _sample(data, asked.seed)
+    notes: list[str] = []
+    sample = _sample(data, asked.seed, notes)
     found, left = candidates(data.modality, sources, limits, asked.seed)
-    jobs = _decided(sample, found, asked, fresh=fresh)
+    jobs = _decided(sample, found, asked, limits.max_latency_ms, fresh=fresh)
     left += jobs.left_out
-    measured = _quick_enough([one for one in found if one.uri in jobs.facts], jobs, limits, left)
-    search = Search(Prober(sample, jobs.facts, asked, f"rank-{jobs.key}", fresh))
-    rows = search.go(measured, jobs.rounds)
+    there = [one for one in found if one.uri in jobs.facts]
+    quick = [one for one in there if jobs.facts[one.uri].is_within(limits.max_latency_ms)]
+    left += [_too_slow(one, jobs, limits) for one in there if one not in quick]
+    notes += _over_budget(jobs, quick, asked.budget_s)
+    search = Search(Prober(sample, jobs.facts, asked, f"rank-{jobs.key}", fresh), notes)
+    rows = search.go(quick, jobs.rounds)
     left += search.left_out
     return _ranking(rows, left, jobs, search, (began, asked.seed))
 
@@ -154,7 +161,7 @@ def _ranking(
     )
 
 
-def _sample(data: Dataset, seed: int) -> Dataset:
+def _sample(data: Dataset, seed: int, notes: list[str]) -> Dataset:
     """Return the rows that may be probed, in an order of which every beginning is a sample."""
     if data.modality is Modality.VECTOR:
         raise UsageError("Rows of numbers have no pretrained source to choose: nothing to rank.")
@@ -171,15 +178,26 @@ def _sample(data: Dataset, seed: int) -> Dataset:
             "Expected numbers that differ."
         )
     if task.kind is Kind.MULTICLASS:
-        counts = np.bincount(targets, minlength=len(task.labels))
-        few = [task.labels[i] for i in np.flatnonzero(counts == 1)]
-        if few:
-            raise DataError(
-                f"{', '.join(map(repr, few[:5]))} {'has' if len(few) == 1 else 'have'} one "
-                "training row.\nExpected two rows a class: one to learn from, one to judge by. "
-                "Add rows, or name a source."
-            )
-    return data.take(order(targets, task, seed)[:MOST_ROWS])
+        data = _twice(data, notes)
+    return data.take(order(targets_of(data), task, seed)[:MOST_ROWS])
+
+
+def _twice(data: Dataset, notes: list[str]) -> Dataset:
+    """Return the rows of classes that have two: one to learn from, one to judge by."""
+    labels, targets = labelled(data).labels, targets_of(data)
+    counts = np.bincount(targets, minlength=len(labels))
+    few = [labels[i] for i in np.flatnonzero(counts == 1)]
+    if not few:
+        return data
+    said = f"{', '.join(map(repr, few[:5]))}{' …' if len(few) > 5 else ''}"
+    if (counts > 1).sum() < 2:
+        raise DataError(
+            f"{said} {'has' if len(few) == 1 else 'have'} one training row.\nExpected two rows a "
+            "class: one to learn from, one to judge by. Add rows, or name a source."
+        )
+    one = "a class" if len(few) == 1 else "classes"
+    notes.append(f"Ranked without {one} of one row: {said}.")
+    return data.take(np.flatnonzero(counts[targets] > 1))
 
 
 @dataclass(frozen=True)
@@ -193,16 +211,23 @@ class Jobs:
 
 
 def _decided(
-    sample: Dataset, sources: Sequence[Source], asked: Asked, *, fresh: bool = False
+    sample: Dataset,
+    sources: Sequence[Source],
+    asked: Asked,
+    latency_ms: float | None,
+    *,
+    fresh: bool = False,
 ) -> Jobs:
     """Return the jobs that were decided for these rows and sources, or decide them now."""
-    key = _key(sample, sources, asked)
+    key = _key(sample, sources, asked, latency_ms)
     path = home() / "rankings" / f"{key}.json"
     known = None if fresh else _recorded(path)
     found = _looked_at_all(sample, sources, known.facts if known else {})
     left = tuple(one for one in found.values() if isinstance(one, LeftOut))
     facts = {uri: one for uri, one in found.items() if isinstance(one, Facts)}
-    rounds = known.rounds if known else _rounds(sample, list(facts.values()), asked.budget_s)
+    # A source that is too slow takes none of the others' time.
+    quick = [one for one in facts.values() if one.is_within(latency_ms)]
+    rounds = known.rounds if known else _rounds(sample, quick, asked.budget_s)
     if known is None or len(facts) > len(known.facts):
         _record(path, rounds, facts)
     return Jobs(rounds, facts, left, key)
@@ -233,10 +258,26 @@ def _looked_at(sample: Dataset, source: Source) -> Facts | LeftOut:
 
 
 def _rounds(sample: Dataset, facts: Sequence[Facts], budget_s: float | None) -> tuple[Round, ...]:
-    seconds = [one.latency_ms / 1000 / n_threads() for one in facts]
+    seconds = _seconds(facts)
     task = labelled(sample)
     n_classes = len(np.unique(targets_of(sample))) if task.kind is Kind.MULTICLASS else 0
     return schedule(len(sample), n_classes, seconds, budget_s)
+
+
+def _seconds(facts: Sequence[Facts]) -> list[float]:
+    """Return the seconds that a row takes each source here."""
+    return [one.latency_ms / 1000 / n_threads() for one in facts]
+
+
+def _over_budget(jobs: Jobs, sources: Sequence[Source], budget_s: float | None) -> list[str]:
+    """Say that the least that ranks sources takes longer than was asked."""
+    seconds = cost(jobs.rounds, _seconds([jobs.facts[one.uri] for one in sources]))
+    if budget_s is None or seconds <= budget_s:
+        return []
+    return [
+        f"{jobs.rounds[0].n_rows:,} rows a source are the least that ranks them: about "
+        f"{seconds:.0f} s, more than the {budget_s:g} s asked for."
+    ]
 
 
 def _record(path: Path, rounds: Sequence[Round], facts: dict[str, Facts]) -> None:
@@ -260,10 +301,10 @@ def _recorded(path: Path) -> Jobs | None:
         return None
 
 
-def _key(sample: Dataset, sources: Sequence[Source], asked: Asked) -> str:
+def _key(sample: Dataset, sources: Sequence[Source], asked: Asked, latency_ms: float | None) -> str:
     """Return the name of a question: another one is decided anew."""
     # Workers beside each other are slower each, and what a source takes is part of the answer.
-    settings = [VERSION, vars(asked), n_threads(), n_workers()]
+    settings = [VERSION, vars(asked), latency_ms, n_threads(), n_workers()]
     digest = hashlib.sha256(json.dumps(settings).encode())
     for source in sources:
         facts = [source.uri, source.weights_sha256, source.architecture]
@@ -281,16 +322,6 @@ def _content(row: Any) -> bytes:
         return b"unreadable"
 
 
-def _quick_enough(
-    sources: list[Source], jobs: Jobs, limits: Limits, left: list[LeftOut]
-) -> list[Source]:
-    """Return the sources within the latency asked for; the others are put to those left out."""
-    most = limits.max_latency_ms
-    if most is None:
-        return sources
-    slow = [one for one in sources if jobs.facts[one.uri].latency_ms > most]
-    left += [
-        LeftOut(one.uri, f"{jobs.facts[one.uri].latency_ms:.0f} ms a row; at most {most:g} asked")
-        for one in slow
-    ]
-    return [one for one in sources if one not in slow]
+def _too_slow(source: Source, jobs: Jobs, limits: Limits) -> LeftOut:
+    taken = jobs.facts[source.uri].latency_ms
+    return LeftOut(source.uri, f"{taken:.0f} ms a row; at most {limits.max_latency_ms:g} asked")

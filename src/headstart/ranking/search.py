@@ -1,11 +1,12 @@
 """Search: probes round after round; who is known to be worse leaves, the last two are measured."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from headstart.data.dataset import Skipped, limit_skipped, listed
 from headstart.jobs import n_workers, results
-from headstart.metrics.interval import Interval
+from headstart.metrics.interval import Interval, wilson
 from headstart.progress import track
 from headstart.ranking.candidates import n_parameters
 from headstart.ranking.ranking import LeftOut, Ranked
@@ -32,13 +33,15 @@ class Search:
     ----------
     prober
         What finds out how sources do.
+    notes
+        What a person should know by now; more is added.
     """
 
-    def __init__(self, prober: Prober) -> None:
+    def __init__(self, prober: Prober, notes: Iterable[str] = ()) -> None:
         self.prober = prober
         self.n_computed = 0
         self.left_out: list[LeftOut] = []
-        self.notes: list[str] = []
+        self.notes = list(notes)
         self.standings: dict[str, Standing] = {}
 
     def go(self, sources: Sequence[Source], rounds: Sequence[Round]) -> list[Ranked]:
@@ -49,7 +52,23 @@ class Search:
             self._round(i, staying, one.n_rows)
             staying = [source for source in staying if source.uri in self.standings]
         self._finish()
-        return self._ranked()
+        ranked = self._ranked()
+        if skipped := self._skipped():
+            self.notes.append(
+                f"Rows that cannot be read took no part ({len(skipped):,}):{listed(skipped)}"
+            )
+        return ranked
+
+    def _skipped(self) -> tuple[Skipped, ...]:
+        """Return the rows that could not be read, of the largest round."""
+        last = max(self.standings.values(), key=lambda one: one.round, default=None)
+        return () if last is None else last.skipped
+
+    def _check_readable(self, n_rows: int) -> None:
+        """Refuse to rank where surely more rows are unreadable than may be: these are a sample."""
+        skipped, most = self._skipped(), self.prober.asked.max_skipped
+        if skipped and wilson(len(skipped), n_rows).low > most:
+            limit_skipped(skipped, n_rows, most)
 
     def _kept(self, sources: list[Source], most: int) -> list[Source]:
         """Return the sources that stay: at most so many, and none known to be worse."""
@@ -77,6 +96,7 @@ class Search:
             else:
                 self.standings[source.uri] = one
                 self.n_computed += one.n_computed
+        self._check_readable(n_rows)
 
     def _finish(self) -> None:
         """Give the last two the probe that step 4 trains."""

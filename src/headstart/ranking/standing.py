@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.dataset import Dataset
+from headstart.data.dataset import Dataset, Skipped
 from headstart.errors import HeadstartError, UsageError
 from headstart.features.extract import extract, extract_many
 from headstart.features.features import Features
@@ -29,7 +29,7 @@ BREAKS = (HeadstartError, OSError, RuntimeError, MemoryError)
 
 @dataclass(frozen=True)
 class Asked:
-    """How a ranking is to be made: budget, seed, whether sources are cut or fine-tuned.
+    """How a ranking is to be made: budget, seed, whether sources are cut or fine-tuned, and so on.
 
     >>> Asked(budget_s=0)
     Traceback (most recent call last):
@@ -40,6 +40,7 @@ class Asked:
     seed: int = 0
     is_whole: bool = False
     finetune: bool = False
+    max_skipped: float = 1.0
 
     def __post_init__(self) -> None:
         if self.budget_s is not None and not self.budget_s > 0:
@@ -63,6 +64,8 @@ class Standing:
         from another process (`Prober.whole`).
     n_computed
         How many rows went through the trunk for it.
+    skipped
+        The rows that could not be read.
     final
         The logistic probe; None for all but the last two.
     tuned
@@ -81,6 +84,7 @@ class Standing:
     features: Features | None = None
     top: Features | None = None
     n_computed: int = 0
+    skipped: tuple[Skipped, ...] = ()
     final: Probed | None = None
     tuned: Probed | None = None
     note: str = ""
@@ -106,7 +110,7 @@ class Standing:
         """What fine-tuning adds on the rows held out from it; 0 within one standard error."""
         if self.tuned is None or self.final is None:
             return 0.0
-        gains = _gains(self.tuned, self.final)
+        gains = self.tuned.gains(self.final)
         return float(gains.mean()) if gains.mean() > one_standard_error(gains) else 0.0
 
     @property
@@ -171,19 +175,21 @@ class Prober:
         try:
             found = self.features(job.source, job.n_rows)
             kept = [distinct(one) for one in found]
-            ridges = side_by_side(lambda one: ridge(one, self.targets(one), self.task), kept)
+            among = targets_of(self.sample)
+            ridges = side_by_side(lambda one: ridge(one, among, self.task), kept)
         except BREAKS as error:
             return LeftOut(job.source.uri, first_line(error))
         at = len(ridges) - 1 if self.asked.is_whole else preferred(ridges)
         return Standing(
-            job.source, job.round, job.n_rows, at, ridges, kept[at], kept[-1], found[-1].n_computed
-        )
+            job.source, job.round, job.n_rows, at, ridges, kept[at], kept[-1],
+            found[-1].n_computed, found[-1].skipped,
+        )  # fmt: skip
 
     def finish(self, one: Standing) -> Standing:
         """Give a finalist the probe that step 4 trains, and a short fine-tuning where asked."""
         one = self.whole(one)
         assert one.features is not None
-        final = logistic(one.features, self.targets(one.features), self.task, self.asked.seed)
+        final = logistic(one.features, targets_of(self.sample), self.task, self.asked.seed)
         tuned, note = self._tuned(one) if self.asked.finetune else (None, "")
         return dataclasses.replace(one, final=final, tuned=tuned, note=note)
 
@@ -243,11 +249,5 @@ def preferred(ridges: Sequence[Probed]) -> int:
     """
     top = len(ridges) - 1
     best = max(range(len(ridges)), key=lambda i: (ridges[i].mean, i))
-    gains = _gains(ridges[best], ridges[top])
+    gains = ridges[best].gains(ridges[top])
     return best if gains.mean() > one_standard_error(gains) else top
-
-
-def _gains(a: Probed, b: Probed) -> NDArray[np.float64]:
-    """Return how much more each row gave to `a`, of the rows that both have."""
-    _, here, there = np.intersect1d(a.rows, b.rows, return_indices=True)
-    return a.scores[here] - b.scores[there]

@@ -3,6 +3,7 @@
 Of few texts it is the other way round (`unless_worse`).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 
 from headstart.heads.head import Head
 from headstart.metrics.interval import one_standard_error
-from headstart.metrics.scores import cuts_of_others, row_scores
+from headstart.metrics.scores import held_out_scores
 from headstart.sources.source import Source
-from headstart.task import Kind, Task
+from headstart.task import Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,15 +89,14 @@ def _compared(
 ) -> tuple[float, float, str]:
     """Return the gain of the other arm, its standard error, and both in words."""
     gaps = _each(other, task, targets) - _each(simple, task, targets)  # (n,)
-    gain, noise = float(gaps.mean()), one_standard_error(gaps)
-    held_out = f"on {len(gaps)} rows held out"
-    return gain, noise, f"{other.name} − {simple.name} = {gain:+.3f} ± {noise:.3f} {held_out}"
+    gain, said = float(gaps.mean()), f"{other.name} − {simple.name} = {gaps.mean():+.3f}"
+    if len(gaps) < 2:
+        return gain, math.inf, f"{said} on one row held out, which does not show how sure that is"
+    noise = one_standard_error(gaps)
+    return gain, noise, f"{said} ± {noise:.3f} on {len(gaps)} rows held out"
 
 
 def _each(arm: Candidate, task: Task, targets: NDArray[Any]) -> NDArray[np.float64]:
     """Return an arm's score a row; shape (n,)."""
     assert arm.validation is not None
-    # One arm's own cuts may come from these very rows, and the other's from others.
-    is_cut = task.kind is Kind.MULTILABEL
-    cuts = cuts_of_others(targets, arm.validation) if is_cut else None
-    return row_scores(task, targets, arm.validation, cuts)
+    return held_out_scores(task, targets, arm.validation)

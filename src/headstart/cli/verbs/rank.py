@@ -68,6 +68,7 @@ def rank(
             max_params=None if max_params is None else count(max_params),
             max_latency_ms=None if max_latency is None else milliseconds(max_latency),
             finetune=finetune,
+            max_skipped=max_skipped,
             seed=seed,
             fresh=fresh,
         )
