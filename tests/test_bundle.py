@@ -1,7 +1,9 @@
 """Bundles: what was saved says what was fitted, and nothing else is believed."""
 
+import copy
 import dataclasses
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from headstart import bundle as bundles
 from headstart import io
 from headstart.bundle import Bundle
 from headstart.data.dataset import Dataset, Skipped, from_arrays
-from headstart.errors import DataError, IntegrityError
+from headstart.errors import DataError, IntegrityError, UsageError
 from headstart.features import compile as compiling
 from headstart.io import sealed_folder, sha256_file, write_json
 from headstart.sources.source import from_json
@@ -228,3 +230,63 @@ def test_a_card_comes_back_as_it_was(probe, tmp_path):
     folder = probe.save(tmp_path / "model")
     facts = json.loads((folder / bundles.FACTS).read_text())
     assert from_json(facts["source"], folder).preprocess == probe.source_.preprocess
+
+
+def test_a_model_loaded_by_a_relative_path_is_used_from_anywhere(probe, tmp_path, monkeypatch):
+    probe.save(tmp_path / "model")
+    text = hs.Transfer(toy_text_source(tmp_path / "bert"), finetune="no").fit(*texts())
+    text.save(tmp_path / "text")
+    monkeypatch.chdir(tmp_path)
+    loaded, read = hs.load("model"), hs.load("text")
+    monkeypatch.chdir("/")
+    assert loaded.predict(pictures()[0]).tolist() == probe.predict(pictures()[0]).tolist()
+    assert read.predict(texts()[0]).tolist() == text.predict(texts()[0]).tolist()
+
+
+def test_a_model_that_was_moved_away_is_not_called_replaced(probe, tmp_path):
+    loaded = hs.load(probe.save(tmp_path / "model"))
+    (tmp_path / "model").rename(tmp_path / "elsewhere")
+    with pytest.raises(IntegrityError, match="is gone: it was moved or removed"):
+        loaded.predict(pictures()[0])
+
+
+def test_a_model_that_has_answered_is_copied_and_sent(probe):
+    rows = pictures()[0]
+    said = probe.predict_proba(rows)
+    for twin in (copy.deepcopy(probe), pickle.loads(pickle.dumps(probe))):
+        np.testing.assert_array_equal(twin.predict_proba(rows), said)
+
+
+@pytest.mark.parametrize("one", ["path", "pixels", "gray", "picture"])
+def test_one_picture_is_not_taken_for_many(probe, tmp_path, one):
+    pixels = np.zeros((40, 50, 3), np.uint8)
+    given = {
+        "path": str(tmp_path / "a.png"), "pixels": pixels, "gray": pixels[..., 0],
+        "picture": Image.fromarray(pixels),
+    }  # fmt: skip
+    with pytest.raises(UsageError, match=r"Put it in a list: \[row\]"):
+        probe.predict(given[one])
+    assert len(probe.predict(np.stack([pixels, pixels]))) == 2
+
+
+def test_a_record_is_not_taken_for_a_table(tmp_path):
+    model = hs.Transfer(toy_text_source(tmp_path / "bert"), finetune="no").fit(*texts())
+    with pytest.raises(UsageError, match=r"Put it in a list: \[row\]"):
+        model.predict({"text": "good"})
+    assert len(model.predict({"text": ["good", "bad"]})) == 2
+
+
+def test_texts_that_are_cut_short_are_told_of(tmp_path):
+    """The toy reads 64 pieces; what is told apart stands behind them."""
+    rows, labels = texts()
+    long = ["film " * 200 + row for row in rows]
+    source = toy_text_source(tmp_path / "bert")
+    model = hs.Transfer(source, finetune="no").fit(long, labels)
+    assert any("longer than the" in note and "tokens" in note for note in model.plan_.notes)
+    found = model.bundle_.answers(from_arrays(long)).findings
+    assert any("longer than the" in one.what for one in found)
+    short = hs.Transfer(source, finetune="no").fit(rows, labels)
+    assert not any("longer than" in note for note in short.plan_.notes)
+    assert not any(
+        "longer than" in one.what for one in short.bundle_.answers(from_arrays(rows)).findings
+    )

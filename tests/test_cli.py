@@ -105,7 +105,9 @@ def test_predict_names_what_it_could_not_read_and_goes_on(pets, run, tmp_path):
     first, second = json.loads(said.stdout)
     assert "error" in first and second["prediction"] == "blue"
     assert abs(sum(second["outputs"].values()) - 1) < 1e-5
-    assert table.read_text().splitlines()[0] == "name,prediction,blue,red,error"
+    assert table.read_text().splitlines()[0] == "name,prediction,blue,red,unlike,error"
+    said = headstart("predict", run, broken, "--json")
+    assert said.returncode == 3 and "error" in json.loads(said.stdout)[0]
 
 
 def test_finetune_moves_the_upper_stages_and_a_bundle_is_a_source(pets, source, tmp_path):

@@ -1,5 +1,6 @@
 """What is shown fits the terminal it is shown on, and a pipe gets it whole."""
 
+import csv
 import io
 
 import pytest
@@ -49,3 +50,17 @@ def test_the_time_left_is_never_cut(width: int) -> None:
     line = [line for line in text.getvalue().splitlines() if "train" in line][-1]
     assert "1/1000" in line
     assert "-:--:--" in line  # what is said before the speed is known, as wide as 0:00:00
+
+
+def test_classes_that_are_called_as_the_table_calls_its_columns_lose_nothing(tmp_path):
+    found = [
+        {"name": "row 0", "prediction": "error", "outputs": {"error": 0.9, "name": 0.1},
+         "unlike": True},
+        {"name": "row 1", "error": "cannot be read"},
+    ]  # fmt: skip
+    show.write_csv(tmp_path / "out.csv", found)
+    with (tmp_path / "out.csv").open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert list(first.values()) == ["row 0", "error", "0.9", "0.1", "yes", ""]
+    assert list(first) == ["name", "prediction", "p(error)", "p(name)", "unlike", "error"]
+    assert second["name"] == "row 1" and second["error"] == "cannot be read"

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -665,3 +666,13 @@ def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
         read_rows([str(table(tmp_path, "text\nan ant\n"))], "image")
     with pytest.raises(DataError, match="is no text"):
         read_rows([str(picture(tmp_path / "1.png"))], "text")
+
+
+@pytest.mark.parametrize(
+    ("weight", "why"),
+    [([1, -1, 1], "row 1 has -1"), ([1, np.nan, 1], "row 1 has nan"), ([0, 0, 0], "all are 0")],
+)
+def test_weights_that_are_no_weights_are_refused(weight, why):
+    data = from_arrays(["a", "b", "c"], ["x", "y", "x"])
+    with pytest.raises(DataError, match=f"Weights cannot be used: {why}"):
+        replace(data, weight=np.array(weight, dtype=float)).check()

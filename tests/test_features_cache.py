@@ -52,6 +52,18 @@ def test_ragged_rows_are_kept_with_their_offsets(cache):
     assert block.values.tolist() == [[1, 1, 1], [1, 1, 1], [0, 0, 0]]
 
 
+def test_two_processors_that_round_differently_keep_both_shards(cache):
+    """Both computed the same rows; the file of one is not overwritten by the other's."""
+    mine, theirs = (Block.of(np.array([[value]], dtype=np.float32)) for value in (1.0, 1.001))
+    first = cache.add("key", mine, named(b"a"))
+    second = cache.add("key", theirs, named(b"a"))
+    fresh = FeatureCache(cache.store, cache.folder)
+    assert fresh.find("key", named(b"a"))[0, 0] in (first, second)
+    assert not list(cache.folder.rglob("*.bad"))
+    assert cache.open(first).values.tolist() == [[1.0]]
+    assert len(list(cache.folder.rglob("*.npy"))) == 2
+
+
 def test_what_a_dead_writer_left_half_written_goes(cache):
     folder = cache.folder / "key"
     folder.mkdir(parents=True)

@@ -386,3 +386,14 @@ def test_boundaries_side_by_side_are_each_drawn_to_their_own_spread():
     low, high = Features.of(rng.normal(size=(6, 5))), Features.of(1000 * rng.normal(size=(6, 5)))
     scaled = design.scaler_of(low.beside(high), np.ones(6)).apply(low.beside(high).array())
     assert 0.5 < scaled[:, :5].std() / scaled[:, 5:].std() < 2
+
+
+def test_rows_that_count_for_nothing_judge_nothing():
+    """A fold of such rows alone had no loss, and the strongest penalty was kept."""
+    x, y = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 2
+    x[:, 0] += 6 * y
+    weight = np.r_[np.zeros(30), np.ones(30)]
+    apart = [(np.arange(30, 60), np.arange(30)), (np.arange(0, 45), np.arange(45, 60))]
+    found = fit_linear(Features.of(x), y, TWO, weight=weight, folds=apart)
+    assert np.isfinite(found.head.weight).all() and found.penalty < 1
+    assert np.isfinite(found.oof_outputs[45:]).all()

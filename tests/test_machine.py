@@ -44,6 +44,38 @@ assert set(threads) == {1}, threads
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_overlapping_fits_leave_the_threads_as_they_were():
+    """The first to leave limits nobody else; after the last all is as it was."""
+    code = """
+import scipy.linalg, scipy.optimize
+from headstart.machine import one_thread
+from threadpoolctl import threadpool_info
+def threads():
+    return sorted({pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"})
+before = threads()
+a, b = one_thread(), one_thread()
+a.__enter__(); b.__enter__(); a.__exit__(None, None, None)
+assert threads() == [1], threads()
+b.__exit__(None, None, None)
+assert threads() == before != [1], threads()
+"""
+    asked = {name: "2" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, **asked})
+
+
+def test_a_process_may_hold_many_files():
+    code = """
+import resource
+from headstart.machine import allow_many_files
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+allow_many_files()
+soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+assert soft >= min(hard if hard > 0 else 65536, 65536), (soft, hard)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_threads(monkeypatch):
     monkeypatch.setenv("HEADSTART_THREADS", "3")
     assert machine.n_threads() == 3

@@ -58,12 +58,24 @@ def test_a_sure_mistake_costs_a_finite_log_loss():
     assert 700 < ours.log_loss([1], [[1.0, 0.0]]) < 710
 
 
-def test_a_threshold_has_the_highest_f1_of_all():
-    best = ours.best_threshold(LABELS[:, 1], CHANCES[:, 1])
-    found = metrics.f1_score(LABELS[:, 1], CHANCES[:, 1] >= best)
-    every = [metrics.f1_score(LABELS[:, 1], CHANCES[:, 1] >= cut) for cut in np.arange(0, 1.1, 0.1)]
+@pytest.mark.parametrize("hint", [0.0, 0.5])
+def test_a_threshold_has_the_highest_f1_of_all_that_say_it_at_most_twice_as_often(hint):
+    truth = LABELS[:, 1]
+    chances = CHANCES[:, 1] + hint * truth
+    said = [chances >= cut for cut in np.unique(chances)]
+    every = [metrics.f1_score(truth, one) for one in said if one.sum() <= 2 * truth.sum()]
+    found = metrics.f1_score(truth, chances >= ours.best_threshold(truth, chances))
     assert found == max(every)
     assert ours.best_threshold([0, 0], [0.1, 0.9]) == 0.5
+
+
+def test_a_rare_label_that_nothing_tells_is_not_said_of_every_row():
+    rng = np.random.default_rng(0)
+    truth = (rng.random(400) < 0.02).astype(int)
+    for seed in range(20):
+        noise = np.random.default_rng(seed).random(400)
+        assert (noise >= ours.best_threshold(truth, noise)).mean() <= 0.05
+    assert ours.best_threshold(truth, np.full(400, 0.02)) == 0.5
 
 
 def test_thresholds_decide_which_labels_are_said():

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.checks.finding import Finding
+from headstart.checks.preprocessing import unlike_source
 from headstart.checks.shift import Reference
 from headstart.data.dataset import Dataset, Skipped
 from headstart.data.ragged import ragged
@@ -107,6 +108,10 @@ class Bundle:
             return engine_of(self.graph, self.source)
         boundaries, pooled = self._read_at
         return engine_for(self.source, boundaries, pooled)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the engine here: it holds threads and open files, and is made again where used."""
+        return {name: value for name, value in self.__dict__.items() if name != "engine"}
 
     @property
     def modality(self) -> Modality:
@@ -216,6 +221,8 @@ class Bundle:
             for i, name in enumerate(names)
         ]
         left_out = [{"name": left.row, "error": left.reason} for left in rows.skipped]
+        if rows.modality is Modality.TEXT and len(rows):
+            said += unlike_source(rows, self.source.preprocess)
         return Answers(told + left_out, tuple(said))
 
     def _record(self, row: Any, values: NDArray[np.floating], top: int) -> dict[str, Any]:
@@ -353,7 +360,8 @@ def load(path: str | Path) -> Bundle:
     UsageError
         Where there is no bundle.
     """
-    folder = _folder_of(Path(path))
+    # Parts are opened when they are asked for, wherever the process then stands.
+    folder = _folder_of(Path(path)).absolute()
     trunk = mark(folder / TRUNK)  # first: what is put there from here on is not what was checked
     hashes = verify_folder(folder)
     facts = read_json(folder / FACTS)

@@ -13,6 +13,7 @@ import platform
 import resource
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +23,9 @@ import numpy as np
 from headstart.errors import UsageError
 
 DEVICES = ("cpu", "cuda", "mps")
+
+#: How many files a process may want to hold open at once.
+MANY_FILES = 65_536
 
 #: What may change a result, in the order it is shown.
 DISTRIBUTIONS = (
@@ -81,8 +85,41 @@ def n_threads() -> int:
     return int(asked)
 
 
-def one_thread() -> contextlib.AbstractContextManager[Any]:
-    """Let libraries of linear algebra use one thread a call."""
+class _OneThread(contextlib.AbstractContextManager[None]):
+    """One thread a call, from the first that enters until the last has left."""
+
+    def __init__(self) -> None:
+        self.inside, self.limit = 0, contextlib.ExitStack()
+        self.renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.renew)
+
+    def renew(self) -> None:
+        """Take another lock: in a forked process nobody would open one that was held."""
+        self.lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.inside:
+                self.limit.enter_context(_limited())
+            self.inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.limit.close()
+
+
+_ONE_THREAD = _OneThread()
+
+
+def one_thread() -> contextlib.AbstractContextManager[None]:
+    """Let libraries of linear algebra use one thread a call; fits in several threads share it."""
+    return _ONE_THREAD
+
+
+def _limited() -> Any:
     # BLAS threads wait for each other inside every small product, and for other processes too:
     # on two busy cores that made the products of a fit 15 to 180 times slower.
     # Only libraries that are loaded can be limited, and SciPy brings a BLAS of its own.
@@ -91,6 +128,20 @@ def one_thread() -> contextlib.AbstractContextManager[Any]:
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(1)
+
+
+@functools.cache
+def allow_many_files() -> None:
+    """Let this process hold as many files open as it may: each shard of features is one.
+
+    The usual limit, 256 or 1,024, ends a fit of some ten thousand pictures with activations.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= most:
+        return
+    with contextlib.suppress(OSError, ValueError):  # a system may allow less than it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _cores() -> int:

@@ -8,6 +8,7 @@ Results go to stdout, progress and notes to stderr; `--json` prints one JSON doc
 import errno
 import os
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -71,6 +72,9 @@ def main() -> None:
     # ten times slower. It must be said before the first library that has such threads is read.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     listen()
+    for stream in (sys.stdout, sys.stderr):  # where a terminal knows few letters, others are named
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         said = app(standalone_mode=False)
         code = said if isinstance(said, int) else 0

@@ -81,7 +81,7 @@ def collect(older_than_s: float | None = None) -> Swept:
     with open_store() as store:
         old = [] if older_than_s is None else [*_old(store, older_than_s)]
         found = dict.fromkeys([*_leftovers(), *_unnamed(store), *_moved(), *old])
-        n_bytes = {path: path.stat().st_size for path in found if path.exists()}
+        n_bytes = {path: _size(path) for path in found}
         for path in found:
             remove(path)
         _forget(store)
@@ -111,7 +111,15 @@ def _named(paths: Iterable[Path]) -> tuple[str, ...]:
 
 
 def _part(name: str, what: str, files: list[Path]) -> Part:
-    return Part(name, what, len(files), sum(path.stat().st_size for path in files))
+    return Part(name, what, len(files), sum(map(_size, files)))
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file; 0 where it is gone meanwhile, as what is being written is."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -159,7 +167,10 @@ def _old(store: Store, older_than_s: float) -> Iterator[Path]:
 
 
 def _unused_s(path: Path) -> float:
-    status = path.stat()
+    try:
+        status = path.stat()
+    except FileNotFoundError:  # someone else was quicker
+        return 0.0
     return time.time() - max(status.st_mtime, status.st_atime)
 
 

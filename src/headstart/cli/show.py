@@ -177,10 +177,15 @@ def write_csv(path: Any, found: list[dict[str, Any]]) -> None:
     page = text.StringIO(newline="")
     writer = csv.writer(page)
     labels = list(next((row["outputs"] for row in found if "outputs" in row), {}))
-    writer.writerow(["name", "prediction", *map(harmless, labels), "error"])
+    before, behind = ["name", "prediction"], ["unlike", "error"]
+    is_taken = {*before, *behind}.intersection(labels)
+    # A class may be called "error"; a table whose columns have one name is read wrongly.
+    named = [f"p({label})" if is_taken else label for label in labels]
+    writer.writerow([*before, *map(harmless, named), *behind])
     for row in found:
         values = [row.get("outputs", {}).get(label, "") for label in labels]
-        cells = [row["name"], row.get("prediction", ""), *values, row.get("error", "")]
+        unlike = "yes" if row.get("unlike") else ""
+        cells = [row["name"], row.get("prediction", ""), *values, unlike, row.get("error", "")]
         writer.writerow(map(harmless, cells))
     # A file's name may hold bytes that are no UTF-8.
     write_text(path, page.getvalue().encode(errors="backslashreplace").decode())

@@ -121,8 +121,8 @@ class Dataset:
         Raises
         ------
         DataError
-            No rows, arrays of other lengths than the rows, an unknown split, a single class, or a
-            class to judge that there is nothing to learn from.
+            No rows, arrays of other lengths than the rows, weights that are no weights, an unknown
+            split, a single class, or a class to judge that there is nothing to learn from.
         """
         if len(self) == 0:
             raise DataError("The data have 0 rows, expected at least one." + listed(self.skipped))
@@ -139,8 +139,19 @@ class Dataset:
                 raise DataError(
                     f"{field} has {len(values)} values for {len(self)} rows: expected one a row."
                 )
+        if self.weight is not None:
+            self._check_weight(np.asarray(self.weight, dtype=np.float64))
         if self.modality is Modality.WORDS and self.targets is not None:
             self._check_tags(self.targets)
+
+    def _check_weight(self, weight: NDArray[np.float64]) -> None:
+        wrong = np.flatnonzero(~np.isfinite(weight) | (weight < 0)).tolist()
+        if wrong or not weight.sum() > 0:
+            came = f"{self.name(wrong[0])} has {weight[wrong[0]]:g}" if wrong else "all are 0"
+            raise DataError(
+                f"Weights cannot be used: {came}.\n"
+                "Expected finite numbers from 0, not all of them 0."
+            )
 
     def _check_tags(self, targets: NDArray[Any]) -> None:
         pairs = enumerate(zip(self.rows, targets, strict=True))

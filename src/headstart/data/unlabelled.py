@@ -1,7 +1,7 @@
 """Unlabelled: rows to predict, from files, from what is typed, and from what is in memory."""
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -111,9 +111,9 @@ def rows_of(source: Any, modality: Modality | str, columns: Sequence[str] = ()) 
     """
     if isinstance(source, Dataset):
         return as_sentences(source) if modality == Modality.WORDS else source
-    if isinstance(source, str | bytes | Path):
-        raise UsageError("Expected a list of rows, got a single one.\nPut it in a list: [row].")
     wanted = Modality(modality)
+    if _is_one(source, wanted):
+        raise UsageError("Expected a list of rows, got a single one.\nPut it in a list: [row].")
     table = table_of(source)
     if table is None or (wanted is Modality.VECTOR and not columns):
         return from_arrays(source, modality=wanted)
@@ -121,6 +121,18 @@ def rows_of(source: Any, modality: Modality | str, columns: Sequence[str] = ()) 
     if part.skipped:
         raise UnreadableRow(part.skipped[0].row, part.skipped[0].reason)
     return _joined_rows(wanted, [part])
+
+
+def _is_one(source: Any, wanted: Modality) -> bool:
+    """Say whether this is one row: its lines, letters or fields would be taken for rows."""
+    if isinstance(source, str | bytes | Path) or hasattr(source, "getbands"):
+        return True
+    if isinstance(source, Mapping):  # a record; a table has a column of values under each name
+        return any(np.ndim(value) == 0 for value in source.values())
+    if wanted is Modality.IMAGE and isinstance(source, np.ndarray) and source.dtype != object:
+        is_colored = source.ndim == 3 and source.shape[-1] in (1, 3, 4)
+        return is_colored or source.ndim == 2
+    return False
 
 
 def _input(one: str, modality: Modality, columns: _Columns) -> list[_Part]:

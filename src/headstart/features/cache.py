@@ -193,7 +193,10 @@ class FeatureCache:
 
     def add(self, key: str, block: Block, hashes: NDArray[np.void]) -> int:
         """Write a whole shard, then list its rows; return its number."""
-        name = hashlib.sha256(hashes.tobytes()).hexdigest()[:16]
+        # By content too: processors round differently, and one worker's shard is not another's.
+        named = hashlib.sha256(hashes.tobytes())
+        named.update(np.ascontiguousarray(block.values).view(np.uint8).data)
+        name = named.hexdigest()[:16]
         path = (
             self.folder / key / (f"{name}.npy" if block.offsets is None else f"{name}.safetensors")
         )

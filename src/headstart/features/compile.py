@@ -146,11 +146,17 @@ class Graph:
         IntegrityError
             Where it is another.
         """
-        if self.seen is not None and not self.seen.is_at(path):
+        if self.seen is None or self.seen.is_at(path):
+            return
+        if not mark(path):
             raise IntegrityError(
-                f"{self.path} was replaced since it was loaded; load it again.\n"
-                "The head that was loaded belongs to what the file held then."
+                f"{path} is gone: it was moved or removed since it was loaded.\n"
+                "Load the model from where it is now, or save it again."
             )
+        raise IntegrityError(
+            f"{self.path} was replaced since it was loaded; load it again.\n"
+            "The head that was loaded belongs to what the file held then."
+        )
 
 
 def resolved(boundaries: Boundaries | None, blocks: range, n_stages: int) -> tuple[int, ...]:

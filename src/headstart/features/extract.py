@@ -23,7 +23,7 @@ from headstart.features.engine import Engine, Pieces, engine_for
 from headstart.features.features import Features
 from headstart.features.inputs import inputs_for
 from headstart.features.reading import Contents, Reading, filled, grouped
-from headstart.machine import home
+from headstart.machine import allow_many_files, home
 from headstart.progress import Progress, track
 from headstart.sources.source import Source
 from headstart.store.store import open_store
@@ -181,6 +181,7 @@ def _extract(
             "Expected at least 1 stage to run, or None for all."
         )
     view = view if source.modality is Modality.IMAGE else 0
+    allow_many_files()
     with Reading(source, data, view) as reading, contextlib.closing(open_store()) as store:
         engine = _engine(source, data, boundaries, pooled, reading)
         kept: Cache = FeatureCache(store, home() / "features") if cache else MemoryCache()

@@ -196,6 +196,8 @@ def choose(job: Job, penalties: Sequence[float] | None, folds: Sequence[Fold]) -
     The path goes from the strongest penalty to the weakest, each solved from the one before, and
     ends early once it only gets worse.
     """
+    # A fold whose rows count for nothing judges nothing, and none can be fitted on such rows.
+    folds = [fold for fold in folds if all(job.weight[part].sum() > 0 for part in fold)]
     if not folds:
         return _unchecked(penalties)
     fitted = [job.take(fit).whole() for fit, _ in folds]

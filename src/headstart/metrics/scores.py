@@ -283,17 +283,22 @@ def mean_average_precision(targets: ArrayLike, outputs: ArrayLike) -> float:
 
 
 def best_threshold(targets: ArrayLike, score: ArrayLike) -> float:
-    """Return the cut with the highest F1, midway between two scores; 0.5 where none is true.
+    """Return the cut with the highest F1, midway between two scores; 0.5 where there is none.
 
-    Of cuts with equal F1 the highest is taken.
+    Of cuts with equal F1 the highest is taken. A label is said at most twice as often as it is
+    true: where a score tells nothing, F1 is highest if the label is said always (Lipton, Elkan &
+    Naryanaswamy 2014), and rare labels that no one can tell would be said of every row.
 
     >>> best_threshold([0, 1, 1, 0], [0.1, 0.3, 0.6, 0.2])
     0.25
+    >>> best_threshold([1, 0, 0, 0], [0.2, 0.4, 0.6, 0.5])  # not below 0.2, for all of them
+    0.55
     """
     hits, said, values = _steps(targets, score)
-    if not hits[-1]:
+    allowed = said <= 2 * hits[-1]
+    if not allowed.any():
         return 0.5
-    best = int((2 * hits / (said + hits[-1])).argmax())
+    best = int(np.where(allowed, 2 * hits / (said + hits[-1]), -1).argmax())
     below = values[best + 1] if best + 1 < len(values) else 0.0
     return float((values[best] + below) / 2)
 

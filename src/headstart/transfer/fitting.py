@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.bundle import Bundle
+from headstart.checks.preprocessing import unlike_source
 from headstart.checks.shift import Reference
 from headstart.data.also import is_also
 from headstart.data.dataset import TEST, VALIDATION, Dataset, Skipped, limit_skipped
@@ -29,7 +30,7 @@ from headstart.steps.phase import Phase
 from headstart.steps.train import Trained, labelled, read_by, reads_of, targets_of, top_head, train
 from headstart.steps.weigh import weigh, weighted
 from headstart.store.store import open_store
-from headstart.task import Kind
+from headstart.task import Kind, Modality
 from headstart.transfer.choose import Candidate, Choice, prefer, unless_worse
 from headstart.transfer.plan import Plan
 
@@ -110,6 +111,9 @@ class Fitting:
         reads = reads_of(labelled(self.data))
         self.features = extract_beside(self.plan.source, self.data, reads)
         self._leave_out(self.features.kept, self.features.skipped)
+        if self.data.modality is Modality.TEXT:
+            found = map(str, unlike_source(self.data, self.plan.source.preprocess, self.seed))
+            self.plan = replace(self.plan, notes=(*self.plan.notes, *found))
 
     def _leave_out(self, kept: NDArray[np.int64], skipped: Sequence[Skipped]) -> None:
         """Go on with the rows that could be read; what the reader left out counts too."""

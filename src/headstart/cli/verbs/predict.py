@@ -10,7 +10,9 @@ from headstart.cli.options import ImageColumn, Json, Quiet, TextColumn
 
 def predict(
     model: Annotated[Path, typer.Argument(help="A run's folder, or the model inside it.")],
-    inputs: Annotated[list[str], typer.Argument(help="Pictures, folders, tables, or texts.")],
+    inputs: Annotated[
+        list[str], typer.Argument(help="Pictures, folders, tables, or texts; -: lines of stdin.")
+    ],
     text: TextColumn = None,
     image: ImageColumn = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show a row.")] = 3,
@@ -26,10 +28,12 @@ def predict(
     from headstart.cli.bars import bars
     from headstart.data.tags import types_of
     from headstart.data.unlabelled import read_rows
+    from headstart.errors import DataError
     from headstart.task import Kind
 
     bundle = load(model)
-    rows = read_rows(inputs, bundle.modality, text=text, image=image, columns=bundle.columns)
+    asked = ["/dev/stdin" if one == "-" else one for one in inputs]
+    rows = read_rows(asked, bundle.modality, text=text, image=image, columns=bundle.columns)
     with bars(quiet):
         show.notes(rows.notes)
         answers = bundle.answers(rows, top=top)
@@ -39,3 +43,5 @@ def predict(
         show.write_csv(csv, found)
     types = types_of(bundle.task) if bundle.task.kind is Kind.TAGS else ()
     show.as_json(found) if json else show.predictions(found, types)
+    if all("error" in record for record in found):
+        raise typer.Exit(DataError.exit_code)
