@@ -30,6 +30,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "fits": {"whats": ("fits",), "a_class": 30},
     "ranking": {"whats": ("ranking",)},
     "ranking-photos": {"whats": ("ranking",), "data": "pacs photo"},
+    "ranking-fashion": {"whats": ("ranking",), "data": "fashion"},
 }
 N = 2
 SAID = {"fits": f"{{n}} fits of a proof, {SOURCE}", "ranking": "a ranking of {n} sources"}
