@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from headstart.cli import demo, proof
 from headstart.cli.app import app
+from headstart.cli.folders import default_folder, record
 from headstart.data.dataset import Dataset, untested
 from headstart.errors import DataError, UsageError
 from headstart.evidence.saved import kept
@@ -144,3 +145,13 @@ def test_a_proof_goes_on_without_as_many_rows_as_it_may(tmp_path, monkeypatch):
     assert isinstance(refused, DataError) and "--max-skipped" in str(refused)
     CliRunner().invoke(app, [*words, "--max-skipped", "0.05"])
     assert seen == [(0.05, 1, 1)]
+
+
+def test_a_proof_of_other_data_is_not_replaced_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = default_folder("a/iris.csv")
+    (folder / "evidence").mkdir(parents=True)
+    record("a/iris.csv", folder)
+    assert default_folder("a/iris.csv") == folder
+    with pytest.raises(UsageError, match="holds a proof of other data"):
+        default_folder("b/iris.csv")

@@ -277,6 +277,28 @@ def test_no_time_is_saved_to_a_score_of_nothing(scratch, target, is_told):
     assert ("learned nothing" in found.note) == (scratch == 0 and target is None)
 
 
+def test_no_time_is_saved_to_a_score_of_the_most_frequent_class():
+    curve = Curve(seen=(10, 20), score=(0.0, 0.5), seconds=(1.0, 2.0))
+    theirs = [Outcome("scratch", seed, 10, scores={"accuracy": 0.5}, curve=curve)
+              for seed in range(2)]  # fmt: skip
+    ours = [dataclasses.replace(one, arm="probe") for one in theirs]
+    assert time_saved(ours, theirs, None, least=0.4).interval is not None
+    assert "learned nothing" in time_saved(ours, theirs, None, least=0.5).note
+    assert time_saved(ours, theirs, 0.45, least=0.5).interval is not None  # a person asked
+
+
+def test_no_score_of_an_arm_is_above_one_or_below_zero():
+    found = prove(Toy(), toy_data(60, 40), seeds=2, remedies_s=0)
+    ends = [end for arm in found.arms for end in arm.interval]
+    assert min(ends) >= 0 and max(ends) <= 1
+
+
+@pytest.mark.parametrize("model", ["pkg:x", Toy])
+def test_what_is_no_estimator_is_refused(model):
+    with pytest.raises(UsageError, match="expected an estimator, such as"):
+        prove(model, toy_data(60, 40))
+
+
 def test_time_saved_is_told_where_every_seed_of_both_got_there():
     def outcome(arm, seed, end):
         curve = Curve(seen=(10, 20), score=(0.0, end), seconds=(1.0, 2.0))

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 
 import pytest
 
@@ -159,7 +160,13 @@ def test_search_asks_the_hub_where_it_is_reachable(fresh_home, monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr("huggingface_hub.HfApi", Api)
     monkeypatch.setattr(searching, "_timm", lambda *_: [])
-    hits, notes = search("bert-toy", most=3)
+    with socket.create_server(("127.0.0.1", 0)) as hub:
+        there = f"http://127.0.0.1:{hub.getsockname()[1]}"
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", there)
+        hits, notes = search("bert-toy", most=3)
+    assert search("bert-toy", most=3)[1] == (
+        "the hub could not be asked: 127.0.0.1 is not reachable (Connection refused)",
+    )
     assert asked == [{"search": "bert-toy", "limit": 3}] and notes == ()
     assert [hit.uri for hit in hits] == ["hf:someone/bert-toy"]
 

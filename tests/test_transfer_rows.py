@@ -12,7 +12,7 @@ import headstart as hs
 from headstart.errors import DataError, UnreadableRow, UsageError
 from headstart.transfer.rows import is_raw
 from headstart.transfer.transfer import Transfer, TransferRegressor
-from tests.toys import toy_text_source
+from tests.toys import toy_picture_source, toy_text_source
 
 TEXTS = [f"{'great good' if i % 2 else 'awful bad'} film {i}" for i in range(24)]
 LABELS = ["up" if i % 2 else "down" for i in range(24)]
@@ -178,3 +178,54 @@ def test_numbers_are_left_to_scikit_learn() -> None:
     assert not is_raw(np.ones((2, 1)))
     assert not is_raw(pd.DataFrame({"a": [1.0]}))
     assert is_raw(np.zeros((1, 4, 4, 3), np.uint8))
+
+
+def test_one_column_of_labels_is_one_label_a_row(encoder: str, model: Transfer) -> None:
+    column = pd.DataFrame({"mood": LABELS})
+    with pytest.warns(UserWarning, match="column-vector"):
+        found = Transfer(encoder, finetune="no").fit(TEXTS, column)
+    assert found.plan_.task == model.plan_.task
+    assert found.predict(NEW).tolist() == model.predict(NEW).tolist()
+
+
+@pytest.mark.parametrize("kind", [int, float, bool])
+def test_labels_that_are_no_texts_come_back_as_they_were(
+    encoder: str, tmp_path: Path, kind: type
+) -> None:
+    labels = np.array([kind(i % 2) for i in range(24)])
+    found = Transfer(encoder, finetune="no").fit(TEXTS, labels)
+    loaded = hs.load(found.save(tmp_path / "model"))
+    assert loaded.predict(NEW).tolist() == found.predict(NEW).tolist() == [kind(1), kind(0)]
+    assert loaded.predict(NEW).dtype == labels.dtype
+
+
+def test_gray_pictures_are_pictures(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    gray = rng.integers(0, 90, (24, 20, 20), np.uint8) + 150 * (np.arange(24) % 2)[:, None, None]
+    gray = gray.astype(np.uint8)
+    found = Transfer(toy_picture_source(tmp_path), finetune="no").fit(gray, LABELS)
+    assert found.predict(gray).tolist() == found.predict(list(gray)).tolist() == LABELS
+
+
+def test_tables_of_other_libraries_are_tables() -> None:
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({"text": TEXTS, "label": LABELS})
+    found = hs.read(table)
+    assert len(found) == 24 and found.task.labels == ("down", "up")
+    pl = pytest.importorskip("polars")
+    assert hs.read(pl.DataFrame({"text": TEXTS, "label": LABELS})).rows == found.rows
+
+
+def test_columns_of_a_list_are_refused() -> None:
+    with pytest.raises(UsageError, match="A list or an array of rows has no columns"):
+        hs.read(TEXTS, text="body")
+
+
+def test_numbers_beside_a_guessed_text_are_said_to_be_left_aside(tmp_path: Path) -> None:
+    table = tmp_path / "houses.csv"
+    rows = [f"{i},{100 + i},{i % 4},{'Rome' if i % 2 else 'Oslo'},{i * 10.5}" for i in range(40)]
+    table.write_text("\n".join(["id,sqft,rooms,city,price", *rows]))
+    notes = hs.read(str(table), label="price").notes
+    assert any("'sqft', 'rooms' of numbers are left aside" in note for note in notes)
+    named = hs.read(str(table), label="price", text="city").notes
+    assert not any("left aside" in note for note in named)

@@ -109,6 +109,10 @@ class Bundle:
         boundaries, pooled = self._read_at
         return engine_for(self.source, boundaries, pooled)
 
+    def __repr__(self) -> str:
+        """Return what it is in a line."""
+        return f"Bundle({self.source.uri!r}, {self.task.kind}, {type(self.head).__name__})"
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave the engine here: it holds threads and open files, and is made again where used."""
         return {name: value for name, value in self.__dict__.items() if name != "engine"}
@@ -183,7 +187,16 @@ class Bundle:
         said = decided(self.task.kind, outputs, self.head.thresholds)
         if self.task.kind is Kind.TAGS:
             return ragged([np.asarray(self.task.labels)[codes] for codes in said])
-        return np.asarray(self.task.labels)[said] if self.task.kind is Kind.MULTICLASS else said
+        return self._classes[said] if self.task.kind is Kind.MULTICLASS else said
+
+    @property
+    def _classes(self) -> NDArray[Any]:
+        """The classes as they were given: texts, unless they came as numbers or truths."""
+        names = np.asarray(self.task.labels)
+        kind = self.facts.get("label_type", "str")
+        if kind == "bool":
+            return names == "True"
+        return names if kind == "str" else names.astype(kind)
 
     def predictions(self, rows: Dataset, top: int = 3) -> list[dict[str, Any]]:
         """Return the records of `answers`."""

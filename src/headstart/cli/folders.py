@@ -12,18 +12,23 @@ _COMMON_NAMES = frozenset(
 )
 
 
+#: What a run's folder may hold, and what that is called.
+HELD = {"model": "a model", "evidence": "a proof"}
+
+
 def default_folder(data: str) -> Path:
     """Return the run's folder by the name of the data, unless a model of other data is there."""
     from headstart.io import read_json
 
     folder = Path("runs") / _name_of(_absolute(data))
     record = folder / _RECORD
-    if (folder / "model").exists() and record.exists():
+    held = next((what for what in HELD if (folder / what).exists()), "")
+    if held and record.exists():
         other = read_json(record).get("data")
         if other != str(_absolute(data)):
             raise UsageError(
-                f"{folder} holds a model of other data: {other}.\n"
-                "Name the folder with --out (that one too, if its model is to be replaced)."
+                f"{folder} holds {HELD[held]} of other data: {other}.\n"
+                "Name the folder with --out (that one too, if what it holds is to be replaced)."
             )
     return folder
 

@@ -124,7 +124,10 @@ def roles(
         free = [name for name in free if name not in labels]
     modality, inputs = _inputs(table, free, text, image)
     guessed = text is None and image is None, is_labelled and label is None
-    return Roles(modality, inputs, labels, split, _notes(modality, inputs, labels, guessed))
+    notes = _notes(modality, inputs, labels, guessed)
+    if guessed[0] and modality is not Modality.VECTOR:
+        notes += _left_aside(table, [name for name in free if name not in inputs])
+    return Roles(modality, inputs, labels, split, notes)
 
 
 def _words(table: Table, text: str | None) -> tuple[tuple[str], tuple[str, ...]] | None:
@@ -384,6 +387,23 @@ def _holds_numbers(cells: Sequence[Any]) -> bool:
         return bool(seen) and all(isinstance(float(cell), float) for cell in seen)
     except NO_NUMBER:
         return False
+
+
+def _left_aside(table: Table, others: Sequence[str]) -> tuple[str, ...]:
+    """Say which columns of numbers are not read, where the one that is was only guessed."""
+    numbers = [
+        repr(name)
+        for name in others
+        if not _INDEX_NAMES.fullmatch(name) and _holds_numbers(table.columns[name])
+    ]
+    if not numbers:
+        return ()
+    one = "The column" if len(numbers) == 1 else "The columns"
+    more = " …" if len(numbers) > 5 else ""
+    return (
+        f"{one} {', '.join(numbers[:5])}{more} of numbers are left aside: a source reads texts or "
+        "pictures, and a table of nothing but numbers is read as these.",
+    )
 
 
 def _notes(

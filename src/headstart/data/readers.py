@@ -192,7 +192,10 @@ def _read_object(source: Any, options: _Options) -> Dataset:
             raise DataError(f"Splits named {list(source)}: expected train, validation and test.")
         return _read_splits({s: _needed_table(part) for s, part in named.items()}, options)
     table = table_of(source)
-    return from_arrays(source) if table is None else _from_table(table, options)
+    if table is not None:
+        return _from_table(table, options)
+    _refuse_columns("A list or an array of rows", options)
+    return from_arrays(source)
 
 
 def _is_table(part: Any) -> bool:

@@ -109,6 +109,10 @@ def table_of(source: Any) -> Table | None:
         return _hugging_face(source)
     if hasattr(source, "columns") and hasattr(source, "itertuples"):
         return _data_frame(source)
+    if hasattr(source, "column_names") and hasattr(source, "to_pydict"):  # pyarrow
+        return _of_columns(source.to_pydict(), "row ")
+    if hasattr(source, "columns") and hasattr(source, "to_dicts"):  # polars
+        return _of_columns({str(name): source[name].to_list() for name in source.columns}, "row ")
     if isinstance(source, Mapping):
         columns = {str(name): list(cells) for name, cells in source.items()}
         return _of_columns(columns, "row ")

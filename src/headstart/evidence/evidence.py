@@ -362,6 +362,9 @@ class Evidence:
     def __str__(self) -> str:
         return str(self.verdict)
 
+    def __repr__(self) -> str:
+        return f"Evidence({self.verdict})"
+
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the report, in a frame that may do nothing."""
         from headstart.evidence.report import notebook

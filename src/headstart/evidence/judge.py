@@ -158,8 +158,11 @@ def time_saved(
     scratch: Sequence[Outcome],
     target: float | None,
     preparation_s: float = 0.0,
+    least: float = 0.0,
 ) -> Gain:
     """Return the seconds saved to a score fixed beforehand, warm; the note tells the cold time.
+
+    A score that the most frequent class has, `least`, is none to be reached.
 
     They are told where every seed of both got there: a mean over some seeds flatters whoever
     failed with the others.
@@ -169,7 +172,7 @@ def time_saved(
     if not scratch:
         return Gain(name, None, unit, "no scratch arm to compare")
     wanted = float(np.mean([threshold(one.curve, target) for one in scratch]))
-    if target is None and wanted <= 0:  # anything reaches that before it has learned a row
+    if target is None and wanted <= least:  # anything reaches that before it has learned a row
         return Gain(name, None, unit, "scratch learned nothing: there is no score to reach")
     cold_s = preparation_s + max((one.preparation_s for one in transfer), default=0.0)
     pairs = [

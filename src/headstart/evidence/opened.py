@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from headstart.evidence import judge
-from headstart.evidence.arms import FINETUNED, PROBE, RANDOM, SCRATCH, Arm
+from headstart.evidence.arms import FINETUNED, MAJORITY, PROBE, RANDOM, SCRATCH, Arm
 from headstart.evidence.choice import Chosen, validation
 from headstart.evidence.evidence import ArmRecord, Evidence, Gain, Outcome, Point
 from headstart.evidence.findings import card
@@ -18,6 +18,7 @@ from headstart.evidence.judge import Bench, Said
 from headstart.evidence.verdict import Verdict, word_of
 from headstart.machine import versions
 from headstart.metrics.crossed import Estimate
+from headstart.metrics.interval import Interval
 from headstart.task import Kind
 
 #: What test rows are that tell no model from another.
@@ -132,12 +133,14 @@ class Opened:
         starts = _paired(self.said.get(PROBE, none), self.said.get(RANDOM, none))
         ends = _paired(self.said[transfer], self.said.get(SCRATCH, none))
         is_at_most = not all(one.is_converged for one in scratch)
+        majority = validation(fits.outcomes, MAJORITY).values()
+        least = max(0.0, float(np.mean([*majority]))) if majority else 0.0
         rising = FINETUNED if FINETUNED in fits.arms else transfer
         return (
             judge.jumpstart(self.bench, *starts),
             judge.steepness(fits.curves(rising), fits.curves(SCRATCH), self.bench.score),
             judge.asymptote(self.bench, *ends, is_at_most=is_at_most),
-            judge.time_saved(fits.whole(transfer), scratch, target, fits.preparation_s),
+            judge.time_saved(fits.whole(transfer), scratch, target, fits.preparation_s, least),
             judge.labels(data[transfer], data[SCRATCH]),
         )
 
@@ -163,13 +166,19 @@ class Opened:
             about=arm.about,
             validation=validation(fits, arm.name),
             test={seed: found[self.bench.score] for seed, found in each.items()},
-            interval=self.bench.estimate(list(said.values())).interval() if said else None,
+            interval=self._interval(list(said.values())) if said else None,
             test_scores={n: float(np.mean([one[n] for one in each.values()])) for n in names},
             seconds=float(np.mean([one.seconds for one in fits])),
             n_seeds=len(fits),
             n_diverged=sum(bool(one.error) for one in fits),
             n_not_converged=sum(not one.is_converged and not one.error for one in fits),
         )
+
+    def _interval(self, said: Sequence[Said]) -> Interval:
+        """Return an arm's score with its interval, whose ends are scores: none is above 1."""
+        found = self.bench.estimate(said).interval()
+        least = -math.inf if self.bench.task.kind is Kind.REGRESSION else 0.0
+        return Interval(max(least, found.low), found.mid, min(1.0, found.high))
 
     def _judged(self) -> Any:
         arm = self.chosen.shipped.arm

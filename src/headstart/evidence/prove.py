@@ -36,7 +36,7 @@ def prove(  # noqa: PLR0913
     target: float | None = None,
     best_effort: bool = False,
     remedies_s: float = 600.0,
-    also: Dataset | None = None,
+    also: Any = None,
     fresh: bool = False,
 ) -> Evidence:
     """Measure what a transfer gained over not transferring, and say what to ship.
@@ -68,8 +68,8 @@ def prove(  # noqa: PLR0913
         Seconds that the search for a remedy may take, where validation does not clearly prefer
         the transfer; they come on top of the budget. 0: nothing else is tried.
     also
-        More labelled rows, of another domain or language; None: those of the data, if there are
-        some. Arms learn from them too ("beside"), or from them alone ("zero-shot").
+        More labelled rows, of another domain or language, as `data`; None: those of the data, if
+        there are some. Arms learn from them too ("beside"), or from them alone ("zero-shot").
     fresh
         Forget the fits of this study that were kept, and do all of them again.
 
@@ -91,11 +91,15 @@ def prove(  # noqa: PLR0913
             "cannot be right.\n"
             "Expected seeds ≥ 1, worth ≥ 0, a budget above 0 (or None) and remedies_s ≥ 0."
         )
+    if isinstance(model, type) or not hasattr(model, "get_params"):
+        raise UsageError(
+            f"model={model!r}: expected an estimator, such as headstart.Transfer('auto')."
+        )
     kind = Kind.REGRESSION if isinstance(model, RegressorMixin) else None
     data = read(data, kind=kind, max_skipped=getattr(model, "max_skipped", 0.01))
     # Test rows keep the names they have among all: the report looks them up by these.
     data, others = apart(replace(data, names=[data.name(i) for i in range(len(data))]))
-    also = also or others
+    also = others if also is None else read(also, kind=kind)
     study = prepare(model, data, seeds, best_effort)
     # Counted by now: of the part that an arm learns from, those left out are a larger share.
     study = replace(study, pool=replace(study.pool, skipped=()))

@@ -2,6 +2,9 @@
 
 import fnmatch
 import os
+import socket
+import urllib.parse
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +13,8 @@ from headstart.sources.catalog import shelf
 
 #: Names a place may give.
 MOST = 20
+#: Seconds after which a hub that does not answer is not asked.
+REACHED_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -82,5 +87,24 @@ def _hub(word: str, most: int) -> list[Hit]:
         raise HeadstartError("HF_HUB_OFFLINE is set")
     import huggingface_hub
 
+    _check_reachable(huggingface_hub.constants.ENDPOINT)
     found = huggingface_hub.HfApi().list_models(search=word.strip("*"), limit=most)
     return [Hit(f"hf:{model.id}", "hub", model.pipeline_tag or "") for model in found]
+
+
+def _check_reachable(endpoint: str) -> None:
+    """Refuse a hub that does not answer, at once: its own library tries for half a minute.
+
+    Raises
+    ------
+    HeadstartError
+        Where no connection is made; with a proxy that is for the proxy to say.
+    """
+    place = urllib.parse.urlsplit(endpoint)
+    if urllib.request.getproxies().get(place.scheme):
+        return
+    port = place.port or (443 if place.scheme == "https" else 80)
+    try:
+        socket.create_connection((place.hostname or "", port), REACHED_S).close()
+    except OSError as error:
+        raise HeadstartError(f"{place.hostname} is not reachable ({error.strerror})") from error

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.validation import column_or_1d
 
 from headstart.data.dataset import Dataset, from_arrays
 from headstart.data.targets import is_missing
@@ -43,21 +44,28 @@ def holds_labels(rows: Any) -> bool:
 def is_raw(rows: Any) -> bool:
     """Say whether rows are pictures, paths or texts, not numbers: scikit-learn checks the rest."""
     if hasattr(rows, "dtypes") and hasattr(rows, "columns"):
-        return any(getattr(dtype, "kind", "O") not in "biuf" for dtype in rows.dtypes)
+        return not all(map(_is_number, rows.dtypes))
     n_axes = getattr(rows, "ndim", 1)
     if n_axes == 2 and rows.shape[1:] == (1,) and len(rows):
         return isinstance(rows[0, 0], str)
-    if n_axes in (2, 3):
+    if n_axes == 2:
         return False
-    if n_axes == 4:
+    if n_axes in (3, 4):  # gray pictures, shape (n, height, width), or colored ones
         return True
     try:
         first = next(iter(rows))
     except (TypeError, StopIteration):
         return False
-    is_picture = hasattr(first, "convert") or getattr(first, "ndim", 0) == 3
+    is_picture = hasattr(first, "convert") or getattr(first, "ndim", 0) in (2, 3)
     is_words = isinstance(first, (list, tuple)) and all(isinstance(word, str) for word in first)
     return is_picture or is_words or isinstance(first, (str, bytes, Path, Sentence))
+
+
+def _is_number(dtype: Any) -> bool:
+    """Say whether a column of a pandas or polars DataFrame holds numbers."""
+    if hasattr(dtype, "is_numeric"):
+        return bool(dtype.is_numeric()) or str(dtype) == "Boolean"
+    return getattr(dtype, "kind", "O") in "biuf"
 
 
 def raw_rows(rows: Any) -> Dataset:
@@ -80,8 +88,15 @@ def raw_rows(rows: Any) -> Dataset:
 
 def are_several(y: Any) -> bool:
     """Say whether rows have several labels each: lists of them, or a 0/1 row."""
+    if is_one_column(y):
+        return False
     lists = (list, tuple, set, frozenset, np.ndarray)
     return getattr(y, "ndim", 1) > 1 or any(isinstance(each, lists) for each in y)
+
+
+def is_one_column(y: Any) -> bool:
+    """Say whether labels are a column of one label a row, shape (n, 1)."""
+    return getattr(y, "shape", ())[1:] == (1,)
 
 
 def whole(y: Any) -> NDArray[Any]:
@@ -92,6 +107,8 @@ def whole(y: Any) -> NDArray[Any]:
     DataError
         Where a row has none.
     """
+    if is_one_column(y):
+        y = column_or_1d(y, warn=True)
     missing = [i for i, each in enumerate(y) if not isinstance(each, str) and is_missing(each)]
     if missing:
         raise DataError(

@@ -35,6 +35,10 @@ ALSO_WORDS: dict[str, Callable[[Dataset], Dataset]] = {
 }
 
 
+#: Labels that are no texts, by the kind of their dtype.
+LABEL_TYPES = {"i": "int64", "u": "int64", "f": "float64", "b": "bool"}
+
+
 class _Transfer(BaseEstimator):
     """The five steps; `Transfer` and `TransferRegressor` are its two public faces."""
 
@@ -111,7 +115,8 @@ class _Transfer(BaseEstimator):
         ).go()
         if run is not None:
             run.forget_unused()
-        self.plan_, self.scores_, self.bundle_ = fitted.plan, fitted.scores, fitted.bundle
+        self.plan_, self.scores_ = fitted.plan, fitted.scores
+        self.bundle_ = replace(fitted.bundle, facts=fitted.bundle.facts | self._label_type())
         self.curve_ = fitted.curve
         return self
 
@@ -175,6 +180,11 @@ class _Transfer(BaseEstimator):
 
     def _data(self, X: Any, y: Any) -> Dataset:
         raise NotImplementedError
+
+    def _label_type(self) -> dict[str, str]:
+        """Return what labels that are no texts were: a bundle, loaded, says them as they were."""
+        kind = getattr(getattr(self, "classes_", None), "dtype", np.dtype(str)).kind
+        return {"label_type": LABEL_TYPES[kind]} if kind in LABEL_TYPES else {}
 
     def _names(self) -> tuple[str, ...]:
         """Return the columns of numbers by their names; empty where they came without."""
@@ -278,8 +288,7 @@ class Transfer(ClassifierMixin, _Transfer):
 
 def _are_several(y: Any) -> bool:
     """Say whether rows of numbers have several labels each; the rest is scikit-learn's to judge."""
-    is_one_column = getattr(y, "shape", ())[1:] == (1,)
-    if is_one_column or issparse(y) or not isinstance(y, Iterable):
+    if issparse(y) or not isinstance(y, Iterable):
         return False
     return are_several(y)
 

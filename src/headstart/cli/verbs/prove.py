@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headstart.cli.folders import default_folder
+from headstart.cli.folders import default_folder, record
 from headstart.cli.options import (
     SEEDS,
     Budget,
@@ -75,12 +75,14 @@ def prove(
     rows = read(data, **columns)
     more = None if also is None else read(also, **columns_of(also, data, columns))
     model = Transfer(source, finetune=finetune, max_skipped=max_skipped)
+    folder = out or default_folder(data)
     with bars(quiet, plans=False):
         show.notes(rows.notes)
         found, page = proof.proved(
-            model, rows, out or default_folder(data), seeds=seeds, worth=worth, target=target,
+            model, rows, folder, seeds=seeds, worth=worth, target=target,
             best_effort=best_effort, also=more, fresh=fresh, **times,
         )  # fmt: skip
+    record(data, folder)
     show.as_json(found.to_json()) if json else show.evidence(found, page)
     if require_transfer:
         proof.require_transfer(found)
