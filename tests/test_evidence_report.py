@@ -12,12 +12,14 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from headstart.checks.finding import Finding
+from headstart.data.words import sentence
 from headstart.evidence import report
 from headstart.evidence.evidence import ArmRecord, Evidence, Gain, Judged, Point
 from headstart.evidence.page.mistakes import thumbnail
 from headstart.evidence.page.network import Network
 from headstart.evidence.page.story import facts
 from headstart.evidence.page.svg import Scale, element, spread
+from headstart.evidence.saved import keep, kept, rows_of
 from headstart.evidence.verdict import Verdict
 from headstart.metrics.curve import Curve
 from headstart.metrics.interval import Interval
@@ -305,6 +307,20 @@ def test_mistakes_show_texts_that_are_given():
     found = toy_evidence()
     page = report.html(found, rows=dict.fromkeys(found.judged.names, "snow & <ice>"))
     assert "<blockquote>snow &amp; &lt;ice&gt;</blockquote>" in page
+
+
+def test_a_report_made_again_shows_the_same_texts(tmp_path):
+    """And no other text of the data is kept: eight rows are shown."""
+    found = toy_evidence()
+    rows = {name: f"text of {name}" for name in found.judged.names}
+    rows[found.judged.names[0]] = sentence("text of words")
+    keep(found, tmp_path, rows)
+    again = rows_of(tmp_path)
+    assert report.html(kept(tmp_path), rows=again) == report.html(found, rows=rows)
+    assert 0 < len(again) <= 8 < len(rows)
+    assert all(rows[name] == row for name, row in again.items())
+    keep(found, tmp_path)
+    assert rows_of(tmp_path) == {}
 
 
 def test_what_is_no_picture_gives_no_thumbnail(tmp_path):

@@ -26,8 +26,9 @@ def proved(model: Any, data: Dataset, folder: Path, **asked: Any) -> tuple[Evide
     """
     with Run(folder):  # nobody else writes into it meanwhile
         found = prove(model, data, **asked)
-        keep(found, folder)
-        return found, write(found, folder, run=str(folder), rows=data.by_name())
+        rows = data.by_name()
+        keep(found, folder, rows)
+        return found, write(found, folder, run=str(folder), rows=rows)
 
 
 def require_transfer(found: Evidence) -> None:

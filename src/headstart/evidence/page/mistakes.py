@@ -136,6 +136,11 @@ _COUNTED = {
 }
 
 
+def shown_names(task: Task, judged: Judged) -> list[str]:
+    """Return the names of the rows that are shown, those where the model errs most."""
+    return [judged.names[i] for i in _COUNTED[task.kind](task, judged, "row")["worst"]]
+
+
 def _surest(judged: Judged, wrong: NDArray[np.bool_]) -> list[int]:
     """Return the wrong rows the model was surest of."""
     order = np.argsort(-np.asarray(judged.sure, dtype=float), kind="stable")
