@@ -66,8 +66,9 @@ check: $(READY)
 	@$(BIN)/python -m pytest -q --no-header tests/test_floors.py
 	@echo "check: ruff, format, mypy and floors are fine"
 
+# Two processes share the tests: most of them wait for one core, or for a process of their own.
 test: check
-	@$(BIN)/python -m pytest -q --no-header
+	@$(BIN)/python -m pytest -q --no-header -n 2 --dist worksteal
 
 demo: $(READY)
 	@$(BIN)/headstart demo

@@ -66,8 +66,10 @@ class Search:
 
     def _check_readable(self, n_rows: int) -> None:
         """Refuse to rank where surely more rows are unreadable than may be: these are a sample."""
-        skipped, most = self._skipped(), self.prober.asked.max_skipped
-        if skipped and wilson(len(skipped), n_rows).low > most:
+        if not (skipped := self._skipped()):
+            return
+        most = self.prober.asked.max_skipped
+        if wilson(len(skipped), n_rows).low > most:
             limit_skipped(skipped, n_rows, most)
 
     def _kept(self, sources: list[Source], most: int) -> list[Source]:
