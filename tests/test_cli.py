@@ -246,7 +246,8 @@ def test_whole_numbers_are_a_quantity_if_told(tmp_path):
     lines = [f"{'good fine' if i % 2 else 'bad poor'} {i},{i % 5}" for i in range(30)]
     table.write_text("body,stars\n" + "\n".join(lines) + "\n")
     words = ("doctor", table, "--kind", "regression", "--json")
-    assert any("30 rows, a number each" in row["what"] for row in json.loads(headstart(*words).stdout))
+    said = json.loads(headstart(*words).stdout)
+    assert any("30 rows, a number each" in row["what"] for row in said)
 
 
 def test_a_bundle_of_columns_reads_them_by_name(tmp_path):
