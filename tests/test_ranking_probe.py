@@ -46,15 +46,19 @@ def test_noise_scores_like_chance_and_signal_does_not(seed, probe):
     assert run(Features.of(noise + 4 * np.eye(60)[y]), y, TASK).mean > 0.9
 
 
+@pytest.mark.parametrize("d", [5, 40, 300])
 @pytest.mark.parametrize("k", [2, 12])
-def test_noise_is_not_below_chance_by_the_closed_form(k):
-    """Leaving a row out made its own class rarer, and every other one was said in its place."""
+def test_noise_is_chance_by_the_closed_form(k, d):
+    """Leaving a row out made its own class rarer, and every other one was said in its place.
+
+    With more features than rows a mean that is held would give the row away.
+    """
     y, found = np.arange(120) % k, []
     task = Task(Kind.MULTICLASS, tuple(map(str, range(k))))
     for seed in range(20):
-        noise = np.random.default_rng(seed).normal(size=(120, 40))
+        noise = np.random.default_rng(seed).normal(size=(120, d))
         found.append(ridge(Features.of(noise), y, task).mean)
-    assert abs(np.mean(found) - 1 / k) < 0.03
+    assert abs(np.mean(found) - 1 / k) < 0.035
 
 
 def test_rare_labels_tell_a_good_source_from_a_bad_one():

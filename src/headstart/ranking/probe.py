@@ -164,9 +164,9 @@ def leave_one_out(axes: tuple[Array, Array], columns: Array, *, is_share: bool =
     columns
         Shape (n, k).
     is_share
-        Whether the mean of a column is the share of a class, which is held as it is. Without a row
-        its own class is a little rarer: where features say nothing every other class would come
-        first, and noise would score below chance, as far below as its penalty is strong.
+        Whether the mean of a column is the share of a class. Without a row its own class is a
+        little rarer, and every other would come first where features say little: noise scored far
+        below chance. What the row's leaving took from that mean is put back.
 
     Raises
     ------
@@ -184,17 +184,17 @@ def leave_one_out(axes: tuple[Array, Array], columns: Array, *, is_share: bool =
     u, variance = axes
     level = columns.mean(axis=0)
     inner, squares = u.T @ (columns - level), u**2  # (r, k), (n, r)
-    best, least, own = None, np.inf, 0.0 if is_share else 1 / len(u)
+    best, least = None, np.inf
     for penalty in PENALTIES:
         kept = variance / (variance + penalty)  # (r,)
-        left = 1 - own - squares @ kept  # 1 − h_ii, (n,)
+        left = 1 - 1 / len(u) - squares @ kept  # 1 − h_ii, (n,)
         residual = (columns - level - u @ (kept[:, None] * inner)) / np.maximum(left, 1e-9)[:, None]
         error = float(np.square(residual).mean())
         if error < least:
             best, least = columns - residual, error
     if best is None:
         raise DataError("The targets are too large to square.\nExpected numbers below 1e150.")
-    return best
+    return best + (columns - level) / (len(u) - 1) if is_share else best
 
 
 def _columns(targets: NDArray[Any], task: Task) -> Array:
