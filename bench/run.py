@@ -73,11 +73,14 @@ class Round:
         When, and of what.
     seconds
         How long it took.
+    n
+        How many rounds it was: older results were kept in one piece.
     """
 
     date: str
     commit: str
     seconds: float
+    n: int = 1
 
 
 def run(name: str, size: str, repeats: int | None = None, more: bool = False) -> bool:
@@ -108,10 +111,11 @@ def usual(name: str, size: str) -> int:
 def _in_rounds(name: str, n: int, work: Callable[..., Study], more: bool) -> bool:
     """Run the rounds that are missing, each kept as it ends: they take hours."""
     rounds, facts = _begun(name) if more else ([], None)
-    if len(rounds) >= n:
-        print(f"{len(rounds)} rounds are kept; --repeats asks for more")
+    there = sum(one.n for one in rounds)
+    if there >= n:
+        print(f"{there} rounds are kept; --repeats asks for more")
     reached = True
-    for number in range(len(rounds), n):
+    for number in range(there, n):
         found, seconds = _timed(functools.partial(work, number + 1, known=facts))
         rounds.append(Round(time.strftime("%Y-%m-%d"), _commit(), seconds))
         facts = found.facts

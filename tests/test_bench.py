@@ -131,6 +131,18 @@ def test_a_long_study_is_kept_after_every_round_and_goes_on(long, tmp_path, caps
     assert long.ran == [0, 1, 2, 3, 0]
 
 
+def test_a_result_kept_in_one_piece_counts_for_the_rounds_it_was(long, tmp_path, capsys):
+    assert run.run("toy", "full", 3)
+    path = tmp_path / "results" / "toy.json"
+    kept = json.loads(path.read_text("utf-8"))
+    kept["rounds"] = [kept["rounds"][0] | {"n": 3}]
+    path.write_text(json.dumps(kept), "utf-8")
+    assert run.run("toy", "full", 3, more=True)
+    assert "3 rounds are kept" in capsys.readouterr().out
+    assert run.run("toy", "full", 4, more=True)
+    assert long.ran == [0, 1, 2, 3]
+
+
 def test_rounds_of_another_machine_are_not_gone_on_with(long, tmp_path, monkeypatch, capsys):
     assert run.run("toy", "full", 1)
     monkeypatch.setattr(run, "machine_facts", lambda: {"processor": "another"})

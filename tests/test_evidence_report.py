@@ -19,7 +19,7 @@ from headstart.evidence.page.mistakes import thumbnail
 from headstart.evidence.page.network import Network
 from headstart.evidence.page.story import facts
 from headstart.evidence.page.svg import Scale, element, spread
-from headstart.evidence.saved import keep, kept, rows_of
+from headstart.evidence.saved import keep, kept, kept_rows
 from headstart.evidence.verdict import Verdict
 from headstart.metrics.curve import Curve
 from headstart.metrics.interval import Interval
@@ -315,12 +315,12 @@ def test_a_report_made_again_shows_the_same_texts(tmp_path):
     rows = {name: f"text of {name}" for name in found.judged.names}
     rows[found.judged.names[0]] = sentence("text of words")
     keep(found, tmp_path, rows)
-    again = rows_of(tmp_path)
+    again = kept_rows(tmp_path)
     assert report.html(kept(tmp_path), rows=again) == report.html(found, rows=rows)
     assert 0 < len(again) <= 8 < len(rows)
     assert all(rows[name] == row for name, row in again.items())
     keep(found, tmp_path)
-    assert rows_of(tmp_path) == {}
+    assert kept_rows(tmp_path) == {}
 
 
 def test_what_is_no_picture_gives_no_thumbnail(tmp_path):

@@ -121,6 +121,11 @@ def test_constant_features_are_no_better_than_the_mean():
     assert found.mean <= 0.5
 
 
+def test_one_row_is_probed_without_a_number_that_is_none():
+    found = ridge(Features.of(np.ones((1, 4))), np.array([1]), Task(Kind.MULTICLASS, ("a", "b")))
+    assert np.isfinite(found.mean)
+
+
 def test_a_twin_gives_nothing_away():
     rng = np.random.default_rng(1)
     features = Features.of(rng.normal(size=(40, 60))).take(np.repeat(np.arange(40), 2))

@@ -55,7 +55,7 @@ def kept(run: Path) -> Evidence:
     return Evidence.from_json(values)
 
 
-def rows_of(run: Path) -> dict[str, Any]:
+def kept_rows(run: Path) -> dict[str, Any]:
     """Return the texts that were kept beside the evidence of a run, by the rows' names."""
     path = run / FOLDER / ROWS
     if not path.exists():  # an older proof

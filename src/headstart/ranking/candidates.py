@@ -72,10 +72,9 @@ def allows(asked: str, license: str) -> bool:
     >>> allows("permissive", "GPL-3.0 OR MIT"), allows("permissive", "MIT (weights CC-BY-NC-4.0)")
     (True, False)
     """
-    each = [name.strip() for name in asked.split(",")]
-    named = [
-        one for name in each for one in (PERMISSIVE if name.lower() == "permissive" else [name])
-    ]
+    named = [name.strip() for name in asked.split(",")]
+    if "permissive" in map(str.lower, named):
+        named += PERMISSIVE
     parts = re.split(r"[,;/+&()]|\bAND\b", _REMARK.sub("", license), flags=re.I)
     said = [part.strip() for part in parts if part.strip().lower() not in _OF]
     return bool(said) and all(

@@ -194,7 +194,7 @@ def leave_one_out(axes: tuple[Array, Array], columns: Array, *, is_share: bool =
             best, least = columns - residual, error
     if best is None:
         raise DataError("The targets are too large to square.\nExpected numbers below 1e150.")
-    return best + (columns - level) / (len(u) - 1) if is_share else best
+    return best + (columns - level) / max(len(u) - 1, 1) if is_share else best
 
 
 def _columns(targets: NDArray[Any], task: Task) -> Array:

@@ -107,4 +107,5 @@ def _check_reachable(endpoint: str) -> None:
     try:
         socket.create_connection((place.hostname or "", port), REACHED_S).close()
     except OSError as error:
-        raise HeadstartError(f"{place.hostname} is not reachable ({error.strerror})") from error
+        why = error.strerror or error
+        raise HeadstartError(f"{place.hostname} is not reachable ({why})") from error

@@ -15,8 +15,8 @@ def report(
     """Write the report of a proof again: HTML, Markdown and JSON."""
     from headstart.cli import show
     from headstart.evidence.report import document, write
-    from headstart.evidence.saved import kept, rows_of
+    from headstart.evidence.saved import kept, kept_rows
 
     found = kept(run)
-    page = write(found, run, run=str(run), rows=rows_of(run))
+    page = write(found, run, run=str(run), rows=kept_rows(run))
     show.as_json(document(found)) if json else show.out(str(page))
