@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 import headstart as hs
-from headstart import bundle as bundles
 from headstart import io
-from headstart.bundle import Bundle
+from headstart.bundle.bundle import Bundle
+from headstart.bundle.save import CARD, FACTS, HEAD, REFERENCE, TRUNK
 from headstart.data.dataset import Dataset, Skipped, from_arrays
 from headstart.errors import DataError, IntegrityError, UsageError
 from headstart.features import compile as compiling
@@ -76,18 +76,18 @@ def test_a_finetuned_trunk_says_the_same_fitted_and_loaded(network, tmp_path):
 
 def test_other_preprocessing_than_the_head_learned_with_is_refused(probe, tmp_path):
     folder = probe.save(tmp_path / "model")
-    facts = json.loads((folder / bundles.FACTS).read_text())
+    facts = json.loads((folder / FACTS).read_text())
     facts["source"]["preprocess"]["mean"] = [0.1, 0.1, 0.1]
     kept = {p.name: p.read_bytes() for p in folder.iterdir() if p.name != "manifest.json"}
     with sealed_folder(folder) as changed:  # sealed again: every byte as its manifest says
         for name, content in kept.items():
             (changed / name).write_bytes(content)
-        write_json(changed / bundles.FACTS, facts)
+        write_json(changed / FACTS, facts)
     with pytest.raises(IntegrityError, match="preprocessing"):
         hs.load(folder)
 
 
-@pytest.mark.parametrize("name", [bundles.FACTS, bundles.HEAD, bundles.TRUNK, bundles.CARD])
+@pytest.mark.parametrize("name", [FACTS, HEAD, TRUNK, CARD])
 def test_a_changed_byte_is_refused(probe, tmp_path, name):
     path = probe.save(tmp_path / "model") / name
     content = bytearray(path.read_bytes())
@@ -121,8 +121,8 @@ def test_a_trunk_that_was_replaced_since_it_was_loaded_is_refused(probe, other, 
 
 def test_a_trunk_that_was_replaced_since_it_was_loaded_is_not_saved(probe, other, tmp_path):
     loaded = hs.load(probe.save(tmp_path / "model"))
-    trunk = other.save(tmp_path / "other") / bundles.TRUNK
-    trunk.replace(tmp_path / "model" / bundles.TRUNK)
+    trunk = other.save(tmp_path / "other") / TRUNK
+    trunk.replace(tmp_path / "model" / TRUNK)
     with pytest.raises(IntegrityError, match="was replaced since it was loaded; load it again"):
         loaded.save(tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
@@ -145,7 +145,7 @@ def test_a_trunk_is_hashed_once_between_loading_and_the_first_answer(probe, tmp_
     for module in (io, compiling):
         monkeypatch.setattr(module, "sha256_file", counted)
     hs.load(folder).outputs(pictures()[0])
-    assert hashed.count(bundles.TRUNK) == 1
+    assert hashed.count(TRUNK) == 1
 
 
 def test_a_record_for_every_row_that_came(probe, tmp_path):
@@ -169,7 +169,7 @@ def remembering() -> Bundle:
 
 def test_a_row_unlike_any_learned_from_is_flagged_by_what_was_saved(remembering, tmp_path):
     loaded = hs.load(remembering.save(tmp_path / "model"))
-    assert (tmp_path / "model" / bundles.REFERENCE).exists()
+    assert (tmp_path / "model" / REFERENCE).exists()
     usual = np.random.default_rng(1).normal(size=(3, 8))
     answers = loaded.answers(from_arrays(np.concatenate([usual, np.full((1, 8), 60.0)])))
     assert [row.get("unlike", False) for row in answers.records] == [False] * 3 + [True]
@@ -228,7 +228,7 @@ def test_vectors_that_the_head_cannot_read_are_refused(numbers, rows, why):
 
 def test_a_card_comes_back_as_it_was(probe, tmp_path):
     folder = probe.save(tmp_path / "model")
-    facts = json.loads((folder / bundles.FACTS).read_text())
+    facts = json.loads((folder / FACTS).read_text())
     assert from_json(facts["source"], folder).preprocess == probe.source_.preprocess
 
 

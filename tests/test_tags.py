@@ -126,8 +126,8 @@ def test_many_sentences_are_looked_at_a_block_at_a_time(model, monkeypatch):
         seen.append(len(data))
         return extract.forward(source, data, **how)
 
-    monkeypatch.setattr("headstart.bundle.SENTENCES", 2)
-    monkeypatch.setattr("headstart.bundle.forward", forward)
+    monkeypatch.setattr("headstart.bundle.bundle.SENTENCES", 2)
+    monkeypatch.setattr("headstart.bundle.bundle.forward", forward)
     found = whole.answers(data)
     assert [one["name"] for one in found.records] == [one["name"] for one in expected.records]
     assert [one["prediction"] for one in found.records] == [

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from headstart.bundle import load
+from headstart.bundle.load import load
 from headstart.data.also import beside
 from headstart.data.dataset import TEST, TRAIN, from_arrays, untested
 from headstart.data.pictures import row_hash

@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headstart.bundle import Bundle, load
+    from headstart.bundle.bundle import Bundle
+    from headstart.bundle.load import load
     from headstart.data.dataset import Dataset
     from headstart.data.readers import read
     from headstart.evidence.evidence import Evidence
@@ -37,7 +38,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Bundle": "headstart.bundle",
+    "Bundle": "headstart.bundle.bundle",
     "Dataset": "headstart.data.dataset",
     "Evidence": "headstart.evidence.evidence",
     "Phase": "headstart.steps.phase",
@@ -45,7 +46,7 @@ _HOMES = {
     "Transfer": "headstart.transfer.transfer",
     "TransferRegressor": "headstart.transfer.transfer",
     "Verdict": "headstart.evidence.verdict",
-    "load": "headstart.bundle",
+    "load": "headstart.bundle.load",
     "prove": "headstart.evidence.prove",
     "rank": "headstart.ranking.rank",
     "read": "headstart.data.readers",

@@ -83,7 +83,7 @@ class Model:
         shutil.copytree(self.model, folder / "model")
 
     def read(self, folder):
-        from headstart.bundle import load
+        from headstart.bundle.load import load
 
         bundle = load(folder / "model")
         return [layer.tobytes() for pair in bundle.head.layers for layer in pair]

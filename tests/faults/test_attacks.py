@@ -266,7 +266,7 @@ TAMPERED = {
 
 @pytest.mark.parametrize("name", TAMPERED)
 def test_s16_a_model_that_was_changed_is_refused(name, model, tmp_path):
-    from headstart.bundle import load
+    from headstart.bundle.load import load
 
     folder = tmp_path / "model"
     shutil.copytree(model, folder)
@@ -292,7 +292,7 @@ RESEALED = {
 
 @pytest.mark.parametrize("name", RESEALED)
 def test_s16_a_hostile_model_with_a_manifest_of_its_own_is_refused(name, model, tmp_path):
-    from headstart.bundle import load
+    from headstart.bundle.load import load
     from headstart.io import sealed_folder
 
     with sealed_folder(tmp_path / "model") as draft:

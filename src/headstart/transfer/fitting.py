@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.bundle import Bundle
+from headstart.bundle.bundle import Bundle
 from headstart.checks.preprocessing import unlike_source
 from headstart.checks.shift import Reference
 from headstart.data.also import is_also

@@ -23,7 +23,7 @@ def predict(
     quiet: Quiet = False,
 ) -> None:
     """Predict new rows with a saved model."""
-    from headstart.bundle import load
+    from headstart.bundle.load import load
     from headstart.cli import show
     from headstart.cli.bars import bars
     from headstart.data.tags import types_of

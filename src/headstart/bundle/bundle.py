@@ -1,8 +1,7 @@
-"""Bundle: trunk, head and preprocessing in one folder; saves, loads, predicts without torch."""
+"""Bundle: what ships. It predicts, and without torch."""
 
 import dataclasses
-import datetime
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.bundle.save import save
 from headstart.checks.finding import Finding
 from headstart.checks.preprocessing import unlike_source
 from headstart.checks.shift import Reference
@@ -18,41 +18,15 @@ from headstart.data.dataset import Dataset, Skipped
 from headstart.data.ragged import ragged
 from headstart.data.tags import types_of
 from headstart.data.unlabelled import rows_of
-from headstart.errors import (
-    DataError,
-    HeadstartError,
-    IntegrityError,
-    UnreadableRow,
-    UsageError,
-)
-from headstart.features.compile import Boundaries, Graph, Seen, compiled, mark
+from headstart.errors import DataError, UnreadableRow
+from headstart.features.compile import Boundaries, Graph
 from headstart.features.engine import Engine, engine_for, engine_of
 from headstart.features.extract import forward
 from headstart.features.features import Features
-from headstart.heads.head import Head, decided, head_from
+from headstart.heads.head import Head, decided
 from headstart.heads.tags import spans
-from headstart.io import (
-    copy_file,
-    read_json,
-    read_safetensors,
-    sealed_folder,
-    sha256_file,
-    verify_folder,
-    write_json,
-    write_safetensors,
-    write_text,
-)
-from headstart.machine import n_threads, versions
-from headstart.sources.preprocess import TextPreprocess, preprocess_hash
-from headstart.sources.source import BUNDLE_FORMAT, Source, from_json, to_json
-from headstart.store.store import open_store
+from headstart.sources.source import Source
 from headstart.task import Kind, Modality, Task
-
-#: The parts of a bundle's folder.
-FACTS, HEAD, TRUNK, WEIGHTS, TOKENIZER, REFERENCE, CARD = (
-    "bundle.json", "head.safetensors", "trunk.onnx", "trunk.safetensors", "tokenizer.json",
-    "reference.safetensors", "README.md",
-)  # fmt: skip
 
 #: Sentences that are looked at together.
 SENTENCES = 1024
@@ -106,7 +80,7 @@ class Bundle:
         """What runs the trunk here."""
         if self.graph is not None and self.graph.is_faithful:
             return engine_of(self.graph, self.source)
-        boundaries, pooled = self._read_at
+        boundaries, pooled = self.read_at
         return engine_for(self.source, boundaries, pooled)
 
     def __repr__(self) -> str:
@@ -123,7 +97,7 @@ class Bundle:
         return Modality.WORDS if self.task.kind is Kind.TAGS else self.source.modality
 
     @property
-    def _read_at(self) -> tuple[Boundaries | None, bool]:
+    def read_at(self) -> tuple[Boundaries | None, bool]:
         """Where the trunk is read, and whether it pools what it says there."""
         return self.head.reads, self.task.kind is not Kind.TAGS
 
@@ -290,159 +264,7 @@ class Bundle:
 
         An existing bundle at `path` is replaced, whole or not at all.
         """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with sealed_folder(path) as folder:
-            graph = self._save_trunk(folder)
-            arrays, head = self.head.state()
-            write_safetensors(folder / HEAD, arrays, {})
-            if self.reference is not None:
-                write_safetensors(folder / REFERENCE, self.reference.state(), {})
-            facts = {
-                "format": BUNDLE_FORMAT,
-                "source": self._card(folder),
-                "preprocess": preprocess_hash(self.source.preprocess),
-                "task": dataclasses.asdict(self.task),
-                "head": head,
-                "graph": None if graph is None else graph.facts(),
-                "facts": self.facts,
-                "versions": versions(),
-                "threads": n_threads(),
-                "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            }
-            write_json(folder / FACTS, facts)
-            write_text(folder / CARD, model_card(self, facts))
-        return path
-
-    def _save_trunk(self, folder: Path) -> Graph | None:
-        """Put the compiled trunk, and the weights if they moved, in the folder."""
-        if self.source.modality is Modality.VECTOR:
-            return None
-        weights = Path(self.source.location.get("path", ""))
-        if weights.suffix == ".safetensors":
-            copy_file(weights, folder / WEIGHTS)
-            self._check_copy(folder / WEIGHTS)
-        if isinstance(self.source.preprocess, TextPreprocess):
-            copy_file(Path(self.source.preprocess.tokenizer), folder / TOKENIZER)
-        graph = self.graph
-        if graph is None:
-            with open_store() as store:
-                boundaries, pooled = self._read_at
-                graph = compiled(self.source, boundaries, pooled=pooled, store=store)
-        if graph.is_faithful:
-            copy_file(graph.path, folder / TRUNK)
-            graph.check(folder / TRUNK)
-        return graph
-
-    def _check_copy(self, copy: Path) -> None:
-        """Refuse weights that changed on disk since they were hashed: they are about to be sealed.
-
-        Raises
-        ------
-        IntegrityError
-            Where they did.
-        """
-        if sha256_file(copy) != self.source.weights_sha256:
-            raise IntegrityError(
-                f"{self.source.location['path']} is not as it was written; the model was not saved."
-                "\nLoad the model again, or fit again: the weights are then read, or made, anew."
-            )
-
-    def _card(self, folder: Path) -> dict[str, Any]:
-        """Return the source's card with the places its parts have in the folder."""
-        card = to_json(self.source)
-        if (folder / WEIGHTS).exists():
-            card["location"] = {"path": WEIGHTS}
-        if (folder / TOKENIZER).exists():
-            card["preprocess"]["tokenizer"] = TOKENIZER
-        return card
-
-
-def load(path: str | Path) -> Bundle:
-    """Read a saved bundle; every byte is checked first.
-
-    Parameters
-    ----------
-    path
-        The bundle's folder, or the run's folder it lies in.
-
-    Raises
-    ------
-    IntegrityError
-        Where a file is missing, changed, or not the bundle's; or another version wrote it.
-    UsageError
-        Where there is no bundle.
-    """
-    # Parts are opened when they are asked for, wherever the process then stands.
-    folder = _folder_of(Path(path)).absolute()
-    trunk = mark(folder / TRUNK)  # first: what is put there from here on is not what was checked
-    hashes = verify_folder(folder)
-    facts = read_json(folder / FACTS)
-    if facts.get("format") != BUNDLE_FORMAT:
-        raise IntegrityError(
-            f"{folder} has format {facts.get('format')!r}, this Headstart reads {BUNDLE_FORMAT}.\n"
-            "Load it with the version that wrote it: bundle.json names it under versions."
-        )
-    try:
-        return _read(folder, facts, Seen(trunk, hashes.get(TRUNK, "")))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, HeadstartError):
-            raise
-        raise IntegrityError(
-            f"{folder / FACTS} is no description of a model: {type(error).__name__}: {error}.\n"
-            "Save the model again, or restore the folder."
-        ) from error
-
-
-def _read(folder: Path, facts: dict[str, Any], trunk: Seen) -> Bundle:
-    source = from_json(facts["source"], folder)
-    if "path" in source.location and (folder / WEIGHTS).exists():
-        source = dataclasses.replace(source, location={"path": str(folder / WEIGHTS)})
-    _check_inside(folder, source)
-    if preprocess_hash(source.preprocess) != facts["preprocess"]:
-        raise IntegrityError(
-            f"The preprocessing in {folder} is not the one the head learned with.\n"
-            "Save the model again, or restore the folder."
-        )
-    return Bundle(source, _task(facts["task"]), _head(folder, facts), facts["facts"],
-                  _graph(folder, facts, trunk), _reference(folder))  # fmt: skip
-
-
-def _folder_of(path: Path) -> Path:
-    for folder in (path, path / "model"):
-        if (folder / FACTS).exists() or (folder / "manifest.json").exists():
-            return folder
-    raise UsageError(
-        f"{path} holds no model.\nExpected the folder that `headstart fit` named under "
-        "'model', or the run's folder above it."
-    )
-
-
-def _check_inside(folder: Path, source: Source) -> None:
-    """Refuse a tokenizer that lies outside the folder, where no manifest covers it."""
-    named = Path(getattr(source.preprocess, "tokenizer", folder))
-    if not named.resolve().is_relative_to(folder.resolve()):
-        raise IntegrityError(f"{folder / FACTS} names {named}, which is not in the folder.")
-
-
-def _task(values: dict[str, Any]) -> Task:
-    return Task(Kind(values["kind"]), tuple(values["labels"]), values["target"])
-
-
-def _head(folder: Path, facts: dict[str, Any]) -> Head:
-    arrays, _ = read_safetensors(folder / HEAD)
-    return head_from(arrays, facts["head"])
-
-
-def _reference(folder: Path) -> Reference | None:
-    path = folder / REFERENCE
-    return Reference.from_state(read_safetensors(path)[0]) if path.exists() else None
-
-
-def _graph(folder: Path, facts: dict[str, Any], trunk: Seen) -> Graph | None:
-    if facts["graph"] is None:
-        return None
-    return dataclasses.replace(Graph.of(facts["graph"], folder / TRUNK), seen=trunk)
+        return save(self, path)
 
 
 def _all_read(features: Features) -> Features:
@@ -451,61 +273,3 @@ def _all_read(features: Features) -> Features:
         first: Skipped = features.skipped[0]
         raise UnreadableRow(first.row, first.reason)
     return features
-
-
-def model_card(bundle: Bundle, facts: dict[str, Any]) -> str:
-    """Return the model's README: what it is, how good, how to use it."""
-    source, task = bundle.source, bundle.task
-    scores = bundle.facts.get("scores", {})
-    lines = [
-        "---",
-        f"license: {source.license}",
-        "library_name: headstart",
-        f"tags: [transfer-learning, {source.modality}, {task.kind}]",
-        "---",
-        "# A model made by transfer",
-        "",
-        f"Starts from `{source.uri}`: {source.title or 'a pretrained model'}, trained on "
-        f"{source.trained_on}, license {source.license}.",
-        "",
-        f"Predicts {_predicts(task)}.",
-        "",
-        "## Scores",
-        "",
-        *_score_rows(scores),
-        "",
-        "## Use",
-        "",
-        "```python",
-        "import headstart as hs",
-        "",
-        'model = hs.load("PATH OF THIS FOLDER")',
-        "model.predict([…])  # and model.predict_proba([…])",
-        "```",
-        "",
-        f"Seed {bundle.facts.get('seed')}, {facts['threads']} threads, {facts['created']}, with "
-        + ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-        + ".",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _predicts(task: Task) -> str:
-    if task.kind is Kind.REGRESSION:
-        return "a number"
-    shown = ", ".join(task.labels[:20]) + (" …" if len(task.labels) > 20 else "")
-    if task.kind is Kind.TAGS:
-        return f"entities in texts, of {len(types_of(task))} types: {', '.join(types_of(task))}"
-    count = "one of" if task.kind is Kind.MULTICLASS else "any of"
-    return f"{count} {len(task.labels)}: {shown}"
-
-
-def _score_rows(scores: dict[str, dict[str, float]]) -> Iterable[str]:
-    if not scores:
-        return ["None were measured."]
-    return [
-        f"- {part.replace('_', ' ')}: "
-        + ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in found.items())
-        for part, found in scores.items()
-    ]
