@@ -9,25 +9,27 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
 
+import headstart as hs
 from headstart.data.dataset import Dataset, Skipped
 from headstart.errors import DataError, Diverged, UsageError
 from headstart.evidence.allot import Asked, Pace, allot
 from headstart.evidence.arms import PENALTIES, Classical, roster
 from headstart.evidence.evidence import Evidence, Outcome, Point
 from headstart.evidence.fits import PILOT_SEED, Fits
-from headstart.evidence.judge import Bench, labels, time_saved
+from headstart.evidence.judge import Bench, judged, labels, time_saved
 from headstart.evidence.prove import prove
 from headstart.evidence.sealed import Sealed
 from headstart.evidence.study import prepare
 from headstart.evidence.worker import Worker, _cuts
 from headstart.features.features import Features
 from headstart.metrics.curve import Curve
-from headstart.metrics.interval import Interval
-from headstart.metrics.scores import best_cuts
+from headstart.metrics.interval import Interval, wilson
+from headstart.metrics.scores import best_cuts, r2
 from headstart.sources.preprocess import VectorPreprocess
 from headstart.sources.source import Source
 from headstart.store.store import open_store
 from headstart.task import Kind, Modality, Task
+from headstart.transfer.plan import automatic
 
 CARD = Source("toy:source", Modality.TEXT, VectorPreprocess(), "", "none", trained_on="nothing")
 
@@ -396,7 +398,9 @@ def test_numbers_that_are_all_one_decide_nothing():
     """R² of test targets that do not vary is no share of anything."""
     bench = Bench(Task(Kind.REGRESSION), "r2", np.ones(8), np.arange(8.0))
     said = [(np.full((8, 1), 1.0 + off), None) for off in (0.5, 0.25)]
-    assert bench.estimate(said[:1], said[1:]).mid == 0
+    assert bench.gain(said[:1], said[1:]).mid == 0
+    equal = np.full(3, 0.1)  # whose mean is not quite 0.1
+    assert r2(equal, np.full(3, 0.2)) == 0 and r2(equal, equal) == 1
 
 
 def test_the_interval_of_r2_is_that_of_a_ratio():
@@ -408,11 +412,124 @@ def test_the_interval_of_r2_is_that_of_a_ratio():
         truth = np.exp(rng.normal(size=n_rows))
         bench = Bench(Task(Kind.REGRESSION), "r2", truth, truth)
         said = [(truth[:, None] + rng.normal(0, noise, (n_rows, 1)), None) for _ in range(n_seeds)]
-        found = bench.estimate(said).interval()
+        found = bench.interval(said)
         covered += found.low <= truth_at_large <= found.high
         widths.append(found.high - found.low)
     assert covered >= 160
     assert np.median(widths) < 0.6  # 1.1 with the variance taken as given
+
+
+def accuracy_bench(truth):
+    return Bench(Task(Kind.MULTICLASS, ("a", "b")), "accuracy", truth, truth)
+
+
+def said_with(right, truth):
+    """Return what a fit said that has these rows right."""
+    return np.eye(2, dtype=np.float32)[np.where(right, truth, 1 - truth)], None
+
+
+def test_rows_that_are_all_right_do_not_make_an_arm_infallible():
+    truth = np.arange(30) % 2
+    found = accuracy_bench(truth).interval([said_with(True, truth)] * 3)
+    assert found.mid == found.high == 1
+    assert found.low == pytest.approx(wilson(30, 30).low)  # .886
+    f1 = dataclasses.replace(accuracy_bench(truth), score="macro_f1")
+    assert f1.interval([said_with(True, truth)] * 3).low == pytest.approx(wilson(30, 30).low)
+
+
+def test_two_rows_decide_nothing():
+    truth = np.array([0, 1])
+    ours, theirs = ([said_with(is_right, truth)] * 3 for is_right in (True, False))
+    found = accuracy_bench(truth).gain(ours, theirs)
+    assert found.mid == 1 and found.interval().low < 0
+
+
+def test_arms_that_never_differ_are_not_known_to_be_equal():
+    truth = np.arange(40) % 2
+    bench = accuracy_bench(truth)
+    same = bench.gain(*[[said_with(True, truth)] * 3] * 2).interval()
+    assert same.mid == 0 and 0.05 < same.high < 0.2
+    f1 = dataclasses.replace(bench, score="macro_f1")
+    assert f1.gain(*[[said_with(True, truth)] * 3] * 2).error == math.inf
+
+
+def test_gains_of_one_seed_have_no_interval():
+    found = prove(Toy(), toy_data(), seeds=1, remedies_s=0)
+    gains = {gain.name: gain for gain in found.gains}
+    for name in ("jumpstart", "asymptote"):
+        assert gains[name].interval.high == math.inf
+        assert "interval unknown" in str(gains[name])
+    assert found.arm("probe").interval.high <= 1
+
+
+def test_two_seeds_are_said_to_be_few():
+    notes = prove(Toy(), toy_data(), seeds=2, remedies_s=0).verdict.notes
+    assert any("Two seeds" in note for note in notes)
+    assert not any("seeds hardly" in n for n in prove(Toy(), toy_data(), seeds=3).verdict.notes)
+
+
+def test_a_third_seed_may_take_more_than_half_of_the_time():
+    each = Asked(100, 4, 3, 100, {"probe": 10.0}, epoch_s=1.0, left_s=32.0)
+    assert allot(each).seeds == 3  # 20 s of 32
+    assert allot(dataclasses.replace(each, left_s=25.0)).seeds == 2
+    assert allot(dataclasses.replace(each, seeds=5)).seeds == 3
+
+
+def test_no_labels_are_saved_where_nothing_was_learned():
+    def points(*rows):
+        return [Point(n, (score,) * 2, Interval(0, 0, 0), seeds=(0, 1)) for n, score in rows]
+
+    ours, flat = points((10, 0.3), (80, 0.9)), points((10, 0.09), (80, 0.094))
+    found = labels(ours, flat, least=0.094)
+    assert found.interval is None and found.note.startswith("scratch learned nothing")
+    assert labels(ours, flat, least=0.05).interval.mid == 70
+    assert "20 to validate on" in labels(ours, flat, 0.05, n_validation=20).note
+    assert labels(flat, ours, least=0.1).note.startswith("transfer learned nothing")
+
+
+def test_how_sure_of_several_labels_is_that_of_the_least_sure_one():
+    task, truth = Task(Kind.MULTILABEL, ("a", "b")), np.array([[1, 0], [1, 1]])
+    said = np.array([[0.9, 0.2], [0.6, 0.1]], dtype=np.float32), (0.5, 0.15)
+    rows = Dataset(Modality.TEXT, ("x", "y"))
+    found = judged(Bench(task, "macro_f1", truth, truth), "probe", said, rows)
+    assert found.said == ([1, 1], [1, 0])
+    assert found.sure == pytest.approx((0.2, 0.6))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "note", "is_at_most"),
+    [
+        (True, True, "transfer minus scratch", False),
+        (True, False, "at most", True),
+        (False, True, "at least", False),
+        (False, False, "provisional: neither", False),
+    ],
+)
+def test_who_had_not_converged_says_which_bound_a_gain_is(
+    monkeypatch, ours, theirs, note, is_at_most
+):
+    monkeypatch.setattr(
+        "headstart.evidence.opened.Opened._converged",
+        lambda _, arm: theirs if arm == "scratch" else ours,
+    )
+    monkeypatch.setattr("headstart.evidence.choice.best", lambda *_: "scratch")
+    found = prove(Toy(), toy_data(60, 40), seeds=2, remedies_s=0)
+    asymptote = next(gain for gain in found.gains if gain.name == "asymptote")
+    assert asymptote.note.startswith(note)
+    assert found.verdict.is_at_most is is_at_most
+    told = any("Neither arm had converged" in one for one in found.verdict.notes)
+    assert told == (not ours and not theirs)
+
+
+def test_step_5_is_proved_as_a_fit_of_the_rows_does_it():
+    """260 texts are not few; the 208 of them that a study learns from would be."""
+    rows = tuple(f"row{i}" for i in range(260))
+    task, targets = Task(Kind.MULTICLASS, ("a", "b")), np.arange(260) % 2
+    whole = Dataset(Modality.TEXT, rows, task, targets)
+    model = hs.Transfer("toy:source")
+    arms = roster(model, whole.take(np.arange(208)), source=CARD, given=whole)
+    assert arms[-1].estimator.finetune == f"only:{automatic(CARD, whole, 'linear', None)}"
+    assert automatic(CARD, whole.take(np.arange(208)), "linear", None) == "few"
 
 
 def test_arms_of_several_labels_without_cuts_are_given_those_of_validation():

@@ -21,6 +21,7 @@ from headstart.evidence.page.story import facts
 from headstart.evidence.page.svg import Scale, element, spread
 from headstart.evidence.saved import keep, kept, kept_rows
 from headstart.evidence.verdict import Verdict
+from headstart.io import write_json
 from headstart.metrics.curve import Curve
 from headstart.metrics.interval import Interval
 from headstart.task import Kind, Task
@@ -378,8 +379,32 @@ def test_what_ships_can_be_made(shipped, said, unsaid):
     assert said in text and unsaid not in text
 
 
+def a_model_of(folder, arm):
+    (folder / "model").mkdir(parents=True)
+    write_json(folder / "model" / "bundle.json", {"facts": {"arm": arm}})
+
+
+@pytest.mark.parametrize(("arm", "is_it"), [("finetuned", True), ("probe", False)])
+def test_the_model_that_was_fitted_is_offered_where_it_is_what_ships(tmp_path, arm, is_it):
+    a_model_of(tmp_path / "pets", arm)
+    run, found = str(tmp_path / "pets"), toy_evidence()
+    assert found.verdict.shipped == "finetuned"
+    text = Reader(report.html(found, run=run)).text
+    assert (f"headstart predict {run} " in text) == is_it
+    assert (f"--out {run}-finetuned" in text) == (not is_it)
+
+
+def test_a_fine_tuned_arm_is_made_as_the_study_made_it(tmp_path):
+    found = toy_evidence()
+    verdict = dataclasses.replace(found.verdict, shipped="finetuned")
+    plan = {**found.transfer_plan, "finetune": "only:last:25%"}
+    found = dataclasses.replace(found, verdict=verdict, transfer_plan=plan)
+    text = Reader(report.html(found, run=str(tmp_path / "pets"))).text
+    assert "--finetune only:last:25% --out" in text
+
+
 def test_a_control_that_ships_goes_beside_the_model_that_was_fitted(tmp_path):
-    (tmp_path / "pets" / "model").mkdir(parents=True)
+    a_model_of(tmp_path / "pets", "finetuned")
     run = str(tmp_path / "pets")
     assert "headstart fit" not in Reader(report.html(toy_evidence(), run=run)).text
     text = Reader(report.html(toy_evidence(word="negative"), run=run)).text
@@ -388,7 +413,7 @@ def test_a_control_that_ships_goes_beside_the_model_that_was_fitted(tmp_path):
 
 
 def test_what_learned_from_other_rows_alone_is_not_the_model_that_was_fitted(tmp_path):
-    (tmp_path / "pets" / "model").mkdir(parents=True)
+    a_model_of(tmp_path / "pets", "probe")
     run, found = str(tmp_path / "pets"), toy_evidence()
     verdict = dataclasses.replace(found.verdict, shipped="zero-shot")
     text = Reader(report.html(dataclasses.replace(found, verdict=verdict), run=run)).text

@@ -11,6 +11,7 @@ from headstart.metrics.crossed import (
     Estimate,
     crossed,
     estimate,
+    estimate_paired,
     f1_gain,
     jackknife,
     jackknifed,
@@ -21,6 +22,7 @@ from headstart.metrics.crossed import (
     pseudovalues,
     r2_left_out,
 )
+from headstart.metrics.interval import Z95, paired_interval
 from headstart.metrics.scores import macro_f1, multilabel_macro_f1, r2
 
 N_STUDIES = 300
@@ -89,6 +91,19 @@ def test_a_diverged_arm_decides_nothing():
     values[2, 1] = np.nan
     interval = crossed(values)
     assert not interval.low > 0 and not interval.high < 0
+
+
+def test_seeds_that_all_gave_the_same_tell_no_spread():
+    assert tuple(over_seeds([0.017, 0.017])) == (-math.inf, 0.017, math.inf)
+
+
+def test_the_paired_estimate_of_one_seed_is_that_of_bonett_and_price():
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(2, size=(2, 60))
+    ours, theirs = estimate_paired((a - b)[:, None]), paired_interval(a, b)
+    half = (theirs.high - theirs.low) / 2
+    assert ours.mid == pytest.approx(theirs.mid)
+    assert ours.error * Z95 == pytest.approx(half, rel=0.02)  # n − 1 there, n here
 
 
 def test_a_wider_level_gives_a_wider_interval():

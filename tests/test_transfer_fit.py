@@ -117,6 +117,32 @@ def test_the_simpler_arm_is_kept_within_one_standard_error(simple, other, kept):
     assert choice.kept.name == kept
 
 
+@pytest.mark.parametrize("n", [30, 50, 64, 92, 100, 128, 173, 200])
+def test_one_row_more_decides_alike_whatever_the_number_of_rows(n):
+    """A gain of 1/n has a standard error of 1/n; which one is larger is but rounding."""
+    task, some = Task(Kind.MULTICLASS, ("no", "yes")), [1, 0] * (n // 2 - 1)
+    worse, better = [*some, 1, 0], [*some, 1, 1]
+    arms = candidate("probe", worse), candidate("finetuned", better)
+    truth = np.ones(len(worse), int)
+    assert prefer(*arms, task, truth).kept.name == "probe"
+    arms = candidate("probe", better), candidate("finetuned", worse)
+    assert unless_worse(*arms, task, truth).kept.name == "finetuned"
+
+
+def test_the_training_rows_say_by_which_score_the_arms_are_compared():
+    """Four to one among the validation rows; under three to one among all, so that rows count."""
+    task, truth = Task(Kind.MULTICLASS, ("no", "yes")), np.array([1] * 32 + [0] * 8)
+    outputs = {"probe": [1] * 40, "finetuned": [1] * 20 + [0] * 20}
+    arms = [
+        Candidate(name, resolve("identity:"), candidate(name, [1]).head,
+                  np.eye(2, dtype=np.float32)[said])
+        for name, said in outputs.items()
+    ]  # fmt: skip
+    assert prefer(*arms, task, truth).kept.name == "finetuned"  # balanced: .81 against .5
+    among = np.array([1] * 132 + [0] * 48)
+    assert prefer(*arms, task, truth, among).kept.name == "probe"  # .7 against .8
+
+
 @pytest.mark.parametrize(
     ("simple", "other", "kept"),
     [

@@ -125,7 +125,8 @@ def allot(asked: Asked) -> Allotment:
     if asked.left_s is None:
         return Allotment(seeds, seeds, points, points, seeds, seeds, asked.epochs)
     each = sum(asked.seconds.values())
-    while seeds > 2 and each * (seeds - 1) > asked.left_s / 2:
+    # Two seeds hardly show how far seeds differ: the third is worth more than a half of the time.
+    while seeds > 2 and each * (seeds - 1) > asked.left_s * (2 / 3 if seeds == 3 else 1 / 2):
         seeds -= 1
     left = asked.left_s - each * (seeds - 1)
     costly = max(asked.seconds.values(), default=0.0)

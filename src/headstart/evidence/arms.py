@@ -70,6 +70,7 @@ def roster(
     data: Dataset,
     more: Mapping[str, Any] | None = None,
     source: Source | None = None,
+    given: Dataset | None = None,
 ) -> list[Arm]:
     """Return the arms of a study: controls first, each kind from the simplest to the most costly.
 
@@ -84,9 +85,15 @@ def roster(
         `scratch:` transfers, any other is a control.
     source
         What the study transfers from, where it was chosen already.
+    given
+        The rows as a fit would get them, where `data` are put together anew: what step 5 does
+        where that is left open depends on how many there are, and on the split. None: `data`.
     """
     source = source or source_of(model, data)
-    arms = [*_controls(model, source, data), *_transfers(model, source, data)]
+    arms = [
+        *_controls(model, source, data),
+        *_transfers(model, source, data if given is None else given),
+    ]
     yours = [_yours(name, given, data) for name, given in (more or {}).items()]
     names = [arm.name for arm in arms]
     twice = sorted({arm.name for arm in yours if arm.name in names})

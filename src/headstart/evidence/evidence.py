@@ -266,7 +266,7 @@ class Judged:
     truth, said
         The class of each row (an index in `Task.labels`), the number, or the 0/1 labels.
     sure
-        The probability of what was said; 1 for numbers.
+        The probability of what was said, of its least sure word or label; 1 for numbers.
     """
 
     arm: str

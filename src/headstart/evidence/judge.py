@@ -18,6 +18,7 @@ from headstart.heads.head import decided
 from headstart.metrics.crossed import (
     Estimate,
     estimate,
+    estimate_paired,
     jackknifed,
     macro_f1_left_out,
     multilabel_macro_f1_left_out,
@@ -32,7 +33,7 @@ from headstart.metrics.gains import (
     threshold,
     time_to_threshold,
 )
-from headstart.metrics.interval import Interval
+from headstart.metrics.interval import Interval, wilson
 from headstart.metrics.scores import macro_f1, multilabel_macro_f1, r2, scores
 from headstart.task import Kind, Task
 
@@ -61,8 +62,11 @@ class Bench:
     truth: NDArray[Any]
     learned_from: NDArray[Any]
 
-    def estimate(self, ours: Sequence[Said], theirs: Sequence[Said] | None = None) -> Estimate:
-        """Return the mean primary score over seeds, or its gain over that of other fits.
+    def gain(self, ours: Sequence[Said], theirs: Sequence[Said]) -> Estimate:
+        """Return the mean primary score over seeds minus that of other fits.
+
+        Its error is infinite where one seed is all there is, which does not say what another would
+        give, or where nothing varies.
 
         Parameters
         ----------
@@ -70,13 +74,27 @@ class Bench:
             One fit a seed, in the same order of seeds.
         """
         if self.score == "accuracy":
-            right = self._right(ours)
-            return estimate(right if theirs is None else right - self._right(theirs))
-        whole, without = self._left_out(ours)
-        if theirs is not None:
-            other, other_without = self._left_out(theirs)
-            whole, without = whole - other, without - other_without
-        return jackknifed(whole, without)
+            found = estimate_paired(self._right(ours) - self._right(theirs))
+        else:
+            (whole, without), (other, other_without) = self._left_out(ours), self._left_out(theirs)
+            found = jackknifed(whole - other, without - other_without)
+        return found if len(ours) > 1 and found.error else Estimate(found.mid, math.inf, 1.0)
+
+    def interval(self, fits: Sequence[Said]) -> Interval:
+        """Return the mean primary score over seeds with its interval, whose ends are scores.
+
+        Of one seed it is for new rows alone. Fits that are all right, or nearly, do not vary; so
+        the interval of an accuracy is never within that of a share of so many rows.
+        """
+        n, is_share = len(self.truth), self.score == "accuracy"
+        found = estimate(self._right(fits)) if is_share else jackknifed(*self._left_out(fits))
+        low, mid, high = found.interval()
+        if self.task.kind is Kind.REGRESSION:
+            return Interval(low, mid, min(1.0, high))
+        if is_share or not found.error:
+            share = wilson(n * mid, n)
+            low, high = min(low, share.low), max(high, share.high)
+        return Interval(max(0.0, low), mid, min(1.0, high))
 
     def score_of(self, said: Said) -> float:
         """Return the primary score of one fit."""
@@ -116,7 +134,7 @@ def point(bench: Bench, outcomes: Sequence[Outcome], fits: Sequence[Said]) -> Po
     return Point(
         n_rows=round(float(np.mean([outcome.n_rows for outcome in outcomes]))),
         scores=tuple(bench.score_of(said) for said in fits),
-        interval=bench.estimate(fits).interval(),
+        interval=bench.interval(fits),
         is_converged=all(outcome.is_converged for outcome in outcomes),
         seeds=tuple(outcome.seed for outcome in outcomes),
     )
@@ -126,18 +144,30 @@ def jumpstart(bench: Bench, probe: Sequence[Said], random: Sequence[Said]) -> Ga
     """Return the higher start: frozen pretrained minus frozen random features, on test rows."""
     if not probe:
         return Gain("jumpstart", None, bench.score, "no frozen features to compare")
-    found = bench.estimate(probe, random).interval()
+    found = bench.gain(probe, random).interval()
     return Gain("jumpstart", found, bench.score, "frozen trunk: pretrained minus random weights")
 
 
+#: Whether transfer and scratch ended by their stop rules → what that makes of the gain.
+ENDS = {
+    (True, True): "transfer minus scratch",
+    (True, False): "at most: scratch had not converged",
+    (False, True): "at least: the transfer had not converged",
+    (False, False): "provisional: neither had converged",
+}
+
+
 def asymptote(
-    bench: Bench, transfer: Sequence[Said], scratch: Sequence[Said], *, is_at_most: bool
+    bench: Bench,
+    transfer: Sequence[Said],
+    scratch: Sequence[Said],
+    have_converged: tuple[bool, bool],
 ) -> Gain:
     """Return the higher end: the transfer arm minus scratch, at their stop rules, on test rows."""
     if not transfer:
         return Gain("asymptote", None, bench.score, "no scratch arm to compare")
-    note = "at most: scratch had not converged" if is_at_most else "transfer minus scratch"
-    return Gain("asymptote", bench.estimate(transfer, scratch).interval(), bench.score, note)
+    found = bench.gain(transfer, scratch).interval()
+    return Gain("asymptote", found, bench.score, ENDS[have_converged])
 
 
 def steepness(transfer: Mapping[int, Curve], scratch: Mapping[int, Curve], score: str) -> Gain:
@@ -201,8 +231,14 @@ def _times(times: Sequence[float], n: int, cold_s: float = 0.0) -> str:
     return f"{np.mean(times):.1f} s{cold} in {len(times)} of {n} seeds"
 
 
-def labels(transfer: Sequence[Point], scratch: Sequence[Point]) -> Gain:
-    """Return the labelled rows saved, from the mean data curves."""
+def labels(
+    transfer: Sequence[Point], scratch: Sequence[Point], least: float = 0.0, n_validation: int = 0
+) -> Gain:
+    """Return the labelled rows saved, from the mean data curves.
+
+    A score that the most frequent class has, `least`, is none to be matched. Rows that validate are
+    labelled too, and the same for every point: the note tells of them.
+    """
     name = "labels saved"
     if len(transfer) < 2 or len(scratch) < 2:
         return Gain(name, None, "rows", "too few points on the data curves")
@@ -210,6 +246,10 @@ def labels(transfer: Sequence[Point], scratch: Sequence[Point]) -> Gain:
     found = labels_saved(ours, theirs)
     note = str(found) + ("" if all(p.is_converged for p in scratch) else "; provisional: scratch "
                          "had not converged everywhere")  # fmt: skip
+    note += f"; and {n_validation} to validate on, each time" if n_validation else ""
+    if not ours.asymptote > least or not theirs.asymptote > least:
+        who = "scratch" if ours.asymptote > least else "transfer"
+        return Gain(name, None, "rows", f"{who} learned nothing that could be matched")
     if found.saved is None:
         return Gain(name, None, "rows", note)
     spread = math.inf if found.transfer.is_bound else _spread_saved(transfer, scratch, found.n)
@@ -248,7 +288,7 @@ def judged(bench: Bench, arm: str, said: Said, test: Dataset) -> Judged:
     """Return what one fit said of each test row."""
     outputs, _ = said
     answers = decided(bench.task.kind, *said)
-    sure = _sure(bench.task.kind, outputs)
+    sure = _sure(bench.task.kind, outputs, answers)
     return Judged(
         arm=arm,
         names=tuple(test.name(i) for i in range(len(test))),
@@ -258,10 +298,15 @@ def judged(bench: Bench, arm: str, said: Said, test: Dataset) -> Judged:
     )
 
 
-def _sure(kind: Kind, outputs: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the probability of what was said of a row; of a sentence, of its least sure word."""
+def _sure(kind: Kind, outputs: NDArray[Any], said: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the probability of what was said of a row.
+
+    Of a sentence that of its least sure word, of several labels that of the least sure one.
+    """
     if kind is Kind.TAGS:
         return np.array([row.max(axis=1).min(initial=1.0) for row in outputs], dtype=np.float64)
+    if kind is Kind.MULTILABEL:
+        return np.where(said, outputs, 1 - outputs).min(axis=1, initial=1.0)
     return outputs.max(axis=1) if kind is Kind.MULTICLASS else np.ones(len(outputs))
 
 

@@ -1,8 +1,7 @@
 """Opened: what the test labels, read once, say of the fits that validation chose."""
 
 import datetime
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +16,6 @@ from headstart.evidence.fits import Fits
 from headstart.evidence.judge import Bench, Said
 from headstart.evidence.verdict import Verdict, word_of
 from headstart.machine import versions
-from headstart.metrics.crossed import Estimate
-from headstart.metrics.interval import Interval
 from headstart.task import Kind
 
 #: What test rows are that tell no model from another.
@@ -104,15 +101,15 @@ class Opened:
             notes.append(f"These test labels were read {self.n_reads} times, by fits or studies: "
                          "the interval is optimistic.")  # fmt: skip
         notes += self.fits.overspent()
-        found = bench.estimate(ours, theirs)
-        if len(ours) < 2:
-            found = Estimate(found.mid, math.inf, 1.0)
-            notes.append("One seed does not say what another would give: it decides nothing.")
+        found = bench.gain(ours, theirs)
+        notes += _of_few_seeds(len(ours))
         word = word_of(found.interval(), worth)
         if bench.task.kind in SAME and len(np.unique(bench.truth)) < 2:
             word = "undecided"
             notes.append(f"All test rows are {SAME[bench.task.kind]}: no score on them says much.")
-        control = self.fits.whole(chosen.control)
+        ended = self._converged(chosen.transfer), self._converged(chosen.control)
+        if not any(ended):
+            notes.append("Neither arm had converged: the gain may come out smaller, or larger.")
         return Verdict(
             word=word,
             gain=found.interval(),
@@ -123,7 +120,7 @@ class Opened:
             n_seeds=len(ours),
             worth=worth,
             smallest_gain=worth + found.smallest_gain(),
-            is_at_most=not all(one.is_converged or one.error for one in control),
+            is_at_most=ended == (True, False),
             notes=tuple(notes),
         )
 
@@ -132,16 +129,18 @@ class Opened:
         scratch = [one for one in fits.whole(SCRATCH) if not one.error]
         starts = _paired(self.said.get(PROBE, none), self.said.get(RANDOM, none))
         ends = _paired(self.said[transfer], self.said.get(SCRATCH, none))
-        is_at_most = not all(one.is_converged for one in scratch)
-        majority = validation(fits.outcomes, MAJORITY).values()
-        least = max(0.0, float(np.mean([*majority]))) if majority else 0.0
+        have_converged = self._converged(transfer), self._converged(SCRATCH)
+        least = _mean_of(validation(fits.outcomes, MAJORITY).values())
+        tested = _mean_of(
+            self.bench.score_of(one) for one in self.said.get(MAJORITY, none).values()
+        )
         rising = FINETUNED if FINETUNED in fits.arms else transfer
         return (
             judge.jumpstart(self.bench, *starts),
             judge.steepness(fits.curves(rising), fits.curves(SCRATCH), self.bench.score),
-            judge.asymptote(self.bench, *ends, is_at_most=is_at_most),
+            judge.asymptote(self.bench, *ends, have_converged),
             judge.time_saved(fits.whole(transfer), scratch, target, fits.preparation_s, least),
-            judge.labels(data[transfer], data[SCRATCH]),
+            judge.labels(data[transfer], data[SCRATCH], tested, self._n_rows()["validation"]),
         )
 
     def _data_curve(self, arm: str) -> tuple[Point, ...]:
@@ -166,7 +165,7 @@ class Opened:
             about=arm.about,
             validation=validation(fits, arm.name),
             test={seed: found[self.bench.score] for seed, found in each.items()},
-            interval=self._interval(list(said.values())) if said else None,
+            interval=self.bench.interval(list(said.values())) if said else None,
             test_scores={n: float(np.mean([one[n] for one in each.values()])) for n in names},
             seconds=float(np.mean([one.seconds for one in fits])),
             n_seeds=len(fits),
@@ -174,11 +173,9 @@ class Opened:
             n_not_converged=sum(not one.is_converged and not one.error for one in fits),
         )
 
-    def _interval(self, said: Sequence[Said]) -> Interval:
-        """Return an arm's score with its interval, whose ends are scores: none is above 1."""
-        found = self.bench.estimate(said).interval()
-        least = -math.inf if self.bench.task.kind is Kind.REGRESSION else 0.0
-        return Interval(max(least, found.low), found.mid, min(1.0, found.high))
+    def _converged(self, arm: str) -> bool:
+        """Say whether every fit of an arm that came to something ended by its stop rule."""
+        return all(one.is_converged or one.error for one in self.fits.whole(arm))
 
     def _judged(self) -> Any:
         arm = self.chosen.shipped.arm
@@ -194,6 +191,26 @@ class Opened:
         n_train = study.n_train()
         n_held_out = len(study.pool) - n_train
         return {"train": n_train, "validation": n_held_out, "test": len(study.test)}
+
+
+def _of_few_seeds(n: int) -> list[str]:
+    """Say what a verdict of so few seeds is worth (simulated with normal errors, 200 rows)."""
+    if n < 2:
+        return ["One seed does not say what another would give: it decides nothing."]
+    if n == 2:
+        return ["Two seeds hardly show how far seeds differ: where that is most of what varies, "
+                "such a verdict is wrong up to one time in eight, not in twenty."]  # fmt: skip
+    return []
+
+
+def _mean_of(scores: Iterable[float]) -> float:
+    """Return the mean of what the same answer for every row scores; at least 0, which R² is then.
+
+    >>> _mean_of([]), _mean_of([-0.5, 0.25]), _mean_of([0.5, 0.75])
+    (0.0, 0.0, 0.625)
+    """
+    there = [*scores]
+    return max(0.0, float(np.mean(there))) if there else 0.0
 
 
 def _said(fits: Fits, outcome: Outcome) -> Said:

@@ -109,7 +109,7 @@ def prove(  # noqa: PLR0913
         if fresh:
             store.drop_study(study.key)
         more = {} if also is None else crossings(model, study.source, study.pool, also)
-        compared = roster(model, study.pool, {**more, **(arms or {})}, study.source)
+        compared = roster(model, study.pool, {**more, **(arms or {})}, study.source, data)
         fits = Fits(study, compared, store, seeds, budget_s)
         fits.fit()
         chosen = choose(fits.arms, fits.outcomes)

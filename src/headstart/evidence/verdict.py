@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from headstart.metrics.interval import Interval, one_standard_error
+from headstart.metrics.interval import Interval, is_clear, one_standard_error
 
 Word = Literal["positive", "negative", "undecided"]
 
@@ -158,9 +158,8 @@ def simplest(scores: Scores, arms: Sequence[str]) -> Preferred:
     top = best(scores, there)
     for arm in there[: there.index(top)]:
         gaps = _gaps(scores, top, arm)
-        if len(gaps) and gaps.mean() <= (noise := one_standard_error(gaps)):
-            said = f"{top} − {arm} = {gaps.mean():+.3f} ± {noise:.3f}"
-            return Preferred(arm, f"{arm}, the simpler: {said}")
+        if len(gaps) and not is_clear(float(gaps.mean()), one_standard_error(gaps)):
+            return Preferred(arm, f"{arm}, the simpler: {top} − {arm} = {_amount(gaps)}")
     return Preferred(top, f"{top}: best on validation")
 
 
@@ -191,12 +190,12 @@ def ships(scores: Scores, transfer: str, control: str) -> Preferred:
     Examples
     --------
     >>> ships({"probe": {0: 0.9}, "scratch": {0: 0.8}}, "probe", "scratch")
-    Preferred(arm='probe', why='probe − scratch = +0.100 ± 0.000 on validation')
+    Preferred(arm='probe', why='probe − scratch = +0.100 (one seed) on validation')
     """
     gaps = _gaps(scores, transfer, control)
     if not len(gaps):
         return Preferred(transfer, f"{control} came to no score")
-    said = f"{transfer} − {control} = {gaps.mean():+.3f} ± {one_standard_error(gaps):.3f}"
+    said = f"{transfer} − {control} = {_amount(gaps)}"
     return Preferred(transfer if gaps.mean() >= 0 else control, f"{said} on validation")
 
 
@@ -216,7 +215,13 @@ def wins(scores: Scores, transfer: str, control: str) -> bool:
     False
     """
     gaps = _gaps(scores, transfer, control)
-    return not len(gaps) or bool(gaps.mean() > one_standard_error(gaps))
+    return not len(gaps) or is_clear(float(gaps.mean()), one_standard_error(gaps))
+
+
+def _amount(gaps: np.ndarray[Any, np.dtype[np.float64]]) -> str:
+    """Say how large a gain is, and how sure that is."""
+    noise = f"± {one_standard_error(gaps):.3f}" if len(gaps) > 1 else "(one seed)"
+    return f"{gaps.mean():+.3f} {noise}"
 
 
 def _gaps(scores: Scores, arm: str, other: str) -> np.ndarray[Any, np.dtype[np.float64]]:

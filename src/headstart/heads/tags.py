@@ -43,6 +43,8 @@ from headstart.task import Kind, Task
 #: Sentences that the chain is learned on, at most, and words of each, from its first: it has some
 #: dozens of unknowns, and every word of the longest sentence is a step of its own.
 CHAIN_SENTENCES, CHAIN_WORDS = 2_000, 256
+#: In how many parts held-out sentences are read by a chain that the others taught.
+CHAIN_PARTS = 3
 #: Above so many words one split takes the place of the folds, and the penalty is chosen on some.
 SPLIT_ABOVE = 20_000
 #: Words that the penalty is chosen on there, and the share of them that is held out.
@@ -250,7 +252,8 @@ def fit_tags(
         solved = _solved(rows, folds, may_judge, seed)
         linear, choice = solved.head, solved.choice
         head = TagHead(linear.weight, linear.bias, legal_chain(task.n_outputs), reads=solved.reads)
-        head, outputs = _chained(head, choice, codes)
+        groups = groups_of(next(iter(rows.values())).features)
+        head, outputs = _chained(head, choice, codes, groups, seed)
     seconds = time.perf_counter() - began
     return LinearFit(head, choice.penalty, outputs, choice.path, solved.converged, seconds,
                      choice.warnings)  # fmt: skip
@@ -372,18 +375,23 @@ def _split(
 
 
 def _chained(
-    head: TagHead, choice: Choice, codes: NDArray[Any]
+    head: TagHead, choice: Choice, codes: NDArray[Any], groups: NDArray[np.int64], seed: int
 ) -> tuple[TagHead, NDArray[Any] | None]:
-    """Return the head with its chain, and what it says of the sentences when they were held out."""
+    """Return the head with its chain, and what it says of the sentences when they were held out.
+
+    A chain knows the sentences it was fitted to, so that each is read by one fitted to others.
+    """
     if choice.logits is None:
         return head, None
     held = like(choice.logits, codes)
-    seen = [i for i, row in enumerate(held) if len(row) and np.isfinite(row).all()]
-    head = head.calibrated(held[seen], codes[seen])
+    seen = np.array([i for i, row in enumerate(held) if len(row) and np.isfinite(row).all()])
     k = choice.logits.shape[1]
     outputs = ragged([np.full((len(row), k), np.nan, dtype=np.float32) for row in codes])
-    outputs[seen] = head.outputs_from(held[seen])
-    return head, outputs
+    n_parts = min(CHAIN_PARTS, len(np.unique(groups[seen])))
+    parts = folds_of(np.zeros(len(seen)), ANY, n_parts, seed, groups[seen]) if n_parts > 1 else []
+    for fit, out in [(seen[fit], seen[out]) for fit, out in parts] or [(seen, seen)]:
+        outputs[out] = head.calibrated(held[fit], codes[fit]).outputs_from(held[out])
+    return head.calibrated(held[seen], codes[seen]), outputs
 
 
 def word_folds(sizes: NDArray[np.int64], folds: Sequence[Fold]) -> list[Fold]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -130,6 +130,35 @@ def estimate(values: ArrayLike) -> Estimate:
     return Estimate(float(table.mean()), math.sqrt(max(whole, least) / table.size), df)
 
 
+def estimate_paired(differences: ArrayLike) -> Estimate:
+    """Return the gain in accuracy over rows and seeds, as `estimate` does.
+
+    For its error a row is added to each kind of disagreement, as in
+    `headstart.metrics.interval.paired_interval`: two models that never disagreed on these rows
+    may do so on others.
+
+    Parameters
+    ----------
+    differences
+        Shape (R, S): for each row and seed 1 where only the first model is right, −1 where only the
+        second one is, else 0.
+
+    References
+    ----------
+    Bonett & Price, Adjusted Wald confidence interval for a difference of binomial proportions
+    based on paired data, 2012. https://doi.org/10.3102/1076998611411915
+
+    Examples
+    --------
+    >>> print(estimate_paired([[1], [1]]).interval())  # two rows tell little
+    +1.000 [-0.591, +2.591]
+    """
+    table = np.asarray(differences, dtype=np.float64)
+    sides = np.ones((1, table.shape[1]))
+    found = estimate(np.concatenate([table, sides, -sides]))
+    return Estimate(float(table.mean()), found.error, found.df)
+
+
 def crossed(values: ArrayLike, level: float = 0.95) -> Interval:
     """Return the mean of paired differences with its interval for new rows and new seeds.
 
@@ -151,6 +180,9 @@ def crossed(values: ArrayLike, level: float = 0.95) -> Interval:
 def over_seeds(values: ArrayLike, level: float = 0.95) -> Interval:
     """Return the mean of one number a seed with its Student interval; rows are taken as given.
 
+    Seeds that all gave the same number do not show how far others would be from it: the interval
+    has no end.
+
     Parameters
     ----------
     values
@@ -167,7 +199,8 @@ def over_seeds(values: ArrayLike, level: float = 0.95) -> Interval:
     >>> print(over_seeds([1.0, 3.0]))  # error 1, one degree of freedom: 12.7 to each side
     +2.000 [-10.706, +14.706]
     """
-    return estimate(np.asarray(values, dtype=np.float64)[None, :]).interval(level)
+    found = estimate(np.asarray(values, dtype=np.float64)[None, :])
+    return (found if found.error else replace(found, error=math.inf)).interval(level)
 
 
 def jackknife(

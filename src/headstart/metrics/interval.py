@@ -50,8 +50,26 @@ def one_standard_error(differences: ArrayLike) -> float:
     return float(values.std(ddof=1) / math.sqrt(len(values)))
 
 
-def wilson(right: int, n: int) -> Interval:
+def is_clear(gain: float, noise: float) -> bool:
+    """Say whether a gain is more than its noise, and not equal to it but for rounding.
+
+    One row won gains 1/n, and has a standard error of 1/n: it is never clear, whatever n is.
+
+    >>> is_clear(1 / 50, one_standard_error([1.0] + [0.0] * 49)), is_clear(0.2, 0.1)
+    (False, True)
+    """
+    return gain > noise and not math.isclose(gain, noise, rel_tol=1e-9)
+
+
+def wilson(right: float, n: int) -> Interval:
     """Return the score interval of a share: `right` of `n`.
+
+    Parameters
+    ----------
+    right
+        How many; a mean over fits need not be whole.
+    n
+        Of how many.
 
     References
     ----------

@@ -356,7 +356,9 @@ def r2(targets: ArrayLike, predicted: ArrayLike) -> float:
     truth, said = np.asarray(targets, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
     left = float(((truth - said) ** 2).sum())
     whole = float(((truth - truth.mean()) ** 2).sum())
-    return 1 - left / whole if whole else float(left == 0)
+    # A mean is rounded: numbers that are all the same need not be exactly their mean.
+    varies = whole > 1e-24 * float((truth**2).sum())
+    return 1 - left / whole if varies else float(left == 0)
 
 
 def mae(targets: ArrayLike, predicted: ArrayLike) -> float:

@@ -76,7 +76,8 @@ class Probed:
             return balanced(self.scores, self.classes)
         if _is_binary(self.scores):
             return wilson(int(self.scores.sum()), len(self.scores))
-        return crossed(self.scores[:, None])
+        found = crossed(self.scores[:, None])  # a mean of F1 or R²: neither is above 1
+        return Interval(found.low, found.mid, min(1.0, found.high))
 
     def gains(self, other: "Probed") -> Array:
         """Return how much more each row gave than to another, of the rows that both have."""

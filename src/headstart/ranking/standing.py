@@ -12,7 +12,7 @@ from headstart.data.dataset import Dataset, Skipped
 from headstart.errors import HeadstartError, UsageError
 from headstart.features.extract import extract, extract_many
 from headstart.features.features import Features
-from headstart.metrics.interval import Interval, one_standard_error
+from headstart.metrics.interval import Interval, is_clear, one_standard_error
 from headstart.ranking.candidates import first_line
 from headstart.ranking.finetuned import finetuned
 from headstart.ranking.measure import Facts
@@ -111,7 +111,8 @@ class Standing:
         if self.tuned is None or self.final is None:
             return 0.0
         gains = self.tuned.gains(self.final)
-        return float(gains.mean()) if gains.mean() > one_standard_error(gains) else 0.0
+        gain = float(gains.mean())
+        return gain if is_clear(gain, one_standard_error(gains)) else 0.0
 
     @property
     def merit(self) -> tuple[bool, int, float, float]:
@@ -250,4 +251,4 @@ def preferred(ridges: Sequence[Probed]) -> int:
     top = len(ridges) - 1
     best = max(range(len(ridges)), key=lambda i: (ridges[i].mean, i))
     gains = ridges[best].gains(ridges[top])
-    return best if gains.mean() > one_standard_error(gains) else top
+    return best if is_clear(float(gains.mean()), one_standard_error(gains)) else top

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.heads.head import Head
-from headstart.metrics.interval import one_standard_error
+from headstart.metrics.interval import is_clear, one_standard_error
 from headstart.metrics.scores import held_out_scores
 from headstart.sources.source import Source
 from headstart.task import Task
@@ -48,7 +48,11 @@ class Choice:
 
 
 def prefer(
-    simple: Candidate, other: Candidate | None, task: Task, targets: NDArray[Any] | None
+    simple: Candidate,
+    other: Candidate | None,
+    task: Task,
+    targets: NDArray[Any] | None,
+    among: NDArray[Any] | None = None,
 ) -> Choice:
     """Return the simpler arm unless the other is better by more than one standard error.
 
@@ -58,6 +62,9 @@ def prefer(
         The probe, and the fine-tuned network if there is one.
     targets
         Of the validation rows; shape (n,) or (n, k).
+    among
+        Of all rows that are learned from or validate, as in `headstart.metrics.scores.row_scores`;
+        `targets` if None.
 
     Notes
     -----
@@ -66,8 +73,8 @@ def prefer(
     """
     if other is None or targets is None:
         return Choice(simple, f"{simple.name}: nothing else was tried")
-    gain, noise, said = _compared(simple, other, task, targets)
-    if gain > noise:
+    gain, noise, said = _compared(simple, other, task, targets, among)
+    if is_clear(gain, noise):
         return Choice(other, f"{other.name}: {said}")
     return Choice(simple, f"{simple.name}, the simpler: {said}")
 
@@ -79,16 +86,20 @@ def unless_worse(simple: Candidate, other: Candidate, task: Task, targets: NDArr
     bench): what they cannot tell does not speak against it, a loss that they show does.
     """
     gain, noise, said = _compared(simple, other, task, targets)
-    if gain < -noise:
+    if is_clear(-gain, noise):
         return Choice(simple, f"{simple.name}: {said}")
     return Choice(other, f"{other.name}, not worse: {said}")
 
 
 def _compared(
-    simple: Candidate, other: Candidate, task: Task, targets: NDArray[Any]
+    simple: Candidate,
+    other: Candidate,
+    task: Task,
+    targets: NDArray[Any],
+    among: NDArray[Any] | None = None,
 ) -> tuple[float, float, str]:
     """Return the gain of the other arm, its standard error, and both in words."""
-    gaps = _each(other, task, targets) - _each(simple, task, targets)  # (n,)
+    gaps = _each(other, task, targets, among) - _each(simple, task, targets, among)  # (n,)
     gain, said = float(gaps.mean()), f"{other.name} − {simple.name} = {gaps.mean():+.3f}"
     if len(gaps) < 2:
         return gain, math.inf, f"{said} on one row held out, which does not show how sure that is"
@@ -96,7 +107,9 @@ def _compared(
     return gain, noise, f"{said} ± {noise:.3f} on {len(gaps)} rows held out"
 
 
-def _each(arm: Candidate, task: Task, targets: NDArray[Any]) -> NDArray[np.float64]:
+def _each(
+    arm: Candidate, task: Task, targets: NDArray[Any], among: NDArray[Any] | None
+) -> NDArray[np.float64]:
     """Return an arm's score a row; shape (n,)."""
     assert arm.validation is not None
-    return held_out_scores(task, targets, arm.validation)
+    return held_out_scores(task, targets, arm.validation, among)

@@ -149,7 +149,9 @@ class Fitting:
         if self.plan.is_few:
             return self._finetune_few(probe, self.plan.phase)
         tuned, made = self._finetuned(probe)
-        choice = prefer(probe, tuned, task, self.data.only(VALIDATION).targets)
+        # All of them say what the score is: few validation rows may have other shares of classes.
+        among = targets_of(self.data)[self._part(TEST, inverse=True)]
+        choice = prefer(probe, tuned, task, self.data.only(VALIDATION).targets, among)
         if choice.kept is tuned or self.plan.keeps_finetuned:
             return replace(choice, kept=replace(tuned, source=made.keep()))
         if not self.plan.holds_out:

@@ -35,7 +35,7 @@ def demo(
                 show.fit(found[-1], part.model.plan_)
     if prove:
         show.err(
-            f"\nThe proof, on the names: every arm with {seeds} seeds, {budget} for all fits.\n"
+            f"\nThe proof, on the names: up to {seeds} seeds of every arm, {budget} for all fits.\n"
             "The pictures take longer; theirs is: headstart prove "
             f"{parts.pictures(home())}\n"
         )

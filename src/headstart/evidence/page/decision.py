@@ -97,7 +97,8 @@ def _gain_in_words(evidence: Evidence) -> str:
     bound = "at most " if found.is_at_most else ""
     size = words.difference(found.gain.mid, evidence.score)
     if not (math.isfinite(found.gain.low) and math.isfinite(found.gain.high)):
-        return f"The gain is {bound}{size}; with one seed nothing can be said of its reliability."
+        why = "with one seed" if found.n_seeds == 1 else "where no row tells the two apart"
+        return f"The gain is {bound}{size}; {why} nothing can be said of its reliability."
     return (
         f"The gain is {bound}{size}; with 95 % confidence it lies "
         f"{words.bounds(found.gain, evidence.score)}, over {words.plural(found.n_seeds, 'seed')}."

@@ -184,11 +184,17 @@ def data(evidence: Evidence) -> dict[str, Any] | None:
             "read off here is provisional."
         ),
         "caption": "Test score against labeled training rows; bands are 95 % intervals for new "
-        "seeds and new rows." + ("" if saved is None else f" On these means, {saved}."),
+        f"seeds and new rows{_of_one_seed(evidence)}."
+        + ("" if saved is None else f" On these means, {saved}."),
         "meaning": "Where the two curves reach the same height, the distance between them is what "
         "the pretrained network is worth in labels. “> n” means that it was not reached with all n "
         "rows; “≤ n” that the smallest training already reached it.",
     }
+
+
+def _of_one_seed(evidence: Evidence) -> str:
+    lone = any(len(point.scores) == 1 for points in evidence.data.values() for point in points)
+    return ", of points with one seed for new rows alone" if lone else ""
 
 
 def network(evidence: Evidence) -> dict[str, Any]:
@@ -342,11 +348,22 @@ def _remedy(one: Mapping[str, Any], metric: str) -> list[str]:
     return [*told, words.difference(gave, metric) if isinstance(gave, float) else "—"]
 
 
+def _seeds(evidence: Evidence) -> str:
+    """Say with how many seeds the arms were trained, which may be fewer than were asked for."""
+    n = {arm.name: arm.n_seeds for arm in evidence.arms}
+    most = max(n.values(), default=evidence.seeds)
+    said = f"Every arm was trained with {words.plural(most, 'seed')}"
+    if most < evidence.seeds:
+        said += f" (there was no time for the {evidence.seeds} asked for)"
+    said += "".join(f", {arm} with {words.plural(k, 'seed')}" for arm, k in n.items() if k < most)
+    return f"{said}, on the same splits."
+
+
 def how(evidence: Evidence) -> dict[str, Any]:
     """Return how it was measured, and every term of the page."""
     reads = evidence.n_test_reads
     sentences = [
-        f"Every arm was trained with {words.plural(evidence.seeds, 'seed')} on the same splits. "
+        f"{_seeds(evidence)} "
         + (
             "The test rows were read once, by the verdict."
             if reads == 1

@@ -3,9 +3,11 @@
 import shlex
 from pathlib import Path
 
+from headstart.errors import HeadstartError
 from headstart.evidence.evidence import YOURS, Evidence
 from headstart.evidence.page import figures
 from headstart.evidence.page.decision import arm_of
+from headstart.io import read_json
 
 #: What `headstart fit` needs to make an arm of a study; ALSO stands for the rows beside.
 OPTIONS = {
@@ -24,6 +26,7 @@ ROWS = {
     "zero-shot": "the rows beside (ALSO) alone; none of this study taught it",
 }
 RANDOM = ("scratch", "random-probe")
+TUNED = ("finetuned", "beside-finetuned")
 
 
 def use(evidence: Evidence, run: str) -> list[dict[str, str]]:
@@ -39,9 +42,9 @@ def use(evidence: Evidence, run: str) -> list[dict[str, str]]:
         return [_elsewhere(evidence)]
     if not _has_model(folder):
         return [_made(evidence, folder), *_asked(evidence, folder)]
-    if not (found.is_shipped_control or found.shipped == "zero-shot"):
+    if _arm_in(folder, evidence) == found.shipped:
         return _asked(evidence, folder)
-    # What was fitted there learned from the study's rows and transfers; what ships goes beside it.
+    # The fit that is kept there is of another arm; what ships goes beside it.
     beside = f"{folder.rstrip('/')}-{found.shipped}"
     return [_made(evidence, beside), *_asked(evidence, beside)]
 
@@ -65,6 +68,11 @@ def _asked(evidence: Evidence, folder: str) -> list[dict[str, str]]:
 def _made(evidence: Evidence, folder: str) -> dict[str, str]:
     arm, uri = evidence.verdict.shipped, str(evidence.source.get("uri") or "SOURCE")
     source = shlex.quote(f"scratch:{uri}" if arm in RANDOM else uri) + OPTIONS[arm]
+    moves = str(evidence.transfer_plan.get("finetune", ""))
+    if arm in TUNED and moves.startswith(
+        "only:"
+    ):  # what the arm did, and kept, whatever came of it
+        source += f" --finetune {shlex.quote(moves)}"
     rows = "ALSO" if arm == "zero-shot" else "DATA"
     code = f"headstart fit {rows} --source {source} --out {shlex.quote(folder)}"
     return {"name": f"Make it, from {ROWS.get(arm, 'the rows of this study')}", "code": code}
@@ -80,6 +88,18 @@ def _elsewhere(evidence: Evidence) -> dict[str, str]:
         "name": "What ships is no network",
         "code": f"# {arm.name}{about}: made with scikit-learn, outside of Headstart",
     }
+
+
+def _arm_in(folder: str, evidence: Evidence) -> str:
+    """Return the arm of the study that the model in a folder is; empty where it is none."""
+    try:
+        kept = str(read_json(Path(folder) / "model" / "bundle.json")["facts"]["arm"])
+    except (OSError, KeyError, TypeError, ValueError, HeadstartError):
+        return ""
+    # A fit that was given rows beside learned from both.
+    both = {"probe": "beside", "finetuned": "beside-finetuned"}
+    is_beside = any(arm.name == "beside" for arm in evidence.arms)
+    return both.get(kept, kept) if is_beside else kept
 
 
 def _has_model(folder: str) -> bool:

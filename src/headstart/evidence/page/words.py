@@ -77,7 +77,8 @@ GAINS = {
         "Asymptote",
         "Does it end higher?",
         "The score where validation stops improving; transfer minus scratch. If scratch was "
-        "stopped before that, this gain is an upper bound and says “at most”.",
+        "stopped before that and transfer was not, this gain is an upper bound and says “at "
+        "most”.",
     ),
     "time_to_threshold": (
         "Time to a good score",
