@@ -4,10 +4,12 @@ import copy
 import dataclasses
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import headstart as hs
@@ -18,7 +20,9 @@ from headstart.data.dataset import Dataset, Skipped, from_arrays
 from headstart.errors import DataError, IntegrityError, UsageError
 from headstart.features import compile as compiling
 from headstart.io import sealed_folder, sha256_file, write_json
+from headstart.sources.catalog import resolve
 from headstart.sources.source import from_json
+from headstart.sources.weights import read_weights
 from headstart.task import Modality
 from headstart.transfer.transfer import Transfer
 from tests.toys import toy_picture_source, toy_text_source
@@ -290,3 +294,27 @@ def test_texts_that_are_cut_short_are_told_of(tmp_path):
     assert not any(
         "longer than" in one.what for one in short.bundle_.answers(from_arrays(rows)).findings
     )
+
+
+@pytest.mark.parametrize("form", ["state dictionary", "shards"])
+def test_weights_of_another_form_are_in_the_folder(form, tmp_path):
+    uri = toy_text_source(tmp_path / "bert")
+    state, _ = io.read_safetensors(tmp_path / "bert" / "model.safetensors")
+    if form == "shards":
+        (tmp_path / "bert" / "model.safetensors").rename(tmp_path / "bert" / "one.safetensors")
+        index = {"weight_map": dict.fromkeys(state, "one.safetensors")}
+        write_json(tmp_path / "bert" / "model.safetensors.index.json", index)
+    else:
+        (tmp_path / "bert" / "model.safetensors").unlink()
+        tensors = {name: torch.from_numpy(array.copy()) for name, array in state.items()}
+        torch.save(tensors, tmp_path / "bert" / "pytorch_model.bin")
+    model = hs.Transfer(uri, finetune="no").fit(*texts())
+    said = model.predict_proba(texts()[0])
+    model.save(tmp_path / "model")
+    shutil.rmtree(tmp_path / "bert")
+    (tmp_path / "model").rename(tmp_path / "elsewhere")
+    np.testing.assert_allclose(hs.load(tmp_path / "elsewhere").outputs(texts()[0]), said, atol=1e-5)
+    kept = read_weights(resolve(f"run:{tmp_path / 'elsewhere'}"))
+    assert kept.keys() == state.keys()
+    assert all(np.array_equal(kept[name], state[name]) for name in state)
+    assert str(tmp_path) not in (tmp_path / "elsewhere" / FACTS).read_text().replace(uri, "")

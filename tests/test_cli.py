@@ -11,7 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from headstart.cli.app import app
+from headstart.errors import UsageError
+from headstart.task import Kind, Task
 from tests.toys import toy_picture_source, toy_text_source
 
 TORCH_BLOCKED = """
@@ -110,6 +114,45 @@ def test_predict_names_what_it_could_not_read_and_goes_on(pets, run, tmp_path):
     assert said.returncode == 3 and "error" in json.loads(said.stdout)[0]
 
 
+def test_lines_of_stdin_name_pictures_below_the_current_folder(pets, run):
+    lines = "test/red/0.png\n\ntest/blue/0.png\n"
+    said = headstart("predict", run, "-", "--json", input=lines, cwd=pets)
+    assert said.returncode == 0, said.stderr
+    assert [row["prediction"] for row in json.loads(said.stdout)] == ["red", "blue"]
+
+
+def run_into(where: str, unbuffered: str) -> subprocess.CompletedProcess[str]:
+    """Run the shortest command with its stdout led elsewhere by a shell."""
+    line = f'"{sys.executable}" -c "from headstart.cli.app import main; main()" --version {where}'
+    known = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    return subprocess.run(["bash", "-c", line], env=known, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("where", "code", "said"),
+    [
+        ("> >(exec <&-; sleep 1)", 0, ""),
+        ("> /dev/full", 5, "the results cannot be written: No space left"),
+        (">&-", 0, ""),
+    ],
+)
+def test_output_that_nobody_takes_is_no_fault(where, code, said, unbuffered):
+    done = run_into(where, unbuffered)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr and ("error" in done.stderr) == bool(said)
+
+
+@pytest.mark.parametrize("named", ["few.csv", "./few.csv", "f*.csv"])
+def test_predictions_are_not_written_over_what_they_are_of(named, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "few.csv").write_text("x\n1\n")
+    done = CliRunner().invoke(app, ["predict", "model", named, "--csv", "few.csv"])
+    assert isinstance(done.exception, UsageError) and "over an input" in str(done.exception)
+    done = CliRunner().invoke(app, ["predict", "model", named, "--csv", "other.csv"])
+    assert "holds no model" in str(done.exception)
+
+
 def test_finetune_moves_the_upper_stages_and_a_bundle_is_a_source(pets, source, tmp_path):
     run = tmp_path / "run"
     words = ("fit", pets, "--source", source, "--finetune", "last:25%", "--epochs", "2", "--json")
@@ -149,7 +192,7 @@ def test_texts_with_a_label_column(tmp_path):
         (("fit", "nowhere"), 3, "nowhere"),
         (("fit", "{pets}", "--source", "pkg:eficientnet-lite0"), 2, "pkg:efficientnet-lite0"),
         (("fit", "{pets}", "--source", "{source}", "--finetune", "last:half"), 2, "last:25%"),
-        (("fit", "{pets}", "--source", "{source}", "--epochs", "0"), 2, "epochs=0"),
+        (("fit", "{pets}", "--source", "{source}", "--epochs", "0"), 2, "--epochs 0"),
         (("predict", "{pets}", "x.png"), 2, "holds no model"),
         (("predict", "{run}", "x.png"), 3, "x.png"),
         (("fit", "{pets}", "--nonsense"), 2, "--nonsense"),
@@ -268,6 +311,8 @@ def test_a_bundle_of_columns_reads_them_by_name(tmp_path):
     np.save(tmp_path / "wide.npy", np.eye(3))
     said = headstart("predict", tmp_path / "run", tmp_path / "wide.npy")
     assert said.returncode == 3 and "learned from 2" in said.stderr
+    said = headstart("predict", tmp_path / "run", "-", input="1,2\n")
+    assert said.returncode == 2 and "this model reads numbers" in said.stderr
 
 
 def test_models_of_other_data_are_not_replaced_unasked(tmp_path):
@@ -278,7 +323,8 @@ def test_models_of_other_data_are_not_replaced_unasked(tmp_path):
         assert headstart("fit", f"{name}/train.csv", "-q", cwd=tmp_path).returncode in (0, 2)
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"first-train", "second-train"}
     recorded = json.loads((tmp_path / "runs" / "first-train" / "run.json").read_text())
-    assert recorded == {"data": str(tmp_path / "first" / "train.csv")}
+    data = str(tmp_path / "first" / "train.csv")
+    assert recorded == {"data": data, "label": "label", "kind": "multiclass", "source": "auto"}
     again = headstart("fit", "train.csv", "-o", "../runs/first-train", cwd=tmp_path / "first")
     assert again.returncode == 0, again.stderr
     refused = headstart("fit", "third/first/train.csv", cwd=tmp_path)
@@ -303,7 +349,7 @@ def test_a_run_is_named_by_its_data(data, name, tmp_path, monkeypatch):
 
     (tmp_path / "work" / "pets").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "work" / "pets")
-    assert default_folder(data) == Path("runs") / name
+    assert default_folder(data, Task(Kind.MULTICLASS)) == Path("runs") / name
 
 
 def test_the_name_of_a_file_moves_no_cursor_and_breaks_no_table(pets, run, tmp_path):

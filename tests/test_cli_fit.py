@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 from headstart.cli.app import app
 from headstart.cli.options import columns_of
 from headstart.errors import DataError, UsageError
+from headstart.transfer.transfer import Transfer
 
 
 def failed(*words):
@@ -65,3 +66,34 @@ def test_rows_of_numbers_have_no_step_5_to_tell_how_to_learn(tmp_path):
     assert isinstance(error, UsageError)
     assert str(error).startswith("--epochs: ") and "rows of numbers" in str(error)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("--epochs", "0"), ("--rate", "-1"), ("--optimizer", "lion"), ("--cache-max", "0")]
+)
+def test_a_value_that_makes_no_sense_is_told_by_its_option(words):
+    error = failed(*words)
+    assert isinstance(error, UsageError)
+    assert str(error).startswith(f"{words[0]} {words[1]}") and "Phase" not in str(error)
+
+
+def test_an_unknown_head_is_told_before_anything_is_read():
+    assert "head='svm' is unknown" in str(failed("--head", "svm"))
+
+
+@pytest.mark.parametrize("name", ["", "file"])
+def test_a_run_goes_to_a_folder_that_has_a_name(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    done = CliRunner().invoke(app, ["fit", "nowhere", "--out", name])
+    assert done.exit_code == 2 and "--out" in done.stderr
+
+
+def test_a_model_that_is_none_is_told_before_the_fit(tmp_path, monkeypatch):
+    monkeypatch.setattr(Transfer, "fit", lambda *_: pytest.fail("it was fitted"))
+    (tmp_path / "numbers.csv").write_text("x,label\n" + "1,low\n2,high\n" * 10)
+    (tmp_path / "run" / "model").mkdir(parents=True)
+    (tmp_path / "run" / "model" / "notes.txt").touch()
+    words = ["fit", str(tmp_path / "numbers.csv"), "--out", str(tmp_path / "run")]
+    error = CliRunner().invoke(app, words).exception
+    assert isinstance(error, UsageError) and "run/model exists and holds" in str(error)

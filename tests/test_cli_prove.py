@@ -13,6 +13,7 @@ from headstart.cli.folders import default_folder, record
 from headstart.data.dataset import Dataset, untested
 from headstart.errors import DataError, UsageError
 from headstart.evidence.saved import kept
+from headstart.io import write_json
 from headstart.task import Kind, Modality, Task
 from headstart.transfer.transfer import Transfer
 from tests.test_cli import headstart, pets, source  # noqa: F401
@@ -70,6 +71,8 @@ def test_the_report_is_written_again(proved):
         (("fit", "PETS", "--prove", "--remedies", "some"), "is no time"),
         (("prove", "PETS", "--remedies", "some"), "is no time"),
         (("prove", "PETS", "--seeds", "0"), "--seeds"),
+        (("prove", "PETS", "--budget", "0"), "--budget 0 leaves no time"),
+        (("prove", "PETS", "--worth", "-1"), "--worth"),
         (("prove", "PETS", "--finetune", "nonsense"), "finetune='nonsense'"),
     ],
 )
@@ -104,7 +107,7 @@ def test_the_demo_proves_and_says_with_how_many_seeds(demo_part):
     assert part["evidence"]["seeds"] == 3 and part["evidence"]["budget_s"] == 90.0
     assert part["evidence"]["n_test_reads"] == 1  # the fit left the test rows to the proof
     assert "test" not in part["scores"]
-    assert "every arm with 3 seeds, 90s for all fits" in done.stderr
+    assert "up to 3 seeds of every arm, 90s for all fits" in done.stderr
     assert (demo_part / demo.NAMES / "report.html").is_file()
 
 
@@ -112,6 +115,12 @@ def test_the_demo_without_a_proof_scores_the_test_rows_itself(demo_part):
     done = CliRunner().invoke(app, ["demo", "--no-prove", "--json", "-o", str(demo_part)])
     (part,) = json.loads(done.stdout)
     assert "evidence" not in part and "test" in part["scores"]
+
+
+def test_a_demo_without_time_for_its_proof_is_refused_before_the_fits(demo_part):
+    error = CliRunner().invoke(app, ["demo", "--budget", "0s", "-o", str(demo_part)]).exception
+    assert isinstance(error, UsageError) and "--budget 0s" in str(error)
+    assert not demo_part.exists()
 
 
 def test_the_budget_of_a_fit_is_all_the_time_its_proof_has(pets, source, tmp_path, monkeypatch):  # noqa: F811
@@ -149,9 +158,23 @@ def test_a_proof_goes_on_without_as_many_rows_as_it_may(tmp_path, monkeypatch):
 
 def test_a_proof_of_other_data_is_not_replaced_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    folder = default_folder("a/iris.csv")
+    kind = Task(Kind.MULTICLASS, target="kind")
+    folder = default_folder("a/iris.csv", kind)
     (folder / "evidence").mkdir(parents=True)
-    record("a/iris.csv", folder)
-    assert default_folder("a/iris.csv") == folder
+    record("a/iris.csv", folder, kind, "auto")
+    assert default_folder("a/iris.csv", kind) == folder
     with pytest.raises(UsageError, match="holds a proof of other data"):
-        default_folder("b/iris.csv")
+        default_folder("b/iris.csv", kind)
+
+
+def test_a_proof_of_another_task_of_the_data_is_not_replaced_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    kind = Task(Kind.MULTICLASS, target="kind")
+    folder = default_folder("iris.csv", kind)
+    (folder / "evidence").mkdir(parents=True)
+    record("iris.csv", folder, kind, "auto")
+    for other in (Task(Kind.MULTICLASS, target="color"), Task(Kind.REGRESSION, target="kind")):
+        with pytest.raises(UsageError, match=r"another task of these data: 'kind' .multiclass"):
+            default_folder("iris.csv", other)
+    write_json(folder / "run.json", {"data": str(tmp_path / "iris.csv")})  # as older versions did
+    assert default_folder("iris.csv", other) == folder

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from headstart.cli import ranked
 from headstart.cli.app import app
 from headstart.errors import DataError, UsageError
+from headstart.sources.added import Addition
 from tests.toys import toy_picture_source, toy_text_source
 
 
@@ -55,8 +56,20 @@ def test_limits_are_read_with_their_units(reviews, source, option):
     done = run("rank", reviews, "--sources", source, "--max-params", "10M",
                "--max-latency", "20s", "--quiet")  # fmt: skip
     assert done.exit_code == 0, done.output
-    for wrong in (("--max-params", "many"), ("--max-latency", "soon"), ("--budget", "later")):
+    for wrong in (
+        ("--max-params", "many"),
+        ("--max-latency", "soon"),
+        ("--budget", "later"),
+        ("--budget", "0"),
+    ):
         assert isinstance(run("rank", reviews, *wrong).exception, UsageError)
+
+
+def test_sources_may_stand_after_a_space(reviews, monkeypatch):
+    asked = []
+    monkeypatch.setattr("headstart.ranking.rank.rank", lambda _, **more: asked.append(more))
+    run("rank", reviews, "--sources", "pkg:one, pkg:two", "--quiet")
+    assert [one["sources"] for one in asked] == [["pkg:one", "pkg:two"]]
 
 
 def test_as_many_rows_may_be_left_out_as_is_said(reviews, source):
@@ -75,6 +88,13 @@ def test_a_source_is_added_searched_and_removed(source):
     assert source not in run("sources", "--json").stdout
     for wrong in (("add",), ("remove", source), ("pkg:x", "y")):
         assert isinstance(run("sources", *wrong).exception, UsageError)
+
+
+def test_what_a_package_brings_was_on_the_shelf(monkeypatch, tmp_path):
+    source = SimpleNamespace(uri="pkg:one", weights_sha256="0" * 64)
+    monkeypatch.setattr("headstart.sources.catalog.add", lambda _: Addition(source, tmp_path))
+    said = run("sources", "add", "pkg:one").stdout
+    assert "on the shelf already" in said and "now try it too" not in said
 
 
 @pytest.mark.parametrize(("boundary", "is_said"), [(None, False), (3, True)])

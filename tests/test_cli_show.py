@@ -9,6 +9,7 @@ from rich.progress import Progress
 
 from headstart.cli import show
 from headstart.cli.bars import columns
+from headstart.cli.cache import Swept, Verified
 
 ROWS = [("pkg:one", "image", "a" * 60), ("pkg:two", "text", "")]
 
@@ -50,6 +51,14 @@ def test_the_time_left_is_never_cut(width: int) -> None:
     line = [line for line in text.getvalue().splitlines() if "train" in line][-1]
     assert "1/1000" in line
     assert "-:--:--" in line  # what is said before the speed is known, as wide as 0:00:00
+
+
+def test_one_file_is_no_files(capsys: pytest.CaptureFixture[str]) -> None:
+    show.verified(Verified(1, ()))
+    show.swept(Swept(("features/a.npy",), 10))
+    said = capsys.readouterr().out
+    assert "checked    1 file, 0 damaged" in said
+    assert "more, of 1 file\n" in said
 
 
 def test_classes_that_are_called_as_the_table_calls_its_columns_lose_nothing(tmp_path):

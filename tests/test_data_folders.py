@@ -33,6 +33,30 @@ def test_classes_named_like_splits_stay_classes(tmp_path: Path) -> None:
     assert read(pets(tmp_path, "test/1.png", "pass/1.png")).task.labels == ("pass", "test")
 
 
+@pytest.mark.parametrize("splits", [("train", "test"), ("train",), ("train", "val", "pass")])
+def test_splits_without_class_folders_are_refused(tmp_path: Path, splits: tuple[str, ...]) -> None:
+    """Their names are no classes, of pictures or of text files."""
+    pets(tmp_path / "pictures", *(f"{split}/cat.0.png" for split in splits))
+    for split in splits:
+        (tmp_path / "texts" / split).mkdir(parents=True)
+        table(tmp_path / "texts" / split, "a cat", "cat.0.txt")
+    for data in ("pictures", "texts"):
+        with pytest.raises(DataError, match=r"(?s)without class folders: .*train.*/CLASS/"):
+            read(tmp_path / data)
+
+
+def test_a_class_named_like_a_split_may_be_in_every_split(tmp_path: Path) -> None:
+    """As "test" beside "pass", in train and in val."""
+    pets(tmp_path, *(f"{s}/{c}/1.png" for s in ("train", "val") for c in ("pass", "test")))
+    assert read(tmp_path).task.labels == ("pass", "test")
+
+
+def test_classes_that_differ_in_spaces_are_told(tmp_path: Path) -> None:
+    """They are two, as their folders are."""
+    note = "'New York' and 'NewYork' are different classes: spell them alike if they are one."
+    assert read(pets(tmp_path, "New York/1.png", "NewYork/1.png")).notes == (note,)
+
+
 def test_an_empty_class_folder_is_noted(tmp_path: Path) -> None:
     """It is not a class that could be learned."""
     pets(tmp_path, "ant/1.png", "bee/1.png")
@@ -73,7 +97,7 @@ def test_other_files_are_passed_over_with_a_note(tmp_path: Path) -> None:
     """Notes of the photographer."""
     pets(tmp_path, "ant/1.png", "bee/1.png")
     table(tmp_path / "ant", "nice", "notes.md")
-    assert read(tmp_path).notes == ("1 files were passed over by their suffix: 1 .md.",)
+    assert read(tmp_path).notes == ("Passed over by their suffix: 1 .md.",)
 
 
 @pytest.mark.parametrize("name", ["photo/ant/1.png", "1.png", "notes.md"])
@@ -125,11 +149,13 @@ def test_pictures_in_no_class_folder_are_told(tmp_path: Path) -> None:
     """Beside the classes, or where a split has none; a folder of other things says nothing."""
     pets(tmp_path / "one", "a/1.png", "b/1.png", "c.png")
     table(tmp_path / "one", "nice", "notes.md")
-    told = "files in no class folder were passed over, the first is"
-    assert read(tmp_path / "one").notes == (f"1 {told} {tmp_path / 'one' / 'c.png'}.",)
+    told = "Passed over, in no class folder:"
+    first = f"the first is {tmp_path / 'one' / 'c.png'}."
+    assert read(tmp_path / "one").notes == (f"{told} 1, {first}",)
     pets(tmp_path / "two", "train/a/1.png", "train/b/1.png", "train/3.png", "test/4.png")
     pets(tmp_path / "two", "5.png", "more/6.png", "more/of/such/7.png", "docs/.hidden/8.png")
-    assert read(tmp_path / "two").notes == (f"5 {told} {tmp_path / 'two' / '5.png'}.",)
+    first = f"the first is {tmp_path / 'two' / '5.png'}."
+    assert read(tmp_path / "two").notes == (f"{told} 5, {first}",)
 
 
 def test_columns_of_a_folder_are_refused(tmp_path: Path) -> None:
@@ -177,6 +203,16 @@ def test_another_encoding_of_text_files_is_noted_once(tmp_path: Path) -> None:
     """However many files are in it."""
     reviews(tmp_path, b"good", *["été".encode("cp1252")] * 3)
     (note,) = read(tmp_path).notes
-    assert note.startswith(f"3 files are not plain UTF-8, the first is {tmp_path / 'a' / '2.txt'}:")
+    assert note.startswith(f"Not plain UTF-8: 3, the first is {tmp_path / 'a' / '2.txt'}; read as")
     assert "Windows-1252" in note
     assert read_rows([str(tmp_path)], "text").notes == (note,)
+
+
+def test_tables_beside_the_splits_are_told(tmp_path: Path) -> None:
+    """A misspelled test split is not lost in silence."""
+    for name in ("train.csv", "test.csv", "holdout.csv"):
+        (tmp_path / name).write_text("text,label\none,a\ntwo,b\n")
+    *_, note = read(tmp_path).notes
+    assert note.startswith("Passed over") and note.endswith("holdout.csv.")
+    (tmp_path / "holdout.csv").unlink()
+    assert not any("Passed over" in note for note in read(tmp_path).notes)

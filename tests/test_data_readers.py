@@ -157,7 +157,8 @@ def test_what_trains_tells_what_columns_are_for(tmp_path: Path) -> None:
     data = read(tmp_path)
     assert (data.columns, data.task.target) == (("sentence",), "mood")
     table(tmp_path, "sentence,label\nx,a\n", "dev.csv")
-    with pytest.raises(DataError, match=r"(?s)no column \['mood'\].*columns of .*dev\.csv are"):
+    told = r"(?s)no column \['mood'\].*columns of .*dev\.csv are.*to `headstart predict`\.$"
+    with pytest.raises(DataError, match=told):
         read(tmp_path)
     table(tmp_path, "a,b,c\nx,y,z\n", "train.csv")
     with pytest.raises(DataError, match=r"(?s)one with the labels.*columns of .*train\.csv are"):
@@ -179,6 +180,36 @@ def test_a_split_column_with_half_known_names_is_refused(tmp_path: Path) -> None
         read(table(tmp_path, "text,label,split\nx,a,train\ny,b,tset\n"))
 
 
+def test_a_column_that_names_splits_is_the_split(tmp_path: Path) -> None:
+    """Whatever its name, if it is the only one that could be; else that is said."""
+    path = table(tmp_path, "text,group,mood,n\nx,train,a,dev\ny,Test,b,2\nz,train,b,\n")
+    data = read(path, label="mood")
+    assert data.split.tolist() == ["train", "test", "train"]
+    assert data.notes[1] == "The split is in the column 'group' (guessed)."
+    path = table(tmp_path, "text,set,fold,mood\nx,train,train,a\ny,test,dev,b\nz,train,test,a\n")
+    data = read(path, label="mood")
+    assert data.split is None
+    assert "columns 'set', 'fold' could name one: call the one that does 'split'" in data.notes[1]
+
+
+@pytest.mark.parametrize(
+    "text", ["text,label\nx,train\ny,test\n", "text,label,by\nx,a,train\ny,b,bus\n"]
+)
+def test_labels_and_other_columns_are_no_split(tmp_path: Path, text: str) -> None:
+    """A label may be "train", and so may a vehicle."""
+    data = read(table(tmp_path, text))
+    assert (data.split, len(data.notes), data.task.target) == (None, 1, "label")
+
+
+def test_the_split_that_files_name_is_not_told_as_another(tmp_path: Path) -> None:
+    """A column that names splits is passed over there, as one named "split" is."""
+    table(tmp_path, "text,label,set\nx,a,train\ny,b,dev\n", "train.csv")
+    table(tmp_path, "text,label\nz,a\n", "test.csv")
+    data = read(tmp_path)
+    assert data.split.tolist() == ["test", "train", "train"]
+    assert not any("split" in note for note in data.notes)
+
+
 def test_pictures_of_a_table_lie_beside_it(tmp_path: Path) -> None:
     """Relative paths; one that leads nowhere is named."""
     pets(tmp_path, "jpg/1.png", "jpg/2.png")
@@ -194,6 +225,30 @@ def test_a_table_of_numbers_is_vectors(tmp_path: Path) -> None:
     data = read(table(tmp_path, "id,a,b,species\n1,1,2,x\n2,3,4,y\n3,,4,y\n"), max_skipped=0.5)
     assert data.rows.tolist() == [[1, 2], [3, 4]]
     assert data.skipped[0].reason == "no number in 'a'"
+
+
+def test_a_date_or_a_city_among_numbers_is_no_text(tmp_path: Path) -> None:
+    """Unless one says so, or its name does, or it holds sentences, or no number is beside it."""
+    path = table(tmp_path, "city,x1,x2,target\nRome,1,2,a\nNew York,2,3,b\n")
+    with pytest.raises(DataError, match=r"(?s)Is 'city' what is read\?.*'x1', 'x2'.*--text city"):
+        read(path)
+    assert read(path, text="city").columns == ("city",)
+    for header, row in (("text,x1", "Rome,1"), ("a,x1", "I was in Rome,1"), ("city,id", "Rome,1")):
+        text = f"{header},target\n{row},a\n{row},b\n"
+        assert read(table(tmp_path, text)).modality is Modality.TEXT
+
+
+@pytest.mark.parametrize(
+    ("columns", "note"),
+    [
+        ("a,b,y\n1,2,u\n2,3,v\n", "Numbers are in 2 columns, the label is in 'y' (guessed)."),
+        ("text,y\n1 or 2,u\n2 or 3,v\n", "Text is in the column 'text', the label is in 'y'"),
+        ("text,a,y\n1 or,1,u\n2 or,2,v\n", "The column 'a' of numbers is left aside"),
+    ],
+)
+def test_guesses_are_told(tmp_path: Path, columns: str, note: str) -> None:
+    """In words that fit one column, and several."""
+    assert any(said.startswith(note) for said in read(table(tmp_path, columns)).notes)
 
 
 @pytest.mark.parametrize(
@@ -292,7 +347,7 @@ def test_two_encodings_in_one_file(tmp_path: Path) -> None:
     lines = "text,label\nété,a\n".encode() + "même,b\n".encode("latin-1")
     data = read(table(tmp_path, lines))
     assert data.rows == ("été", "même")
-    assert "1 lines are not UTF-8" in data.notes[0]
+    assert data.notes[0].endswith("lines that are not UTF-8 and were read as Windows-1252: 1.")
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.xlsx", "a.zip"])
@@ -303,9 +358,11 @@ def test_files_that_are_no_tables(tmp_path: Path, name: str) -> None:
 
 
 def test_a_path_that_does_not_exist_says_what_is_there(tmp_path: Path) -> None:
-    """Beside it."""
+    """Beside it, the nearest name first."""
     table(tmp_path, "text,label\n")
-    with pytest.raises(DataError, match=r"one of pets\.csv"):
+    for name in "abcdefghi":
+        table(tmp_path, "", f"{name}.csv")
+    with pytest.raises(DataError, match=r"one of pets\.csv, "):
         read(tmp_path / "pet.csv")
 
 
@@ -331,6 +388,14 @@ def test_a_class_of_unusable_rows_only_is_no_class(tmp_path: Path) -> None:
     assert data.task.labels == ("a", "b")
 
 
+def test_where_no_row_can_be_used_no_limit_helps(tmp_path: Path) -> None:
+    """To allow more of them is no advice."""
+    path = table(tmp_path, "a,label\n,x\n,y\n")
+    with pytest.raises(DataError, match=r"No row of 2 can be used:\n.*:2: no ") as one:
+        read(path, text="a")
+    assert "max" not in str(one.value)
+
+
 def test_a_limit_outside_of_zero_to_one_is_refused() -> None:
     """5 is not 5 %."""
     with pytest.raises(UsageError, match="share from 0 to 1"):
@@ -353,6 +418,25 @@ def test_numbers_as_texts_are_classes_if_few() -> None:
     assert data.task.labels == ("1", "2", "3")
     assert any("3 different whole numbers: taken for classes" in note for note in data.notes)
     assert read_labels(["1", "2", "3", "3"], kind="regression").targets.tolist() == [1, 2, 3, 3]
+
+
+def test_numbers_are_one_class_however_they_are_spelled() -> None:
+    """1 and 1.0 are; numbers too long for a float stay apart, and so do names."""
+    data = read_labels(["1", "1.0", "0.0", "0"])
+    assert (classes(data), data.task.labels) == (["1", "1", "0", "0"], ("0", "1"))
+    assert classes(read_labels([1, "1.0", "2"])) == ["1", "1", "2"]
+    long = ["9" * 20 + "1", "9" * 20 + "2"]
+    assert classes(read_labels(long, kind="multiclass")) == long
+    assert classes(read_labels(["1", "1.0", "one"])) == ["1", "1.0", "one"]
+
+
+def test_labels_that_differ_in_case_are_told() -> None:
+    """They stay different classes: letters of the alphabet may be meant."""
+    note = "'Good' and 'good' are different classes: spell them alike if they are one."
+    data = read_labels(["Good", "good ", "bad", "bad"])
+    assert data.task.labels == ("Good", "bad", "good")
+    assert note in data.notes
+    assert note in read_labels([["Good"], ["good", "bad"]]).notes
 
 
 def test_numbers_with_fractions_are_a_quantity() -> None:
@@ -540,12 +624,28 @@ def test_texts_to_predict(tmp_path: Path) -> None:
     assert read_rows(["x" * 5000], "text").rows == ("x" * 5000,)
 
 
+def test_a_line_of_a_file_ends_where_an_editor_says(tmp_path: Path) -> None:
+    """A form feed, or Unicode's own mark of lines, is inside of one."""
+    path = table(tmp_path, "one\ftwo\r\nthree\u2028four\rfive\n", "a.txt")
+    data = read_rows([str(path)], "text")
+    assert data.rows == ("one\ftwo", "three\u2028four", "five")
+    assert data.names[-1] == f"{path}:3"
+
+
 @pytest.mark.parametrize(
-    "text", ["~ 20 of them", "~nobody-of-that-name/x", "see the enclosed report.csv", "a/b", "a\0b"]
+    "text", ["~ 20 of them", "~nobody of that name/x", "see the enclosed report.csv", "3.5", "a\0b"]
 )
 def test_a_text_that_looks_like_a_path_is_a_text(text: str) -> None:
     """A path is what exists."""
     assert read_rows([text], "text").rows == (text,)
+
+
+@pytest.mark.parametrize("text", ["texts/", "a/b", "~nobody-of-that-name/x", "new.cvs", "a*/b"])
+def test_a_word_like_a_path_that_leads_nowhere_is_no_text(text: str) -> None:
+    """Where it is typed: it would be predicted as a text. In memory it is one."""
+    with pytest.raises(DataError, match=r"(?s)does not exist.*\.txt file, or through stdin"):
+        read_rows([text], "text")
+    assert rows_of([text], "text").rows == (text,)
 
 
 def test_the_home_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

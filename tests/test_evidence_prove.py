@@ -8,19 +8,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
+from sklearn.pipeline import make_pipeline
 
 import headstart as hs
 from headstart.data.dataset import Dataset, Skipped
 from headstart.errors import DataError, Diverged, UsageError
 from headstart.evidence.allot import Asked, Pace, allot
-from headstart.evidence.arms import PENALTIES, Classical, roster
+from headstart.evidence.arms import PENALTIES, Arm, Classical, fitted, roster
 from headstart.evidence.evidence import Evidence, Outcome, Point
 from headstart.evidence.fits import PILOT_SEED, Fits
 from headstart.evidence.judge import Bench, judged, labels, time_saved
 from headstart.evidence.prove import prove
 from headstart.evidence.sealed import Sealed
 from headstart.evidence.study import prepare
-from headstart.evidence.worker import Worker, _cuts
+from headstart.evidence.worker import Job, Worker, _cuts
 from headstart.features.features import Features
 from headstart.metrics.curve import Curve
 from headstart.metrics.interval import Interval, wilson
@@ -207,17 +208,17 @@ def test_a_second_call_computes_nothing_and_reads_nothing_new():
 
 
 def test_a_killed_study_goes_on(monkeypatch):
-    whole, really = [], Toy.fit
+    whole = []
 
-    def dies(self, X, y=None):
+    def dies(*given):
         if Toy.fits == 7:
             raise KeyboardInterrupt
-        return really(self, X, y)
+        return fitted(*given)
 
-    monkeypatch.setattr(Toy, "fit", dies)
+    monkeypatch.setattr("headstart.evidence.worker.fitted", dies)
     with pytest.raises(KeyboardInterrupt):
         prove(Toy(), toy_data(), seeds=2)
-    monkeypatch.setattr(Toy, "fit", really)
+    monkeypatch.setattr("headstart.evidence.worker.fitted", fitted)
     prove(Toy(), toy_data(), seeds=2)
     whole.append(Toy.fits)
     Toy.fits = 0
@@ -358,6 +359,71 @@ def test_yours_is_an_arm_like_any_other():
         prove(Toy(), toy_data(), arms={"mine": 3})
 
 
+class Weighs(BaseEstimator):
+    """An arm of a caller's."""
+
+    bias = 1
+
+    def __init__(self, weight=None, rule=None):
+        self.weight, self.rule = weight, rule
+
+    def fit(self, X, y):
+        bias = self.bias
+        self.bias_ = bias
+        return self
+
+
+def edited(times):
+    """Return the class as a cell of a notebook makes it, in which one number was changed."""
+
+    class Mine(BaseEstimator):
+        def fit(self, X, y):
+            self.classes_ = np.unique(y) * times
+            return self
+
+    return Mine
+
+
+def key(estimator, name="mine"):
+    return Job(Arm(name, estimator, "control"), seed=0).key
+
+
+def test_an_arm_whose_code_or_parameters_changed_is_another_one(monkeypatch):
+    assert key(edited(1)()) == key(edited(1)()) != key(edited(-1)())
+    one = np.zeros(2100)
+    other = one.copy()
+    other[1000] = 5.0
+    assert repr(Weighs(one)) == repr(Weighs(other))
+    assert key(Weighs(one)) == key(Weighs(one.copy())) != key(Weighs(other))
+    assert key(Weighs(rule=lambda x: x + 1)) == key(Weighs(rule=lambda x: x + 1))
+    assert key(Weighs(rule=lambda x: x + 1)) != key(Weighs(rule=lambda x: x + 2))
+    assert key(make_pipeline(edited(1)())) != key(make_pipeline(edited(2)()))
+    before = key(Weighs())
+    monkeypatch.setattr(Weighs, "bias", 2)
+    assert key(Weighs()) != before
+
+
+def test_what_code_writes_to_is_no_part_of_it():
+    before = key(Toy())
+    Toy().fit(SimpleNamespace(split=np.array(["train"])))
+    assert Toy.fits == 1 and key(Toy()) == before
+
+
+def test_what_cannot_be_named_is_fitted_again():
+    made = Weighs(rule=(i for i in range(3)))
+    job = Job(Arm("mine", made, "control"), seed=0)
+    assert job.key == job.key != key(made)
+
+
+def test_keys_of_own_arms_stay_what_they_were():
+    assert key(Classical(), "classical") == "22aca190fd6dc0e6dbf5cca1"
+
+
+def test_an_unknown_arm_is_refused_with_the_names():
+    with pytest.raises(UsageError, match=r"'x' is no arm.\nExpected one of majority, classical"):
+        prove(Toy(), toy_data(), seeds=1, remedies_s=0).arm("x")
+
+
 def test_the_data_curves_begin_at_two_rows_a_class():
     found = prove(Toy(), toy_data(), seeds=2)
     assert set(found.data) == {"probe", "scratch"}
@@ -451,6 +517,21 @@ def test_arms_that_never_differ_are_not_known_to_be_equal():
     assert same.mid == 0 and 0.05 < same.high < 0.2
     f1 = dataclasses.replace(bench, score="macro_f1")
     assert f1.gain(*[[said_with(True, truth)] * 3] * 2).error == math.inf
+
+
+def test_no_gain_goes_further_than_a_gain_can():
+    few = accuracy_bench(np.arange(4) % 2)
+    found = few.gain(*([said_with(right, few.truth)] * 2 for right in ([1, 1, 1, 0], [0, 0, 1, 0])))
+    assert found.interval().high > 1 and few.bounded(found).high == 1
+    assert few.smallest_gain(found) == math.inf  # 0.5 is what was found; more than 1 is needed
+    numbers = Bench(Task(Kind.REGRESSION), "r2", few.truth, few.truth)
+    assert numbers.bounded(found) == found.interval()
+
+
+def test_one_row_drawn_to_test_on_is_no_test():
+    data = toy_data(7, 0)
+    with pytest.raises(DataError, match=r"Of 7 rows 20% is no two"):
+        prove(Toy(), dataclasses.replace(data, split=None), best_effort=True)
 
 
 def test_gains_of_one_seed_have_no_interval():
@@ -714,3 +795,9 @@ def test_trying_nothing_forgets_nothing():
 def test_test_rows_keep_the_names_they_have_in_the_data():
     data = toy_data(60, 40)
     assert prove(Toy(), data, seeds=1, remedies_s=0).judged.names[0] == data.name(60) == "row 60"
+
+
+@pytest.mark.parametrize("seeds", [0, 2.5, "3", True])
+def test_seeds_are_a_whole_number_from_one(seeds):
+    with pytest.raises(UsageError, match=r"seeds=.*expected a whole number from 1 up"):
+        prove(None, None, seeds=seeds)

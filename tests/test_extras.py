@@ -1,12 +1,13 @@
 """extras.py: what is missing is said, what is broken is repaired."""
 
+import logging
 import subprocess
 import sys
 
 import pytest
 
 from headstart.errors import MissingExtra
-from headstart.extras import ensure_torchvision, need
+from headstart.extras import ensure_torchvision, import_transformers, need, quiet
 
 
 def test_a_missing_library_names_its_extra():
@@ -36,3 +37,26 @@ def test_the_doors_work_in_a_fresh_process():
 
 def test_repairing_twice_changes_nothing():
     assert ensure_torchvision() == ensure_torchvision()
+
+
+def test_what_a_person_hears_of_other_libraries_is_as_before():
+    bars = import_transformers().logging
+    for library in ("timm", "transformers"):
+        logger = logging.getLogger(library)
+        before = logger.level, bars.is_progress_bar_enabled()
+        with quiet(library):
+            assert logger.level == logging.ERROR
+            assert library == "timm" or not bars.is_progress_bar_enabled()
+        assert (logger.level, bars.is_progress_bar_enabled()) == before
+    assert before == (logging.WARNING, True)
+
+
+def test_bars_that_a_person_hid_stay_hidden():
+    hub = pytest.importorskip("huggingface_hub").utils
+    hub.disable_progress_bars()
+    try:
+        with quiet("transformers"):
+            pass
+        assert hub.are_progress_bars_disabled()
+    finally:
+        hub.enable_progress_bars()

@@ -16,6 +16,7 @@ from headstart.features import compile as compiling
 from headstart.features.compile import Graph, compiled, relative_error
 from headstart.features.engine import TorchEngine, engine_for, engine_of
 from headstart.features.graphs import session, told
+from headstart.sources import stages
 from headstart.sources.catalog import resolve
 from headstart.sources.preprocess import PicturePreprocess
 from headstart.sources.source import Source
@@ -101,6 +102,20 @@ def test_an_unfaithful_graph_is_not_used(pictures, fresh_home):
     with open_store() as store:
         assert not compiled(pictures, None, store=store).is_faithful  # remembered
     assert "PyTorch runs it instead" in notes.said[0]
+
+
+def test_a_graph_of_texts_that_holds_at_the_length_of_its_trace_alone_is_not_used(
+    texts, fresh_home, monkeypatch
+):
+    """As Longformer's, whose windows are as many as the text that was traced had."""
+
+    def mean(hidden, mask):
+        return hidden[:, : int(hidden.shape[1])].mean(1)  # to a trace this is a constant
+
+    monkeypatch.setattr(stages, "mean_tokens", mean)
+    with progress.listen(notes := Notes()):
+        assert engine_for(texts).name == "torch"
+    assert "its ONNX graph is off by" in notes.said[0]
 
 
 def _failing(patch, error):

@@ -32,7 +32,7 @@ FLOORS = (
 )
 GROUND = {
     "errors", "task", "extras", "machine", "progress", "registry", "io", "tensors", "store",
-    "runs", "jobs", "stopping",
+    "runs", "jobs", "stopping", "units",
 }  # fmt: skip
 #: What may use a bundle and nothing that made it.
 OVER_BUNDLE_ONLY = {"deploy": {"evidence", "scenarios", "transfer", "ranking", "steps"}}

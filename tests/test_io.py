@@ -1,9 +1,14 @@
 """io.py: whole or not at all, hashed, checked."""
 
+import errno
+import fcntl
 import json
 import os
+import platform
+import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -13,7 +18,7 @@ import numpy as np
 import pytest
 
 from headstart import io
-from headstart.errors import IntegrityError, ResourceError, UsageError
+from headstart.errors import Busy, IntegrityError, ResourceError, UsageError
 from tests.drafts import draft_of
 
 FULL = Path("/dev/full")
@@ -167,6 +172,89 @@ def test_a_draft_that_was_removed_is_not_sealed(tmp_path, goes_on):
     assert (path / "a.txt").read_text() == "old"
     assert io.verify_folder(path) == {"a.txt": io.sha256_bytes(b"old")}
     assert names(tmp_path) == ["model"]
+
+
+def test_a_file_that_was_swept_while_it_was_written_is_told(tmp_path):
+    with pytest.raises(IntegrityError, match=r"was removed while it was being written"):
+        with io._writing(tmp_path / "a.txt", 1):
+            (draft,) = tmp_path.iterdir()
+            draft.unlink()
+    assert names(tmp_path) == []
+
+
+def test_a_draft_that_was_swept_while_it_was_sealed_is_told(sealed, monkeypatch):
+    hashed = io.sha256_file
+
+    def swept(path):
+        shutil.rmtree(path.parent)
+        return hashed(path)
+
+    monkeypatch.setattr(io, "sha256_file", swept)
+    with pytest.raises(IntegrityError, match=r"was removed while it was being written"):
+        with io.sealed_folder(sealed) as draft:
+            io.write_text(draft / "a.txt", "new")
+    monkeypatch.undo()
+    io.verify_folder(sealed)
+    assert names(sealed.parent) == ["model"]
+
+
+def test_a_file_that_is_missing_inside_is_not_told_as_swept(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.txt"), io.sealed_folder(tmp_path / "a"):
+        (tmp_path / "nothing.txt").read_text()
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
+def test_a_folder_that_cannot_be_synced_is_left_at_that(tmp_path, monkeypatch, number):
+    def of_files_alone(handle, sync=os.fsync):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(number, os.strerror(number))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", of_files_alone)
+    if number == errno.EIO:  # a disk that fails is told
+        with pytest.raises(OSError, match=os.strerror(number)):
+            io.write_text(tmp_path / "a.txt", "a")
+        return
+    io.write_text(tmp_path / "a.txt", "a")
+    with io.sealed_folder(tmp_path / "model") as draft:
+        io.write_text(draft / "a.txt", "a")
+    io.verify_folder(tmp_path / "model")
+
+
+# -- locks ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [errno.ENOTSUP, errno.ENOLCK])
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(ResourceError, match="cannot be locked") as caught:
+        io.own(tmp_path / ".lock")
+    assert os.strerror(number) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (f"{os.getpid()} {io.this_machine()}", f"(process {os.getpid()} on {platform.node()})"),
+        (f"{os.getpid()}", f"(process {os.getpid()} on {platform.node()})"),
+        ("999999999 build-1 boot pid:[4]", "(process 999999999 on build-1)"),
+        (f"999999999 {io.this_machine()}", "(process unknown)"),
+        ("", "(process unknown)"),
+    ],
+    ids=["alive", "of an older version", "of another machine", "the owner before", "not yet"],
+)
+def test_a_lock_says_who_has_it_and_where(tmp_path, monkeypatch, said, told):
+    monkeypatch.setattr(io.time, "sleep", lambda _: None)
+    with io.own(tmp_path / ".lock") as lock:
+        assert (tmp_path / ".lock").read_text() == f"{os.getpid()} {io.this_machine()}"
+        lock.truncate(0)
+        lock.write(said)
+        lock.flush()
+        with pytest.raises(Busy, match=re.escape(told)):
+            io.own(tmp_path / ".lock")
 
 
 # -- safetensors ----------------------------------------------------------------------------------
@@ -348,6 +436,49 @@ def test_a_failure_inside_leaves_the_old_folder(sealed):
 def test_death_between_the_two_renames_loses_nothing(sealed):
     sealed.rename(io._old(sealed))
     io.verify_folder(sealed)
+    assert names(sealed.parent) == ["model"]
+
+
+def test_a_folder_that_is_read_while_it_is_sealed_again_is_replaced(sealed, monkeypatch):
+    looks = []
+
+    def moved(self, target, rename=Path.rename):
+        done = rename(self, target)
+        if self == sealed and len(looks) < 3:  # between the two renames
+            looks.append(io.verify_folder(sealed))
+        return done
+
+    monkeypatch.setattr(Path, "rename", moved)
+    with io.sealed_folder(sealed) as draft:
+        io.write_text(draft / "c.txt", "c")
+    assert [sorted(look) for look in looks] == [["a.txt", "deep/b.txt"]] * 3
+    assert list(io.verify_folder(sealed)) == ["c.txt"]
+    assert names(sealed.parent) == ["model"]
+
+
+def test_whoever_puts_a_folder_back_too_late_changes_nothing(sealed, monkeypatch):
+    def moved(self, target, rename=Path.rename):
+        if self == io._old(sealed):  # the new one is put in place just before
+            io.write_text(sealed / "new.txt", "new")
+        return rename(self, target)
+
+    sealed.rename(io._old(sealed))
+    monkeypatch.setattr(Path, "rename", moved)
+    io._recover(sealed)
+    assert names(sealed) == ["new.txt"]
+
+
+def test_a_folder_that_never_gets_its_place_leaves_the_old_one(sealed, monkeypatch):
+    def moved(self, target, rename=Path.rename):
+        done = rename(self, target)
+        if self == sealed:
+            io.verify_folder(sealed)
+        return done
+
+    monkeypatch.setattr(Path, "rename", moved)
+    with pytest.raises(OSError, match="not empty"), io.sealed_folder(sealed) as draft:
+        io.write_text(draft / "c.txt", "c")
+    assert sorted(io.verify_folder(sealed)) == ["a.txt", "deep/b.txt"]
     assert names(sealed.parent) == ["model"]
 
 

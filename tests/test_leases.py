@@ -113,6 +113,40 @@ def test_an_owner_elsewhere_is_dead_when_it_is_silent(store, monkeypatch):
         assert mine.take("job")
 
 
+def test_where_a_number_says_nothing_an_owner_is_dead_when_it_is_silent(store, monkeypatch):
+    """As on macOS: a killed owner's number is in use again, maybe since the machine was started."""
+    monkeypatch.setattr(leases, "_began", lambda pid: "alive" if leases.is_in_use(pid) else "")
+    for job, pid in (("again", 1), ("free", 999999999)):
+        store.claim("study", job, f"{leases.this_machine()} {pid} alive name")
+    clock = [100.0]
+    monkeypatch.setattr(leases.time, "monotonic", lambda: clock[0])
+    with Leases(store, "study") as mine, Leases(store, "study") as yours:
+        assert mine.take("free") and not mine.take("again")
+        assert not yours.take("free")
+        clock[0] += leases.SILENT_S + 1
+        assert mine.take("again")
+        store.beat("study", mine.owner)
+        assert not yours.take("free")
+
+
+def test_without_proc_a_number_in_use_is_all_that_is_known(monkeypatch):
+    class Nowhere:
+        def __init__(self, _):
+            pass
+
+        def read_text(self, **_):
+            raise FileNotFoundError
+
+        def exists(self):
+            return False
+
+    monkeypatch.setattr(leases, "Path", Nowhere)
+    assert not Owner.here().is_known()
+    assert not Owner.here().is_known()
+    assert Owner(leases.this_machine(), 999999999, "alive", "x").is_dead()
+    assert not Owner(leases.this_machine(), 1, "alive", "x").is_dead()
+
+
 def test_a_lease_that_cannot_be_read_is_nobodys(store):
     store.claim("study", "job", "a damaged \ufffd owner")
     with Leases(store, "study") as mine:

@@ -76,6 +76,12 @@ assert soft >= min(hard if hard > 0 else 65536, 65536), (soft, hard)
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_number_is_in_use_or_not():
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        assert machine.is_in_use(os.getpid()) and machine.is_in_use(child.pid)
+    assert not machine.is_in_use(child.pid)  # it has ended, and was waited for
+
+
 def test_threads(monkeypatch):
     monkeypatch.setenv("HEADSTART_THREADS", "3")
     assert machine.n_threads() == 3

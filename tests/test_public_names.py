@@ -1,7 +1,11 @@
 """What `import headstart` offers is what it says, and comes when asked for."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 import headstart
 
@@ -17,6 +21,13 @@ def test_all_is_sorted():
     assert names == sorted(names)
 
 
+def test_windows_is_told_where_to_run_it():
+    code = "import sys; sys.platform = 'win32'; import headstart.io"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "ImportError: Headstart runs on Linux and macOS" in done.stderr
+    assert "WSL" in done.stderr
+
+
 def test_importing_headstart_imports_nothing_heavy():
     code = "import sys, headstart; print(sorted(m for m in sys.modules if '.' not in m))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -24,3 +35,11 @@ def test_importing_headstart_imports_nothing_heavy():
     assert "'headstart'" in done.stdout
     for heavy in ("torch", "numpy", "sklearn", "scipy", "PIL", "onnxruntime"):
         assert f"'{heavy}'" not in done.stdout, heavy
+
+
+def test_a_type_checker_knows_which_names_there_are():
+    """With a `__getattr__` in sight it would take a misspelled name for one of ours."""
+    tree = ast.parse(Path(headstart.__file__).read_text(encoding="utf-8"))
+    assert not [node for node in tree.body if getattr(node, "name", "") == "__getattr__"]
+    with pytest.raises(AttributeError, match="no attribute 'Tranfer'"):
+        headstart.Tranfer  # noqa: B018

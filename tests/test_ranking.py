@@ -548,3 +548,12 @@ def test_finalists_are_weighed_too_and_come_from_the_last_round(toys):
     search._round(0, [sources[3]], 20)
     search._round(1, sources[:3], 60)
     assert [one.source.uri for one in search._finalists()] == ["ccc", "a"]
+
+
+def test_a_seed_may_be_a_number_of_numpy(toys, fresh_home):
+    data, sources = _texts(60), toys[:1]
+    found = rank(data, sources=sources, seed=np.int64(1))
+    assert found.seed == 1 and rank(data, sources=sources, seed=1).n_computed == 0
+    assert rank_whole(data, sources=sources, seed=np.int64(1)).seed == 1
+    with pytest.raises(UsageError, match=r"seed=1\.5: expected a whole number from 0"):
+        rank(data, sources=sources, seed=1.5)

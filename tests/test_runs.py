@@ -75,6 +75,14 @@ def test_a_second_owner_is_told_who_the_first_is(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("seal", ["manifest.json", "bundle.json"])
+def test_a_saved_model_is_no_folder_of_a_run(tmp_path, seal):
+    (tmp_path / seal).write_text("{}")
+    with pytest.raises(UsageError, match=f"saved model or proof .it holds {seal}"), Run(tmp_path):
+        raise AssertionError("owned")
+    assert [path.name for path in tmp_path.iterdir()] == [seal]  # a lock is in no manifest
+
+
 def test_a_killed_owner_frees_the_folder(tmp_path):
     code = (
         "import sys, time\nfrom headstart.runs import Run\n"

@@ -11,14 +11,14 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from headstart.errors import UsageError
+from headstart.errors import IntegrityError, UsageError
 from headstart.sources.backbone import Backbone
 from headstart.sources.catalog import open_backbone, resolve
 from headstart.sources.files import keep_weights
 from headstart.sources.networks import network_of
 from headstart.sources.preprocess import PicturePreprocess, TextPreprocess
 from headstart.sources.source import Source
-from headstart.sources.stages import cut
+from headstart.sources.stages import Ending, cut
 from headstart.task import Modality
 from tests.toys import toy_picture_source, toy_text_source
 
@@ -160,9 +160,37 @@ class Stemless(torch.nn.Module):
 
 
 def test_a_network_without_a_stem_is_cut_between_its_blocks():
-    found = cut(Stemless().eval(), "timm", "mean", (torch.ones(2, 3, 8, 8),))
+    found = cut(Stemless().eval(), "timm", Ending(), (torch.ones(2, 3, 8, 8),))
     assert found.names == ("blocks.0", "blocks.1", "final")
     assert found.blocks == range(2)
+
+
+class Drawing(Stemless):
+    """A network that hides a part of the picture from itself, another one each time."""
+
+    def forward_features(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.blocks(pixels * (torch.rand_like(pixels) > 0.5))
+
+
+def test_a_network_that_says_two_things_of_one_row_is_refused():
+    with pytest.raises(ValueError, match="two things of the same rows"):
+        cut(Drawing().eval(), "timm", Ending(), (torch.ones(2, 3, 8, 8),))
+    drawn = random_source("transformers", "vit_mae", image_size=32, patch_size=8, **TINY)
+    with pytest.raises(IntegrityError, match=r"test:vit_mae.* two things of the same rows"):
+        Backbone(drawn)
+
+
+def test_an_encoder_with_a_decoder_is_refused():
+    sizes = {"d_model": 16, "d_ff": 32, "num_layers": 1, "num_heads": 2, "d_kv": 8}
+    both = {"vocab_size": 50, "is_encoder_decoder": True} | sizes
+    with pytest.raises(IntegrityError, match=r"input_ids(.|\n)*a decoder as well is not supported"):
+        Backbone(random_source("transformers", "t5", Modality.TEXT, **both))
+
+
+def test_a_network_that_loads_and_cannot_be_run_is_refused():
+    wordless = random_source("transformers", "vit", Modality.TEXT, image_size=32, **TINY)
+    with pytest.raises(IntegrityError, match="KeyError: 'vocab_size'"):
+        Backbone(wordless)
 
 
 def test_pooling_below_the_top_is_the_mean_over_places(picture_source):

@@ -1,5 +1,6 @@
 """Models in the hub's own layout: what a folder says is what the library itself would do."""
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -369,6 +370,60 @@ def test_vectors_have_length_one_where_the_modules_end_in_a_normalization(tmp_pa
     (found,) = engine.run({"input_ids": ids, "attention_mask": (ids > 0).astype(np.int64)})
     assert engine.name == "onnxruntime"
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+
+
+def prompted(folder: Path, name: str | None) -> str:
+    sentence_encoder(folder)
+    said = {"prompts": {"query": "cat: ", "plain": ""}, "default_prompt_name": name}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(said))
+    return f"hf:{folder}"
+
+
+@pytest.mark.parametrize(("name", "prefix"), [("query", "cat: "), ("plain", ""), (None, "")])
+def test_the_default_prompt_stands_before_every_text(tmp_path, name, prefix):
+    preprocess = resolve(prompted(tmp_path, name)).preprocess
+    assert preprocess.prefix == prefix
+    bare = inputs_for(dataclasses.replace(preprocess, prefix=""))
+    assert inputs_for(preprocess).row("good").tolist() == bare.row(f"{prefix}good").tolist()
+
+
+def test_a_default_prompt_that_is_missing_or_not_pooled_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"'passage', which is not among(.|\n)*query, plain"):
+        resolve(prompted(tmp_path / "missing", "passage"))
+    uri = prompted(tmp_path / "unpooled", "query")
+    said = {"pooling_mode": "mean", "include_prompt": False}
+    (tmp_path / "unpooled" / "1_Pooling" / "config.json").write_text(json.dumps(said))
+    with pytest.raises(UsageError, match="leaves the prompt 'query' out"):
+        resolve(uri)
+
+
+def test_lower_casing_is_done_by_the_tokenizer_or_refused(tmp_path):
+    sentence_encoder(tmp_path)
+    (tmp_path / "sentence_bert_config.json").write_text('{"do_lower_case": true}')
+    inputs = inputs_for(resolve(f"hf:{tmp_path}").preprocess)
+    assert inputs.row("GOOD").tolist() == inputs.row("good").tolist()
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"normalizer": None}))
+    with pytest.raises(UsageError, match="lower-cased before the tokenizer"):
+        resolve(f"hf:{tmp_path}")
+
+
+def test_two_networks_in_one_are_refused(tmp_path):
+    uri = toy_text_source(tmp_path)
+    path = tmp_path / "config.json"
+    two = {"model_type": "clip", "text_config": {}, "vision_config": {}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | two))
+    with pytest.raises(UsageError, match="save its vision part alone"):
+        resolve(uri)
+
+
+def test_a_relative_folder_is_found_from_anywhere(tmp_path, monkeypatch):
+    toy_text_source(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    source = resolve("hf:./mine")
+    monkeypatch.chdir("/")
+    open_backbone(source)
+    assert inputs_for(source.preprocess).row("good").size == 3
 
 
 def test_picture_preprocessing_is_read_from_its_file(tmp_path):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -419,3 +420,27 @@ def test_the_score_on_the_curve_is_the_one_that_models_are_told_by(kind, name):
     found = scores(some.task, targets, said, cuts)
     assert next(iter(found)) == name
     assert curve.score[-1] == pytest.approx(found[name])
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_the_random_numbers_and_the_threads_of_a_person_stay(is_broken, monkeypatch):
+    monkeypatch.setenv("HEADSTART_THREADS", "1")
+    threads, seen, made = torch.get_num_threads(), [], tail()
+
+    def term(step: Step) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        return Supervised(TASK.kind)(step) * (float("nan") if is_broken else 1.0)
+
+    torch.set_num_threads(2)
+    try:
+        torch.manual_seed(5)
+        expected = float(torch.rand(1))
+        torch.manual_seed(5)
+        with pytest.raises(Diverged) if is_broken else nullcontext():
+            descend(made, examples(), examples(32, 1), [(1.0, term)], replace(PHASE, epochs=1))
+        assert (float(torch.rand(1)), torch.get_num_threads()) == (expected, 2)
+        assert set(seen) == {1}
+        logits_of(made, examples())
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)

@@ -19,7 +19,8 @@ from headstart.errors import (
     StoreVersionError,
     UsageError,
 )
-from headstart.store.schema import outcomes
+from headstart.store.database import _told
+from headstart.store.schema import feature_rows, outcomes
 from headstart.store.store import _sealed, open_store
 
 
@@ -72,6 +73,12 @@ def test_many_rows_are_found_in_as_many_questions(store):
     for n in (1, 2_000, 5_001, 25_000):
         new = [row(-i) for i in range(1, 4)]
         assert find(store, "k", rows[:n] + new) == {rows[i]: (shard_id, i) for i in range(n)}
+
+
+def test_what_is_not_finite_is_kept_as_null(store):
+    facts = {"score": float("nan"), "curve": [np.float32(0.5), float("inf")]}
+    store.put_outcome("study", "job", facts)
+    assert store.outcomes("study") == {"job": {"score": None, "curve": [0.5, None]}}
 
 
 def test_graphs(store):
@@ -253,6 +260,13 @@ def test_a_changed_fact_is_as_if_it_were_not_there(store, fresh_home, change, ta
     assert known == {name: name != table for name in known}
 
 
+def test_a_job_that_is_ours_may_be_taken_again(store):
+    """As it is where the connection was lost before the answer came."""
+    assert store.claim("study", "job", "me") is None
+    assert store.claim("study", "job", "me") is None
+    assert store.claim("study", "job", "you").owner == "me"
+
+
 def test_the_first_of_two_answers_stays(store):
     assert store.first_outcome("study", "plan", {"epochs": 3}) == {"epochs": 3}
     assert store.first_outcome("study", "plan", {"epochs": 4}) == {"epochs": 3}
@@ -320,7 +334,7 @@ def test_postgresql_answers_alike(postgresql):
             assert len(find(store, "many", [row(i) for i in range(21_000)])) == 21_000
             store.put_graph("g", "g.onnx", "y", {"parity": 1e-6})
             assert store.get_graph("g").meta == {"parity": 1e-6}
-            store.put_outcome("study", "job", {"score": 0.1 + 0.2, "curve": [1, None]})
+            store.put_outcome("study", "job", {"score": 0.1 + 0.2, "curve": [1, float("nan")]})
             assert store.outcomes("study") == {"job": {"score": 0.1 + 0.2, "curve": [1, None]}}
             assert store.first_outcome("study", "job", {}) == store.outcomes("study")["job"]
             assert store.claim("study", "job", "me") is None
@@ -354,6 +368,86 @@ def test_postgresql_keeps_the_first_of_two_answers_at_once(postgresql, is_broken
         second.join(30)
         assert later == [{"epochs": 3}]
         store.drop_study("study")
+
+
+def test_postgresql_lists_rows_in_one_order(postgresql):
+    """Else two that wait for each other hold what the other one wants: a deadlock."""
+    low, high = sorted([row(1), row(2)])
+    with open_store(postgresql) as store, open_store(postgresql) as other:
+        shard_id = store.add_shard("elsewhere", "a.npy", "x", "float16", [])
+        placed = {"key": "order", "shard_id": shard_id, "position": 0}
+        second = threading.Thread(
+            target=other.add_shard, args=("order", "b.npy", "x", "float16", [high, low])
+        )
+        with store._writing() as link:
+            link.execute(sa.insert(feature_rows).values(row_hash=low, **placed))
+            second.start()
+            second.join(0.5)
+            link.execute(sa.insert(feature_rows).values(row_hash=high, **placed))
+        second.join(30)
+        assert find(store, "order", [low, high]) == {low: (shard_id, 0), high: (shard_id, 0)}
+
+
+#: Ends the transaction that records an outcome: the first time, or as often as it is tried.
+ENDER = """
+CREATE SEQUENCE ended;
+CREATE FUNCTION ender() RETURNS trigger AS $$
+BEGIN
+    IF nextval('ended') <= {times} THEN {end}; END IF;
+    RETURN new;
+END $$ LANGUAGE plpgsql;
+CREATE TRIGGER ender BEFORE INSERT ON outcomes FOR EACH ROW EXECUTE FUNCTION ender();
+"""
+DEADLOCK = "RAISE EXCEPTION 'deadlock detected: blocked by process 7' USING ERRCODE = '40P01'"
+DROPPED = "PERFORM pg_terminate_backend(pg_backend_pid())"
+
+
+@pytest.fixture
+def ends(postgresql):
+    """Have the server end what records an outcome, some times."""
+    with open_store(postgresql) as store:
+
+        def run(text):
+            with store._writing() as link:
+                link.exec_driver_sql(text)
+
+        yield lambda end, times: run(ENDER.format(end=end, times=times))
+        run("DROP FUNCTION ender CASCADE; DROP SEQUENCE ended")
+        store.drop_study("ended")
+
+
+@pytest.mark.parametrize("end", [DEADLOCK, DROPPED], ids=["deadlock", "dropped"])
+def test_postgresql_is_asked_again_what_it_ended(postgresql, ends, end):
+    with open_store(postgresql) as store:
+        ends(end, 1)
+        store.put_outcome("ended", "job", {"n": 1})
+        assert store.outcomes("ended") == {"job": {"n": 1}}
+
+
+def test_postgresql_that_ends_all_is_told_after_some_tries(postgresql, ends):
+    with open_store(postgresql) as store:
+        ends(DEADLOCK, 99)
+        with pytest.raises(HeadstartError, match="deadlock detected") as caught:
+            store.put_outcome("ended", "job", {"n": 1})
+    assert not isinstance(caught.value, Busy)  # of other words, nobody holds it for 30 s
+
+
+def test_postgresql_that_dropped_an_idle_connection_is_asked_on_another(postgresql):
+    with open_store(postgresql) as store, open_store(postgresql) as other:
+        store.put_outcome("study", "first", {})
+        with other._writing() as link:
+            link.exec_driver_sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+            )
+        assert store.outcomes("study") == {"first": {}}
+        store.drop_study("study")
+
+
+def test_only_of_sqlite_is_a_word_about_locks_a_lock():
+    reason = "process 1 waits for ShareLock; blocked by process 2"
+    assert "Start that server" in str(_told(sa.make_url("postgresql://host/db"), reason))
+    assert isinstance(_told(sa.make_url("sqlite:///x"), "database is locked"), Busy)
 
 
 def test_postgresql_that_is_not_there_is_explained_without_its_password(postgresql):

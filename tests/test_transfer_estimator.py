@@ -7,7 +7,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from headstart.errors import DataError
+import headstart as hs
+from headstart.errors import DataError, UsageError
+from headstart.steps.phase import Phase
+from headstart.transfer.fitting import Fitting
 from headstart.transfer.transfer import Transfer, TransferRegressor
 
 
@@ -71,3 +74,47 @@ def test_saved_and_loaded_says_the_same(tmp_path):
     loaded = hs.load(model.save(tmp_path / "model"))
     assert np.abs(loaded.predict_proba(X) - model.predict_proba(X)).max() <= 1e-6
     assert (loaded.predict(X) == model.predict(X)).all()
+
+
+def test_a_fit_that_fails_leaves_the_one_before_as_it_was(monkeypatch):
+    X, y = blobs()
+    model = Transfer().fit(X, y)
+    said, before = model.predict(X).tolist(), dict(vars(model))
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as during, pytest.raises(KeyboardInterrupt):
+        during.setattr(Fitting, "go", interrupted)
+        model.fit(X[:, :2], np.where(y == "ant", "dog", "cat"))
+    with pytest.raises(DataError, match="are of one class"):
+        model.fit(X, ["ant"] * len(X))
+    assert vars(model) == before
+    assert model.predict(X).tolist() == said
+    unfitted = Transfer()
+    with pytest.raises(DataError):
+        unfitted.fit(X, ["ant"] * len(X))
+    assert vars(unfitted) == vars(Transfer())
+
+
+def test_a_fit_keeps_the_options_as_they_were_given():
+    phase = Phase(epochs=3)
+    model = Transfer(phase=phase).fit(*blobs())
+    assert model.phase is phase
+
+
+def test_a_phase_of_which_nothing_comes_is_told_of():
+    with pytest.raises(UsageError, match=r"Phase\(epochs=-5\) cannot be right"):
+        Transfer(finetune="no", phase=Phase(epochs=-5)).fit(*blobs())
+    notes = Transfer(finetune="no", phase=Phase()).fit(*blobs()).plan_.notes
+    assert notes[0] == "How step 5 learns was given, and nothing came of it (no: not asked for)."
+    assert not any("step 5" in note for note in Transfer(finetune="no").fit(*blobs()).plan_.notes)
+
+
+def test_a_path_may_begin_with_the_home_it_lies_in(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    X, y = blobs()
+    model = Transfer().fit(X, y)
+    assert model.save("~/model") == tmp_path / "model"
+    assert hs.load("~/model").predict(X).tolist() == model.predict(X).tolist()

@@ -6,7 +6,7 @@ from PIL import Image
 
 import headstart as hs
 from headstart.data.dataset import Dataset, from_arrays
-from headstart.errors import DataError, UsageError
+from headstart.errors import DataError, Diverged, ResourceError, UsageError
 from headstart.heads.linear import LinearHead
 from headstart.metrics.scores import best_cuts
 from headstart.sources.catalog import resolve
@@ -83,6 +83,38 @@ def test_auto_tries_step_5_and_says_what_came_of_it(encoder):
     )
     assert model.plan_.holds_out and model.plan_.n_rows["to validate on"] == 20
     assert "finetuned − probe" in model.plan_.outcome
+
+
+@pytest.mark.parametrize("error", [
+    Diverged("The loss at step 3 is not finite.\nLook."),
+    ResourceError("No space left to write it.\nFree some."),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+])  # fmt: skip
+@pytest.mark.parametrize(("n", "door"), [(300, "finetune.finetune"), (100, "few.finetune_few")])
+def test_a_step_5_that_nobody_asked_for_may_break(encoder, monkeypatch, error, n, door):
+    def breaks(*_, **__):
+        raise error
+
+    monkeypatch.setattr(f"headstart.steps.{door}", breaks)
+    texts = [f"{'good fine' if i % 2 else 'bad poor'} thing {i}" for i in range(n)]
+    labels = [str(i % 2) for i in range(n)]
+    model = hs.Transfer(encoder).fit(texts, labels)
+    said = str(error).splitlines()[0]
+    assert model.plan_.outcome == f"probe: step 5 came to nothing: {said}"
+    assert model.score(texts, labels) > 0.9
+    assert "out_of_fold" in model.scores_
+    with pytest.raises(type(error), match=said[:20]):
+        hs.Transfer(encoder, finetune="few" if n == 100 else "last:25%").fit(texts, labels)
+
+
+def test_a_fault_in_step_5_is_not_hidden(encoder, monkeypatch):
+    def breaks(*_, **__):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr("headstart.steps.finetune.finetune", breaks)
+    texts = [f"{'good fine' if i % 2 else 'bad poor'} thing {i}" for i in range(300)]
+    with pytest.raises(RuntimeError, match="shapes"):
+        hs.Transfer(encoder).fit(texts, [str(i % 2) for i in range(300)])
 
 
 def test_a_source_for_texts_refuses_pictures(network):

@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from scipy.sparse import csr_array
 
 import headstart as hs
+from headstart.data.dataset import Dataset
 from headstart.errors import DataError, UnreadableRow, UsageError
 from headstart.transfer.rows import is_raw
 from headstart.transfer.transfer import Transfer, TransferRegressor
@@ -223,9 +226,108 @@ def test_columns_of_a_list_are_refused() -> None:
 
 def test_numbers_beside_a_guessed_text_are_said_to_be_left_aside(tmp_path: Path) -> None:
     table = tmp_path / "houses.csv"
-    rows = [f"{i},{100 + i},{i % 4},{'Rome' if i % 2 else 'Oslo'},{i * 10.5}" for i in range(40)]
-    table.write_text("\n".join(["id,sqft,rooms,city,price", *rows]))
+    where = ("near old Rome", "near old Oslo")
+    rows = [f"{i},{100 + i},{i % 4},{where[i % 2]},{i * 10.5}" for i in range(40)]
+    table.write_text("\n".join(["id,sqft,rooms,where,price", *rows]))
     notes = hs.read(str(table), label="price").notes
     assert any("'sqft', 'rooms' of numbers are left aside" in note for note in notes)
-    named = hs.read(str(table), label="price", text="city").notes
+    named = hs.read(str(table), label="price", text="where").notes
     assert not any("left aside" in note for note in named)
+
+
+def test_labels_may_be_tensors_or_sparse(encoder: str, model: Transfer) -> None:
+    kinds = torch.arange(24) % 2
+    bits = torch.stack([kinds, 1 - kinds], dim=1)
+    for y in (kinds, list(kinds)):
+        made = Transfer(encoder, finetune="no").fit(TEXTS, y)
+        assert made.classes_.tolist() == [0, 1]
+    for several in (bits, list(bits), csr_array(bits.numpy())):
+        made = Transfer(encoder, finetune="no").fit(TEXTS, several)
+        assert made.predict(NEW).tolist() == [[1, 0], [0, 1]]
+    vectors = np.random.default_rng(0).normal(size=(24, 2))
+    assert Transfer().fit(vectors, csr_array(bits.numpy())).predict(vectors).shape == (24, 2)
+
+
+def test_words_in_arrays_are_words(encoder: str) -> None:
+    rows = [np.array(text.split()) for text in TEXTS]
+    tags = [np.array(["B-MOOD", "I-MOOD", "O", "O"]) for _ in rows]
+    made = Transfer(encoder, finetune="no").fit(rows, tags)
+    assert made.predict(["great good film"])[0].tolist() == ["B-MOOD", "I-MOOD", "O"]
+
+
+@pytest.mark.parametrize(
+    ("estimator", "y"),
+    [(Transfer, [0, 1] * 12), (Transfer, LABELS), (TransferRegressor, [0.5] * 24)],
+)
+def test_lists_of_words_with_a_label_a_row_are_told_to_be_texts(estimator: Any, y: Any) -> None:
+    with pytest.raises(DataError, match=r"tag a word.*\n?.*' '\.join"):
+        estimator().fit([text.split() for text in TEXTS], y)
+
+
+def table_of_numbers(label: Callable[[int], Any] = lambda i: i % 2) -> pd.DataFrame:
+    """Return a large column, a small one that tells the classes apart, and a label."""
+    columns = {
+        "a": [1000.0 * (i % 7) for i in range(60)],
+        "b": [i % 2 + i / 100 for i in range(60)],
+    }
+    return pd.DataFrame({**columns, "label": [label(i) for i in range(60)]})
+
+
+@pytest.mark.parametrize("fitted_on", [hs.read, lambda table: table])
+def test_numbers_of_a_dataset_are_read_by_name(fitted_on: Callable[..., Any]) -> None:
+    table = table_of_numbers(lambda i: "ab"[i % 2])
+    found = Transfer().fit(fitted_on(table))
+    by_X_y = Transfer().fit(table[["a", "b"]], table["label"])
+    turned = hs.read(table[["b", "a", "label"]])
+    assert turned.columns == ("b", "a")
+    for one in (found, found.bundle_, by_X_y):
+        assert one.predict(turned).tolist() == table["label"].tolist()
+        with pytest.raises(DataError, match="no column 'a'; they have 'b', 'c'"):
+            one.predict(hs.read(table.rename(columns={"a": "c"})[["b", "c", "label"]]))
+    nameless = Dataset(turned.modality, table[["a", "b"]].to_numpy())
+    assert found.predict(nameless).tolist() == table["label"].tolist()
+
+
+@pytest.mark.parametrize("kind", [int, bool, float, str])
+def test_labels_of_a_table_come_back_as_they_were(tmp_path: Path, kind: type) -> None:
+    table = table_of_numbers(lambda i: kind(i % 2))
+    found = Transfer().fit(table)
+    assert (found.predict(table) == table["label"]).all()
+    assert found.score(table[["a", "b"]], table["label"]) == 1.0
+    loaded = hs.load(found.save(tmp_path / "model"))
+    assert loaded.predict(table).tolist() == table["label"].tolist()
+    table.to_csv(tmp_path / "table.csv", index=False)
+    assert Transfer().fit(tmp_path / "table.csv").classes_.dtype.kind == "U"
+
+
+def test_a_record_names_a_class_as_its_labels_do() -> None:
+    data = hs.read(table_of_numbers(lambda i: (0.5, 1.0)[i % 2]), kind="multiclass")
+    found = Transfer().fit(data)
+    assert found.predict(data)[:2].tolist() == [0.5, 1.0]
+    said = found.bundle_.predictions(data)[:2]
+    assert [one["prediction"] for one in said] == [one["top"][0]["label"] for one in said]
+
+
+def test_labels_beside_labelled_data_are_refused() -> None:
+    data = hs.read(table_of_numbers())
+    for estimator in (Transfer(), TransferRegressor()):
+        with pytest.raises(UsageError, match="X is a Dataset, and y came beside it"):
+            estimator.fit(data, ["zzz"] * 60)
+    with pytest.raises(DataError, match="Unknown split 'Test'"):
+        Transfer().fit(data.with_split(["train"] * 30 + ["Test"] * 30))
+
+
+def test_what_can_be_gone_through_only_once_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"X is a map.*\nGive a list: list\(X\)"):
+        Transfer().fit(map(str, TEXTS), LABELS)
+    with pytest.raises(UsageError, match="y is a generator"):
+        Transfer().fit(TEXTS, (label for label in LABELS))
+
+
+def test_what_a_fit_guessed_of_data_that_it_read_is_told() -> None:
+    table = table_of_numbers(lambda i: 100 + i % 25)
+    guess = "The column 'label' holds 25 different whole numbers: a quantity to predict"
+    assert any(guess in note for note in Transfer().fit(table).plan_.notes)
+    data = hs.read(table)
+    assert any(guess in note for note in data.notes)
+    assert not any(guess in note for note in Transfer().fit(data).plan_.notes)

@@ -3,8 +3,15 @@
 The public names below are imported when they are first used, so that `import headstart` is cheap.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+if sys.platform == "win32":
+    raise ImportError(
+        "Headstart runs on Linux and macOS, and not on Windows itself.\n"
+        "Install it in WSL, the Linux within Windows: https://learn.microsoft.com/windows/wsl"
+    )
 
 if TYPE_CHECKING:
     from headstart.bundle.bundle import Bundle
@@ -53,12 +60,14 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'headstart' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker that saw it would take every name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'headstart' has no attribute {name!r}")
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -99,3 +99,9 @@ class Busy(HeadstartError):
     """The run belongs to another process."""
 
     exit_code = 75
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says in its first line."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0]

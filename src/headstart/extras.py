@@ -8,6 +8,8 @@ import importlib.util
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -82,17 +84,37 @@ def _declare_operators() -> None:
 
 
 def import_timm() -> ModuleType:
-    """Import timm, with a torchvision that works and without its log lines."""
+    """Import timm, with a torchvision that works."""
     ensure_torchvision()
-    logging.getLogger("timm").setLevel(logging.ERROR)
     return importlib.import_module("timm")
 
 
 def import_transformers() -> ModuleType:
-    """Import transformers, with a torchvision that works and without its log lines and bars."""
+    """Import transformers, with a torchvision that works."""
     ensure_torchvision()
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-    transformers = importlib.import_module("transformers")
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    return transformers
+    return importlib.import_module("transformers")
+
+
+@contextmanager
+def quiet(library: str) -> Iterator[None]:
+    """Let "timm" or "transformers" write no log lines and no bars within, and then as before."""
+    with ExitStack() as after:
+        if library == "transformers":
+            _hide_bars(import_transformers().logging, after)
+        logger = logging.getLogger(library)
+        after.callback(logger.setLevel, logger.level)
+        logger.setLevel(logging.ERROR)
+        yield
+
+
+def _hide_bars(bars: Any, after: ExitStack) -> None:
+    """Hide the bars of transformers, and say what is to be done to have them back."""
+    from huggingface_hub import utils as hub
+
+    # Those of transformers and of the hub are switched together, and a person may have hidden one.
+    if hub.are_progress_bars_disabled():
+        after.callback(hub.disable_progress_bars)
+    if bars.is_progress_bar_enabled():
+        after.callback(bars.enable_progress_bar)
+    bars.disable_progress_bar()

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.errors import Busy, IntegrityError, ResourceError, UsageError
-from headstart.machine import free_space_bytes, this_machine
+from headstart.machine import free_space_bytes, is_in_use, name_of, this_machine
 from headstart.tensors import checked, header, storable, view
 
 MANIFEST = "manifest.json"
@@ -33,6 +33,8 @@ MANIFEST = "manifest.json"
 _DRAFT = re.compile(r"\..+\.(?:(?P<machine>[0-9a-f]{8})-)?(?P<pid>[0-9]{1,9})-[0-9a-f]{8}\.tmp")
 #: Seconds without a change after which what another machine was writing counts as left behind.
 QUIET_S = 86_400.0
+#: How a system says that where a folder is to go there is one.
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -48,7 +50,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write plain values, arrays and paths as JSON; what is not finite becomes null."""
-    text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
 
 
@@ -107,8 +109,8 @@ def read_json(path: Path) -> Any:
 
 def write_sealed_json(path: Path, value: Any) -> None:
     """Write JSON with a hash of it, for what is trusted without being looked at by a person."""
-    plain = json.loads(json.dumps(_plain(value), allow_nan=False))
-    write_json(path, {"sha256": _sha256_json(plain), "value": plain})
+    kept = json.loads(json.dumps(plain(value), allow_nan=False))
+    write_json(path, {"sha256": _sha256_json(kept), "value": kept})
 
 
 def read_sealed_json(path: Path) -> Any:
@@ -164,7 +166,7 @@ def sealed_folder(path: Path) -> Iterator[Path]:
     """
     path = path.absolute()
     _recover(path)
-    _check_replaceable(path)
+    check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path.parent)
     draft = _temporary(path)
@@ -176,6 +178,9 @@ def sealed_folder(path: Path) -> Iterator[Path]:
             _seal(draft)
             _check_made(made, draft)
             _swap(draft, path)
+    except FileNotFoundError:
+        _check_made(made, draft)
+        raise
     finally:
         os.close(made)
         shutil.rmtree(draft, ignore_errors=True)
@@ -228,19 +233,26 @@ def own(path: Path) -> IO[str]:
     ------
     Busy
         Where another has it; the error says who.
+    ResourceError
+        Where the file system has no locks.
     """
-    handle = path.open("a+", encoding="ascii")
+    handle = path.open("a+", encoding="utf-8", errors="replace")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        with handle:
+            raise Busy(
+                f"{path.parent} belongs to another run ({_owner_said_in(handle)}).\n"
+                "Wait for it to end, stop it, or name another folder."
+            ) from error
     except OSError as error:
-        owner = _owner_said_in(handle)
         handle.close()
-        raise Busy(
-            f"{path.parent} belongs to another run (process {owner}).\n"
-            "Wait for it to end, stop it, or name another folder."
+        raise ResourceError(
+            f"{path.parent} cannot be locked ({error.strerror}): two runs could write there.\n"
+            "Name a folder on a file system with locks, such as a disk of this machine."
         ) from error
     handle.truncate(0)
-    handle.write(str(os.getpid()))
+    handle.write(f"{os.getpid()} {this_machine()}")
     handle.flush()
     return handle
 
@@ -249,11 +261,13 @@ def _owner_said_in(handle: IO[str]) -> str:
     """Return who has a lock; the owner of a moment ago may not have written it yet."""
     for _ in range(100):
         handle.seek(0)
-        said = handle.read().strip()
-        if said.isdecimal() and _is_alive(int(said)):
-            return said
+        pid, _, machine = handle.read().strip().partition(" ")  # older versions said no machine
+        is_elsewhere = machine not in ("", this_machine())  # where nobody here can ask
+        who = f"process {pid} on {name_of(machine or this_machine())}"
+        if pid.isdecimal() and not is_elsewhere and is_in_use(int(pid)):
+            return who
         time.sleep(0.01)
-    return "unknown"
+    return who if pid.isdecimal() and is_elsewhere else "process unknown"
 
 
 def sweep(folder: Path) -> None:
@@ -285,7 +299,7 @@ def _is_left(draft: Path) -> bool:
     if match is None:
         return False
     if match["machine"] == _here():
-        return not _is_alive(int(match["pid"]))
+        return not is_in_use(int(match["pid"]))
     try:
         changed = max(path.lstat().st_mtime for path in (draft, *draft.rglob("*")))
     except OSError:  # it has just been finished
@@ -303,10 +317,13 @@ def _writing(path: Path, n_bytes: int) -> Iterator[IO[bytes]]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            draft.replace(path)
+            try:
+                draft.replace(path)
+            except FileNotFoundError as error:
+                raise _removed(draft) from error
         finally:
             draft.unlink(missing_ok=True)
-        _fsync(path.parent)
+        _fsync_folder(path.parent)
 
 
 @contextmanager
@@ -341,17 +358,26 @@ def _fsync(path: Path) -> None:
         os.close(handle)
 
 
+def _fsync_folder(path: Path) -> None:
+    try:
+        _fsync(path)
+    except OSError as error:  # some file systems do it of files alone: these are in place
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+
+
 def _sha256_json(value: Any) -> str:
     return sha256_bytes(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it: arrays are lists, paths texts, what is not finite is null."""
     if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
@@ -371,7 +397,7 @@ def _seal(draft: Path) -> None:
         entries[name] = {"sha256": sha256_file(file), "size": file.stat().st_size}
     write_json(draft / MANIFEST, {"files": entries})
     for folder in [draft, *(path for path in draft.rglob("*") if path.is_dir())]:
-        _fsync(folder)
+        _fsync_folder(folder)
 
 
 def _check_made(made: int, draft: Path) -> None:
@@ -381,10 +407,14 @@ def _check_made(made: int, draft: Path) -> None:
     except OSError:
         is_same = False
     if not is_same:
-        raise IntegrityError(
-            f"{draft} was removed while it was being written; nothing was changed.\n"
-            "Do it again. The clocks of machines that share a folder must not be a day apart."
-        )
+        raise _removed(draft)
+
+
+def _removed(draft: Path) -> IntegrityError:
+    return IntegrityError(
+        f"{draft} was removed while it was being written; nothing was changed.\n"
+        "Do it again. The clocks of machines that share a folder must not be a day apart."
+    )
 
 
 def _manifest(path: Path) -> dict[str, dict[str, Any]]:
@@ -408,7 +438,14 @@ def _difference(
     return "" if sha256_file(path / name) == manifest[name].get("sha256") else "was changed"
 
 
-def _check_replaceable(path: Path) -> None:
+def check_replaceable(path: Path) -> None:
+    """Refuse a folder that `sealed_folder` would not replace.
+
+    Raises
+    ------
+    UsageError
+        Naming what is there that Headstart did not write.
+    """
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     foreign = [path.name]
@@ -422,19 +459,31 @@ def _check_replaceable(path: Path) -> None:
 
 
 def _swap(draft: Path, path: Path) -> None:
-    old = _old(path)
-    remove(old)
-    if path.exists():
-        path.rename(old)
-    draft.rename(path)
-    _fsync(path.parent)
-    remove(old)
+    """Put a draft in the place of a folder, which whoever reads it meanwhile may put back."""
+    for n_left in reversed(range(10)):
+        _recover(path)
+        remove(_old(path))
+        try:
+            with suppress(FileNotFoundError):
+                path.rename(_old(path))
+            draft.rename(path)
+            break
+        except OSError as error:
+            _recover(path)
+            if error.errno not in _TAKEN or not n_left:
+                raise
+    _fsync_folder(path.parent)
+    remove(_old(path))
 
 
 def _recover(path: Path) -> None:
-    # A process that died inside `_swap`, between its two renames, left the folder under this name.
+    # Left there by a process that died between the two renames of `_swap`; one that lives goes on.
     if _old(path).is_dir() and not path.exists():
-        _old(path).rename(path)
+        try:
+            _old(path).rename(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, *_TAKEN):
+                raise
 
 
 def _old(path: Path) -> Path:
@@ -448,13 +497,3 @@ def remove(path: Path) -> None:
     else:
         with suppress(OSError):
             path.unlink(missing_ok=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

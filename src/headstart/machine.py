@@ -63,7 +63,10 @@ def home() -> Path:
 
 
 def this_machine() -> str:
-    """Return what tells this machine, since it was started, from all others: a line of text."""
+    """Return what tells this machine, since it was started, from all others: a line of text.
+
+    Without /proc (macOS) that is its name alone, which it keeps when it is started again.
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         # A container has process numbers of its own.
@@ -71,6 +74,26 @@ def this_machine() -> str:
     except OSError:
         boot = space = ""
     return f"{platform.node()} {boot} {space}".replace("\n", " ")
+
+
+def name_of(machine: str) -> str:
+    """Return what people call a machine that `this_machine` told of.
+
+    >>> name_of("build-1 0d5c8a1e pid:[4026531836]"), name_of("  ")
+    ('build-1', 'this machine')
+    """
+    return machine.partition(" ")[0] or "this machine"
+
+
+def is_in_use(pid: int) -> bool:
+    """Say whether a process of this machine has that number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def n_threads() -> int:
@@ -186,6 +209,24 @@ def seeds(seed: int, *names: str) -> np.random.Generator:
     digest = hashlib.sha256("\0".join(names).encode()).digest()
     words = np.frombuffer(digest, dtype="<u4").tolist()  # 8 words of 32 bits
     return np.random.default_rng(np.random.SeedSequence([seed, *words]))
+
+
+def whole(name: str, value: Any, least: int = 0) -> int:
+    """Return a whole number that a person gave, NumPy's too, as Python's own.
+
+    Raises
+    ------
+    UsageError
+        Where it is none, or too small.
+
+    Examples
+    --------
+    >>> whole("seed", np.int64(3))
+    3
+    """
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+        raise UsageError(f"{name}={value!r}: expected a whole number from {least} up.")
+    return int(value)
 
 
 def device() -> str:

@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.errors import IntegrityError, UsageError
-from headstart.io import own, read_safetensors, sweep, write_safetensors
+from headstart.io import MANIFEST, own, read_safetensors, sweep, write_safetensors
 
 #: How many checkpoints of a name stay: the newest, and one to fall back on.
 _N_KEPT = 2
+
+#: What says that every file of a folder is accounted for: a lock would be one too many.
+_SEALS = (MANIFEST, "bundle.json")
 
 
 class Run:
@@ -25,6 +28,11 @@ class Run:
     ----------
     folder
         Made if need be. What a `with` block owns until it ends, or until the process dies.
+
+    Raises
+    ------
+    UsageError
+        Where it is owned though it is a saved model, or another folder that is sealed.
 
     Examples
     --------
@@ -42,6 +50,7 @@ class Run:
         self._used: set[str] = set()
 
     def __enter__(self) -> "Run":
+        self._refuse_sealed()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = own(self.folder / ".lock")
         sweep(self.folder)
@@ -104,6 +113,16 @@ class Run:
         """Remove the checkpoints of a name."""
         for path in self._found(name):
             path.unlink(missing_ok=True)
+
+    def _refuse_sealed(self) -> None:
+        """Refuse a folder that would no longer be as it was saved."""
+        found = next((name for name in _SEALS if (self.folder / name).exists()), "")
+        if found:
+            raise UsageError(
+                f"{self.folder} is a saved model or proof (it holds {found}).\n"
+                "Expected the run's folder, in which such folders lie: name the one above it, or "
+                "a new one."
+            )
 
     @property
     def _checkpoints(self) -> Path:

@@ -14,9 +14,10 @@ from headstart.bundle.save import save
 from headstart.checks.finding import Finding
 from headstart.checks.preprocessing import unlike_source
 from headstart.checks.shift import Reference
-from headstart.data.dataset import Dataset, Skipped
+from headstart.data.dataset import Dataset, Skipped, in_order
 from headstart.data.ragged import ragged
 from headstart.data.tags import types_of
+from headstart.data.targets import as_given
 from headstart.data.unlabelled import rows_of
 from headstart.errors import DataError, UnreadableRow
 from headstart.features.compile import Boundaries, Graph
@@ -166,17 +167,13 @@ class Bundle:
     @property
     def _classes(self) -> NDArray[Any]:
         """The classes as they were given: texts, unless they came as numbers or truths."""
-        names = np.asarray(self.task.labels)
-        kind = self.facts.get("label_type", "str")
-        if kind == "bool":
-            return names == "True"
-        return names if kind == "str" else names.astype(kind)
+        return as_given(self.task.labels, self.facts.get("label_type", ""))
 
-    def predictions(self, rows: Dataset, top: int = 3) -> list[dict[str, Any]]:
+    def predictions(self, rows: Any, top: int = 3) -> list[dict[str, Any]]:
         """Return the records of `answers`."""
         return self.answers(rows, top).records
 
-    def answers(self, rows: Dataset, top: int = 3) -> Answers:
+    def answers(self, rows: Any, top: int = 3) -> Answers:
         """Return a record a row, in order, and what should be known of the rows.
 
         Rows that the reader had to leave out come last: where they stood is not known. A row that
@@ -184,6 +181,8 @@ class Bundle:
 
         Parameters
         ----------
+        rows
+            As of `predict`: a list, an array, a table, or a `Dataset`.
         top
             How many classes a record lists under "top".
         """
@@ -227,7 +226,7 @@ class Bundle:
         if self.task.kind is Kind.MULTILABEL:
             chosen = [label for label, bit in zip(labels, said, strict=True) if bit]
             return {"prediction": ", ".join(chosen), "top": best, "outputs": outputs}
-        return {"prediction": str(said), "top": best, "outputs": outputs}
+        return {"prediction": labels[int(values.argmax())], "top": best, "outputs": outputs}
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -247,7 +246,7 @@ class Bundle:
         DataError
             Where they are others.
         """
-        data = rows if isinstance(rows, Dataset) else None
+        data = in_order(rows, self.columns) if isinstance(rows, Dataset) else None
         given = rows if data is None else data.rows
         vectors = rows_of(given, Modality.VECTOR, self.columns)
         array = np.asarray(vectors.rows)

@@ -7,6 +7,7 @@ from typing import Any
 from headstart.bundle.bundle import Bundle
 from headstart.bundle.save import FACTS, HEAD, REFERENCE, TRUNK, WEIGHTS
 from headstart.checks.shift import Reference
+from headstart.data.folders import home_expanded
 from headstart.errors import HeadstartError, IntegrityError, UsageError
 from headstart.features.compile import Graph, Seen, mark
 from headstart.heads.head import Head, head_from
@@ -32,7 +33,7 @@ def load(path: str | Path) -> Bundle:
         Where there is no bundle.
     """
     # Parts are opened when they are asked for, wherever the process then stands.
-    folder = _folder_of(Path(path)).absolute()
+    folder = _folder_of(home_expanded(str(path))).absolute()
     trunk = mark(folder / TRUNK)  # first: what is put there from here on is not what was checked
     hashes = verify_folder(folder)
     facts = read_json(folder / FACTS)

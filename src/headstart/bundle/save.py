@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.bundle.card import model_card
+from headstart.data.folders import home_expanded
 from headstart.errors import IntegrityError
 from headstart.features.compile import Graph, compiled
 from headstart.io import (
@@ -18,7 +19,8 @@ from headstart.io import (
 )
 from headstart.machine import n_threads, versions
 from headstart.sources.preprocess import TextPreprocess, preprocess_hash
-from headstart.sources.source import BUNDLE_FORMAT, to_json
+from headstart.sources.source import BUNDLE_FORMAT, Source, to_json
+from headstart.sources.weights import read_weights
 from headstart.store.store import open_store
 from headstart.task import Modality
 
@@ -31,15 +33,19 @@ FACTS, HEAD, TRUNK, WEIGHTS, TOKENIZER, REFERENCE, CARD = (
     "reference.safetensors", "README.md",
 )  # fmt: skip
 
+#: Formats of other files on this machine; their tensors have names, unless they match by order.
+BY_NAME = ("hub", "pth")
+
 
 def save(bundle: "Bundle", path: str | Path) -> Path:
     """Write the bundle as a folder whose every byte is in its manifest.
 
     An existing bundle at `path` is replaced, whole or not at all.
     """
-    path = Path(path)
+    path = home_expanded(str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     with sealed_folder(path) as folder:
+        source = _save_weights(bundle.source, folder)
         graph = _save_trunk(bundle, folder)
         arrays, head = bundle.head.state()
         write_safetensors(folder / HEAD, arrays, {})
@@ -47,7 +53,7 @@ def save(bundle: "Bundle", path: str | Path) -> Path:
             write_safetensors(folder / REFERENCE, bundle.reference.state(), {})
         facts = {
             "format": BUNDLE_FORMAT,
-            "source": _card(bundle, folder),
+            "source": _card(source, folder),
             "preprocess": preprocess_hash(bundle.source.preprocess),
             "task": dataclasses.asdict(bundle.task),
             "head": head,
@@ -63,13 +69,9 @@ def save(bundle: "Bundle", path: str | Path) -> Path:
 
 
 def _save_trunk(bundle: "Bundle", folder: Path) -> Graph | None:
-    """Put the compiled trunk, and the weights if they moved, in the folder."""
+    """Put the compiled trunk, and what splits its texts, in the folder."""
     if bundle.source.modality is Modality.VECTOR:
         return None
-    weights = Path(bundle.source.location.get("path", ""))
-    if weights.suffix == ".safetensors":
-        copy_file(weights, folder / WEIGHTS)
-        _check_copy(bundle, folder / WEIGHTS)
     if isinstance(bundle.source.preprocess, TextPreprocess):
         copy_file(Path(bundle.source.preprocess.tokenizer), folder / TOKENIZER)
     graph = bundle.graph
@@ -83,7 +85,30 @@ def _save_trunk(bundle: "Bundle", folder: Path) -> Graph | None:
     return graph
 
 
-def _check_copy(bundle: "Bundle", copy: Path) -> None:
+def _save_weights(source: Source, folder: Path) -> Source:
+    """Put weights that lie on this machine alone in the folder; return the card of what is there.
+
+    A state dictionary and shards become one file, whose tensors are known by their names.
+    """
+    if "path" not in source.location:  # a package has them, or a seed
+        return source
+    weights, copy = Path(source.location["path"]), folder / WEIGHTS
+    if weights.suffix == ".safetensors":
+        copy_file(weights, copy)
+        _check_copy(source, copy)
+        return source
+    if source.format not in BY_NAME or source.architecture.get("match") == "order":
+        return source
+    write_safetensors(copy, read_weights(source), {})
+    return dataclasses.replace(
+        source,
+        format="safetensors",
+        weights_sha256=sha256_file(copy),
+        size_bytes=copy.stat().st_size,
+    )
+
+
+def _check_copy(source: Source, copy: Path) -> None:
     """Refuse weights that changed on disk since they were hashed: they are about to be sealed.
 
     Raises
@@ -91,16 +116,16 @@ def _check_copy(bundle: "Bundle", copy: Path) -> None:
     IntegrityError
         Where they did.
     """
-    if sha256_file(copy) != bundle.source.weights_sha256:
+    if sha256_file(copy) != source.weights_sha256:
         raise IntegrityError(
-            f"{bundle.source.location['path']} is not as it was written; the model was not saved."
+            f"{source.location['path']} is not as it was written; the model was not saved."
             "\nLoad the model again, or fit again: the weights are then read, or made, anew."
         )
 
 
-def _card(bundle: "Bundle", folder: Path) -> dict[str, Any]:
+def _card(source: Source, folder: Path) -> dict[str, Any]:
     """Return the source's card with the places its parts have in the folder."""
-    card = to_json(bundle.source)
+    card = to_json(source)
     if (folder / WEIGHTS).exists():
         card["location"] = {"path": WEIGHTS}
     if (folder / TOKENIZER).exists():

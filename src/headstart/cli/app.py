@@ -72,24 +72,43 @@ def main() -> None:
     # ten times slower. It must be said before the first library that has such threads is read.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     listen()
-    for stream in (sys.stdout, sys.stderr):  # where a terminal knows few letters, others are named
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    _ready_streams()
     try:
         said = app(standalone_mode=False)
+        sys.stdout.flush()  # what cannot be written is told here, not at the end of Python
         code = said if isinstance(said, int) else 0
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Terminated:
         code = TERMINATED
+    except SystemExit as error:
+        # Where the reader of a pipe is gone, typer ends the process itself, as if it had failed.
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        code = _drop_output(0)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        code = _drop_output(0)
     except Exception as error:
         code = _failed(error)
     if code in (INTERRUPTED, TERMINATED):
         _say("Stopped. What was finished is kept; the same command goes on from there.", code)
     sys.exit(code)
+
+
+def _ready_streams() -> None:
+    """Let a closed stream lead nowhere; where a terminal knows few letters, name the others."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_output(code: int) -> int:
+    """Let what nobody can be given go nowhere: Python would try again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
 
 
 def _failed(error: Exception) -> int:
@@ -104,6 +123,9 @@ def _failed(error: Exception) -> int:
     if isinstance(error, OSError) and error.filename is not None:
         return _say(f"error: {error.filename}: {error.strerror}.\nIs the path right, and may you "
                     "read or write it?", _os_code(error))  # fmt: skip
+    if isinstance(error, OSError) and _os_code(error) != 1:  # no file is named: it is a stream
+        said = f"error: the results cannot be written: {error.strerror}.\nSend them elsewhere."
+        return _drop_output(_say(said, _os_code(error)))
     if isinstance(error, MemoryError):
         return _say("error: out of memory.\nGive a smaller source, or fewer rows at a time.", 5)
     return _say(

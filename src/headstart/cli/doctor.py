@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from typing import Any
 from headstart.data.dataset import Dataset, Row, Skipped, limit_skipped, listed
 from headstart.data.pictures import decode
 from headstart.errors import HeadstartError, UnreadableRow
+from headstart.evidence.page.words import plural
 from headstart.machine import device, free_space_bytes, has_bfloat16, home, n_threads
 from headstart.progress import track
-from headstart.task import Modality
+from headstart.task import Kind, Modality
 
 #: What Headstart cannot do without, by the name it is imported under.
 NEEDED = (
@@ -65,9 +67,9 @@ def _python() -> Iterator[Complaint]:
     version = ".".join(map(str, sys.version_info[:3]))
     is_old = sys.version_info < (3, 11)
     yield Complaint(f"Python {version}", "Headstart needs Python 3.11." if is_old else "", is_old)
-    threads = n_threads()
+    threads = plural(n_threads(), "thread")
     half = "has" if has_bfloat16() else "has no"
-    yield Complaint(f"{threads} threads; the processor {half} bfloat16; runs on {device()}")
+    yield Complaint(f"{threads}; the processor {half} bfloat16; runs on {device()}")
 
 
 def _modules() -> Iterator[Complaint]:
@@ -168,10 +170,25 @@ def examine_data(path: str, **options: Any) -> Iterator[Complaint]:
     bad = (*data.skipped, *_undecodable(data))
     n_classes = 0 if data.task is None else len(data.task.labels)
     named = f"{n_classes} classes or labels" if n_classes else "a number each"
-    yield Complaint(f"{path}: {len(data):,} rows, {named}")
+    yield Complaint(f"{path}: {plural(len(data), 'row')}, {named}")
+    yield from _single(data)
     yield from (Complaint(note) for note in data.notes)
     if bad:
         yield _unreadable(path, bad, len(data) + len(data.skipped))
+
+
+def _single(data: Dataset) -> Iterator[Complaint]:
+    """Say that most classes have one row: few examples, or a column that holds no classes."""
+    if data.task is None or data.task.kind is not Kind.MULTICLASS:
+        return
+    targets: Any = data.targets
+    n_single = Counter(Counter(targets.tolist()).values())[1]
+    if 2 * n_single > len(data.task.labels):
+        yield Complaint(
+            f"{n_single:,} of {len(data.task.labels):,} classes have a single row",
+            "A class is learned from several rows. Is the label in another column (--label), or a "
+            "number? One is written with a point: 12.5.",
+        )
 
 
 def _unreadable(path: str, bad: Sequence[Skipped], n_rows: int) -> Complaint:
@@ -181,7 +198,8 @@ def _unreadable(path: str, bad: Sequence[Skipped], n_rows: int) -> Complaint:
     except HeadstartError as error:
         return Complaint(f"{path}: too many rows cannot be used", str(error), is_bad=True)
     named = listed(bad, at_most=len(bad)).strip("\n")
-    return Complaint(f"{path}: {len(bad):,} rows cannot be used", f"Mend or remove:\n{named}")
+    n = plural(len(bad), "row")
+    return Complaint(f"{path}: {n} cannot be used", f"Mend or remove:\n{named}")
 
 
 def _undecodable(data: Dataset) -> list[Skipped]:

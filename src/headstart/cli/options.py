@@ -6,13 +6,42 @@ from typing import Annotated, Any
 
 import typer
 
-from headstart.cli.units import SECONDS, amount
+from headstart.errors import UsageError
 from headstart.task import Kind
+from headstart.units import SECONDS, amount
+
+
+def named_folder(text: str | Path) -> Path:
+    """Return the folder that an option names; "" would be the current one, unasked.
+
+    Raises
+    ------
+    BadParameter
+        Of no name, or the name of a file.
+
+    Examples
+    --------
+    >>> str(named_folder("runs/pets"))
+    'runs/pets'
+    """
+    if not str(text):
+        raise typer.BadParameter("expected the name of a folder, got none.")
+    folder = Path(text)
+    if folder.is_file():
+        raise typer.BadParameter(f"{folder} is a file; expected a folder, there or to be made.")
+    return folder
+
 
 SourceName = Annotated[str, typer.Option("--source", help="What to transfer from; see `sources`.")]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", "-o", help="The run's folder; by default `runs/` and the name of DATA."),
+    typer.Option(
+        "--out",
+        "-o",
+        parser=named_folder,
+        metavar="FOLDER",
+        help="The run's folder; by default `runs/` and the name of DATA.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
@@ -85,6 +114,23 @@ def unlimited(budget: str) -> float:
     return math.inf if found is None else found
 
 
+def budget_seconds(budget: str) -> float | None:
+    """Return seconds as `seconds` does; none at all are no budget.
+
+    >>> budget_seconds("0s")
+    Traceback (most recent call last):
+    headstart.errors.UsageError: --budget 0s leaves no time.
+    Expected more, for example 90s, or none for as long as it takes.
+    """
+    found = seconds(budget)
+    if found == 0:
+        raise UsageError(
+            f"--budget {budget} leaves no time.\n"
+            "Expected more, for example 90s, or none for as long as it takes."
+        )
+    return found
+
+
 def time_to_prove(budget: str | None, remedies: str | None) -> dict[str, Any]:
     """Return what `prove` is asked: seconds for the fits, and those for remedies on top.
 
@@ -100,7 +146,7 @@ def time_to_prove(budget: str | None, remedies: str | None) -> dict[str, Any]:
     if remedies is None:
         remedies = REMEDIES if budget in (None, "none") else "0s"
     return {
-        "budget_s": seconds(BUDGET if budget is None else budget),
+        "budget_s": budget_seconds(BUDGET if budget is None else budget),
         "remedies_s": unlimited(remedies),
     }
 

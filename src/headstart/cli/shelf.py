@@ -32,6 +32,8 @@ def add(uri: str, json: bool) -> None:
         facts = {"uri": source.uri, "card": str(card), "sha256": sha256}
         return show.as_json(facts | {"before": made.before or None})
     show.out(f"added      {source.uri}\ncard       {card}\nsha256     {sha256}")
+    if source.uri.startswith("pkg:"):
+        return show.out("It was on the shelf already; set license or prior in its card.")
     if made.was_there:
         return show.out("It was on the shelf already, with these weights; its card is as it was.")
     if made.before:

@@ -331,15 +331,19 @@ def parts(found: list[Any]) -> None:
 
 def swept(found: Any) -> None:
     """Print what was removed from the home."""
+    from headstart.evidence.page.words import plural
+
     for name in found.removed:
         out(f"removed    {one_line(name)}")
     for name in found.left:
         out(f"left       {one_line(name)}: see that you may write there and that the disk works")
-    out(f"free now   {_megabytes(found.n_bytes)} more, of {len(found.removed):,} files")
+    out(f"free now   {_megabytes(found.n_bytes)} more, of {plural(len(found.removed), 'file')}")
 
 
 def verified(found: Any) -> None:
     """Print what is not as it was written."""
+    from headstart.evidence.page.words import plural
+
     for name in found.damaged:
         out(f"damaged    {one_line(name)}: set aside; it is made again when it is needed")
-    out(f"checked    {found.n_files:,} files, {len(found.damaged):,} damaged")
+    out(f"checked    {plural(found.n_files, 'file')}, {len(found.damaged):,} damaged")

@@ -22,6 +22,12 @@ OPTIONS = {
     "epochs": "--epochs", "rate": "--rate", "optimizer": "--optimizer", "cache_gb": "--cache-max",
 }  # fmt: skip
 
+#: What each of them expects.
+EXPECTED = {
+    "epochs": "1 or more", "rate": "a number above 0", "optimizer": "adamw or sgd",
+    "cache_gb": "gigabytes, more than 0",
+}  # fmt: skip
+
 
 def asked(source: str, finetune: str, **fields: Any) -> dict[str, Any]:
     """Return the fields of a phase that were given; none where step 5 is left out.
@@ -29,14 +35,20 @@ def asked(source: str, finetune: str, **fields: Any) -> dict[str, Any]:
     Raises
     ------
     UsageError
-        Naming options of which nothing would come.
+        Naming options of which nothing would come, or a value that makes no sense.
 
     Examples
     --------
     >>> asked("auto", "all", epochs=3, rate=None)
     {'epochs': 3}
+    >>> asked("auto", "all", epochs=0)
+    Traceback (most recent call last):
+    headstart.errors.UsageError: --epochs 0 cannot be right.
+    Expected 1 or more.
     """
     given = {name: value for name, value in fields.items() if value is not None}
+    for name, value in given.items():
+        _check(name, value)
     # A scratch source learns by them whatever is said of step 5, unless its features are used.
     is_left_out = finetune == "head" or (finetune == "no" and not source.startswith("scratch:"))
     if given and is_left_out:
@@ -48,13 +60,25 @@ def asked(source: str, finetune: str, **fields: Any) -> dict[str, Any]:
     return given
 
 
+def _check(name: str, value: Any) -> None:
+    """Refuse a value in the words of the command line: a phase has those of Python."""
+    from headstart.steps.phase import Phase
+
+    try:
+        dataclasses.replace(Phase(), **{name: value}).check()
+    except UsageError:
+        raise UsageError(
+            f"{OPTIONS[name]} {value} cannot be right.\nExpected {EXPECTED[name]}."
+        ) from None
+
+
 def phase(source: str, modality: Any, finetune: str, given: dict[str, Any]) -> Any:
     """Return step 5's default phase with what was asked changed; None where nothing was.
 
     Raises
     ------
     UsageError
-        Where the rows are numbers, which have no step 5, or a value makes no sense.
+        Where the rows are numbers, which have no step 5.
     """
     from headstart.steps.phase import FEW_TEXTS, default_phase
     from headstart.task import Modality
@@ -68,7 +92,7 @@ def phase(source: str, modality: Any, finetune: str, given: dict[str, Any]) -> A
             f"fine-tune.\nExpected no {OPTIONS[next(iter(given))]}."
         )
     base = FEW_TEXTS if finetune == FEW else default_phase(source, modality)
-    return dataclasses.replace(base, **given).check()
+    return dataclasses.replace(base, **given)
 
 
 def _options(given: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.dataset import TEST, TRAIN, UNASSIGNED, Dataset
+from headstart.data.dataset import TEST, TRAIN, UNASSIGNED, Dataset, in_order
 from headstart.data.pictures import row_hash
 from headstart.data.ragged import is_ragged, ragged
 from headstart.data.tags import tag_task, types_of
@@ -40,7 +40,7 @@ def beside(target: Dataset, also: Dataset) -> Dataset:
     (('a', 'b', 'c'), [0, 1, 2], ['target', 'target', 'also'])
     """
     task = _joined(target, also)
-    n_given, also = len(also), unlike(_in_order(also, target), contents(target))
+    n_given, also = len(also), unlike(in_order(also, target.columns), contents(target))
     targets = [_renumbered(data, task) for data in (target, also)]
     parts = np.full(len(target), UNASSIGNED) if target.split is None else target.split
     names = [data.name(i) for data in (target, also) for i in range(len(data))]
@@ -61,6 +61,7 @@ def beside(target: Dataset, also: Dataset) -> Dataset:
             *_left_out(n_given - len(also), "rows beside that the data have too"),
         ),
         columns=target.columns,
+        label_type=target.label_type if target.label_type == also.label_type else "",
     )
 
 
@@ -109,7 +110,7 @@ def with_tests(data: Dataset, tests: Dataset) -> Dataset:
     """
     given = data if data.split is None else data.take(data.split != TEST)
     _joined(given, tests)  # refused before a row is compared
-    own = unlike(given, contents(_in_order(tests, given)))
+    own = unlike(given, contents(in_order(tests, given.columns)))
     if not len(own):
         raise DataError(
             f"All {len(given)} rows of the data are rows to test on too.\n"
@@ -182,15 +183,6 @@ def _check_columns(target: Dataset, also: Dataset) -> None:
 
 def _named(columns: tuple[str, ...], width: int) -> str:
     return ", ".join(map(repr, columns)) if columns else f"{width} without names"
-
-
-def _in_order(data: Dataset, like: Dataset) -> Dataset:
-    """Return vectors with their numbers in the order of the columns of others."""
-    if data.modality is not Modality.VECTOR or not (data.columns and like.columns):
-        return data
-    at = [data.columns.index(name) for name in like.columns]
-    rows: Any = np.asarray(data.rows)[:, at]
-    return dataclasses.replace(data, rows=rows, columns=like.columns)
 
 
 def _rows(target: Dataset, also: Dataset) -> Any:

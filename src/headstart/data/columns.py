@@ -1,7 +1,7 @@
 """Which column of a table is what: by its name, by its content, or by the user's word."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ def roles(
     --------
     >>> table = Table({"body": ["an ant", "a bee"], "label": ["ant", "bee"]}, ["row 0", "row 1"])
     >>> roles(table).notes
-    ("Text is in the column 'body', the label in 'label' (guessed by their names).",)
+    ("Text is in the column 'body', the label is in 'label' (guessed).",)
     """
     if text is not None and image is not None:
         raise DataError(
@@ -110,7 +110,8 @@ def roles(
             f"The column '{text or image}' is given both as what is read and as the label.\n"
             "Expected two columns: whoever reads the label has nothing to learn."
         )
-    split = _split_column(table, taken={text, image, *labels})
+    guessable = () if labels else _named(table, LABEL_NAMES, None)
+    split = _split_column(table, taken={text, image, *labels, *guessable})
     if image is None and len(labels) < 2:
         words = _words(table, text) if not is_labelled else _tagged(table, text, labels)
         others = _row_labels(table, {split, *words[0], *words[1]}) if words and not label else []
@@ -267,10 +268,11 @@ def _given_labels(table: Table, label: str | None) -> tuple[str, ...]:
 
 
 def _split_column(table: Table, taken: set[str | None]) -> str:
-    """Return the column named "split", if it names splits."""
+    """Return the column named "split" if it names splits, or the only other one that does."""
     found = [name for name in table.columns if name.lower() == "split" and name not in taken]
     if not found:
-        return ""
+        others = _naming_splits(table, taken)
+        return others[0] if len(others) == 1 else ""
     values = {split_key(cell) for cell in table.columns[found[0]]}
     unknown = sorted(values - SPLIT_NAMES.keys())
     if len(unknown) == len(values - {""}):
@@ -281,6 +283,37 @@ def _split_column(table: Table, taken: set[str | None]) -> str:
             "Expected train, validation or test, or nothing."
         )
     return found[0]
+
+
+def _naming_splits(table: Table, taken: Collection[str | None]) -> list[str]:
+    """Return the columns in which every cell names a split: train, and another one."""
+    return [
+        name
+        for name in table.columns
+        if name not in taken and _holds(table, name, str) and _names_splits(table.columns[name])
+    ]
+
+
+def _names_splits(cells: Sequence[Any]) -> bool:
+    for some in (_looked_at(cells), cells):  # a few first: most columns are long texts
+        splits = {SPLIT_NAMES.get(split_key(cell), "other") for cell in some}
+        if "other" in splits:
+            return False
+    return {TRAIN} < splits - {UNASSIGNED}
+
+
+def split_notes(table: Table, chosen: Roles) -> tuple[str, ...]:
+    """Say which column was taken for the split by its cells, or which ones could have been."""
+    if chosen.split:
+        is_told = chosen.split.lower() == "split"
+        return () if is_told else (f"The split is in the column '{chosen.split}' (guessed).",)
+    found = _naming_splits(table, {*chosen.inputs, *chosen.labels})
+    if not found:
+        return ()
+    return (
+        f"The rows are read without a split, though {_several(found)} could name one: call the "
+        "one that does 'split'.",
+    )
 
 
 def split_key(cell: Any) -> str:
@@ -329,12 +362,28 @@ def _inputs(
     if pictures:
         rivals = [name for name in texts if _is_named(name, TEXT_NAMES)]
         return Modality.IMAGE, _only(table, pictures, rivals, "image")
-    if texts:
-        return Modality.TEXT, _only(table, _favored(table, texts), [], "text")
     numbers = [name for name in columns if _holds_numbers(table.columns[name])]
+    if texts:
+        inputs = _only(table, _favored(table, texts), [], "text")
+        _refuse_doubtful(table, inputs[0], numbers)
+        return Modality.TEXT, inputs
     if numbers and len(numbers) == len(columns):
         return Modality.VECTOR, tuple(numbers)
     raise column_error(table, "No column holds texts or pictures.", "--text or --image COLUMN")
+
+
+def _refuse_doubtful(table: Table, text: str, numbers: Sequence[str]) -> None:
+    """Refuse a date or a city among numbers: that the texts are what is read would be a guess."""
+    if not numbers or _is_named(text, TEXT_NAMES) or _holds_sentences(table.columns[text]):
+        return
+    beside = "numbers stand" if len(numbers) > 1 else "a number stands"
+    raise table_error(
+        table,
+        f"Is '{text}' what is read? It holds no sentences, and {beside} beside it, in "
+        f"{_several(numbers)}.\nA source reads texts or pictures; a table of nothing but numbers "
+        "is read as these.",
+        f"Say --text {text}; or leave that column out, or make it numbers.",
+    )
 
 
 def _favored(table: Table, texts: Sequence[str]) -> list[str]:
@@ -398,11 +447,11 @@ def _left_aside(table: Table, others: Sequence[str]) -> tuple[str, ...]:
     ]
     if not numbers:
         return ()
-    one = "The column" if len(numbers) == 1 else "The columns"
+    one, are = ("The column", "is") if len(numbers) == 1 else ("The columns", "are")
     more = " …" if len(numbers) > 5 else ""
     return (
-        f"{one} {', '.join(numbers[:5])}{more} of numbers are left aside: a source reads texts or "
-        "pictures, and a table of nothing but numbers is read as these.",
+        f"{one} {', '.join(numbers[:5])}{more} of numbers {are} left aside: a source reads texts "
+        "or pictures, and a table of nothing but numbers is read as these.",
     )
 
 
@@ -410,9 +459,11 @@ def _notes(
     modality: Modality, inputs: Sequence[str], labels: Sequence[str], guessed: tuple[bool, bool]
 ) -> tuple[str, ...]:
     """Say what was guessed, in one sentence."""
-    what = {Modality.TEXT: "Text", Modality.IMAGE: "The picture", Modality.VECTOR: "Each number"}
+    what = {
+        Modality.TEXT: "text is", Modality.IMAGE: "the picture is", Modality.VECTOR: "numbers are"
+    }  # fmt: skip
     place = f"the column '{inputs[0]}'" if len(inputs) == 1 else f"{len(inputs)} columns"
-    input_part = f"{what[modality]} is in {place}" if guessed[0] else ""
-    label_part = f"the label in '{', '.join(labels)}'" if guessed[1] and labels else ""
+    input_part = f"{what[modality]} in {place}" if guessed[0] else ""
+    label_part = f"the label is in '{', '.join(labels)}'" if guessed[1] and labels else ""
     said = ", ".join(part for part in (input_part, label_part) if part)
-    return (f"{said[0].upper()}{said[1:]} (guessed by their names).",) if said else ()
+    return (f"{said[0].upper()}{said[1:]} (guessed).",) if said else ()

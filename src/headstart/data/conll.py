@@ -66,12 +66,21 @@ def blocks(text: str, name: str) -> Blocks:
     return Blocks(words, tags if is_tagged else None, names, tuple(skipped))
 
 
+def line_list(text: str) -> list[str]:
+    r"""Return the lines as editors count them; `str.splitlines` also cuts inside of some.
+
+    >>> line_list("one\ftwo\r\nthree\u2028four")
+    ['one\x0ctwo', 'three\u2028four']
+    """
+    return re.split("\r\n|\r|\n", text)
+
+
 Group = tuple[int, list[list[str]]]  # the first line's number, and the cells of each line
 
 
 def _groups(text: str) -> Iterator[Group]:
     begun, group = 0, list[list[str]]()
-    lines = [_cells(line) for line in [*re.split("\r\n|\r|\n", text), ""]]
+    lines = [_cells(line) for line in [*line_list(text), ""]]
     usual = _usual_width(lines)
     for number, cells in enumerate(lines, start=1):
         if cells and cells[0] != "-DOCSTART-" and not _is_comment(cells, usual):

@@ -10,12 +10,13 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from headstart.data.foreign import unwrapped
 from headstart.data.pictures import PICTURE_SUFFIXES
 from headstart.data.ragged import flat, is_ragged
-from headstart.data.tags import read_tags
+from headstart.data.tags import read_tags, tag_lists
 from headstart.data.targets import Targets, encode, encode_columns
-from headstart.data.words import Sentence, sentence, spaced
-from headstart.errors import DataError
+from headstart.data.words import is_words, sentences
+from headstart.errors import DataError, UsageError
 from headstart.task import Kind, Modality, Task
 
 #: A raw row: a picture (path, bytes, array of shape (h, w, 3), PIL picture), a text, a vector.
@@ -62,6 +63,8 @@ class Dataset:
         The names of the input columns a table was read by, in order; empty for other data.
     notes
         What the reader guessed, a sentence each; the command line prints them.
+    label_type
+        What classes that came as numbers or truths were (`as_given`); empty for texts.
     """
 
     modality: Modality
@@ -75,9 +78,11 @@ class Dataset:
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    label_type: str = ""
 
     def __post_init__(self) -> None:
         """Make a picture that is named by a `str` a `Path`: a `str` is hashed as a text."""
+        object.__setattr__(self, "modality", _known(self.modality))
         if self.modality is not Modality.IMAGE or not _may_hold_paths(self.rows):
             return
         if any(isinstance(row, str) for row in self.rows):
@@ -246,9 +251,36 @@ def as_sentences(data: Dataset) -> Dataset:
         return data
     names = tuple(data.name(i) for i in range(len(data)))
     return dataclasses.replace(
-        data, modality=Modality.WORDS, rows=_sentences(data.rows), task=None, targets=None,
+        data, modality=Modality.WORDS, rows=sentences(data.rows), task=None, targets=None,
         names=names,
     )  # fmt: skip
+
+
+def in_order(data: Dataset, columns: Sequence[str]) -> Dataset:
+    """Return vectors with the numbers of these columns, in this order, where both have names.
+
+    Raises
+    ------
+    DataError
+        Where a name is lacking.
+
+    Examples
+    --------
+    >>> ab = dataclasses.replace(from_arrays([[1.0, 2.0]]), columns=("a", "b"))
+    >>> in_order(ab, ("b", "a")).rows.tolist()
+    [[2.0, 1.0]]
+    """
+    if data.modality is not Modality.VECTOR or not (data.columns and columns):
+        return data
+    lacking = [name for name in columns if name not in data.columns]
+    if lacking:
+        raise DataError(
+            f"The data have no column {_quoted(lacking)}; they have {_quoted(data.columns)}.\n"
+            "Give data with the columns that were learned from, under their names."
+        )
+    at = [data.columns.index(name) for name in columns]
+    rows: Any = np.asarray(data.rows)[:, at]
+    return dataclasses.replace(data, rows=rows, columns=tuple(columns))
 
 
 def pick(values: Sequence[Any], at: NDArray[np.int64]) -> Sequence[Any]:
@@ -276,7 +308,7 @@ def from_arrays(
     targets
         One label or number a row, a list of labels a row, an array of 0 and 1 of shape
         (n, labels), or for lists of words a list of tags. Labels are named by their text and
-        ordered as `numpy.unique` orders them.
+        ordered as `numpy.unique` orders them. Tensors and sparse matrices are read as arrays.
     modality
         Guessed if None: strings are texts, unless all end like the name of a picture.
     kind
@@ -291,13 +323,13 @@ def from_arrays(
     >>> from_arrays([[1.0, 2.0], [3.0, 4.0]], [0.5, 0.7])
     Dataset(vector, 2 rows, regression)
     """
-    given = _unwrapped(rows)
-    kind_of_rows = Modality(modality) if modality else _modality(given)
+    given = unwrapped(rows)
+    kind_of_rows = _known(modality) if modality else _modality(given)
     ready = _ROWS_OF[kind_of_rows](given)
     if targets is None:
         return Dataset(kind_of_rows, ready)
     if kind_of_rows is Modality.WORDS:
-        tagged = read_tags([list(tags) for tags in targets])
+        tagged = read_tags(tag_lists(unwrapped(targets)))
         made = Dataset(kind_of_rows, ready, tagged.task, tagged.values)
         made._check_lengths()
         return made
@@ -307,7 +339,10 @@ def from_arrays(
             f"Input y contains NaN: {len(encoded.missing)} of {len(ready)} labels are missing, "
             f"the first at row {encoded.missing[0]}.\nExpected a label for every row."
         )
-    made = Dataset(kind_of_rows, ready, encoded.task, encoded.values, notes=encoded.notes)
+    made = Dataset(
+        kind_of_rows, ready, encoded.task, encoded.values, notes=encoded.notes,
+        label_type=encoded.label_type,
+    )  # fmt: skip
     made._check_lengths()
     return made
 
@@ -317,7 +352,7 @@ def _encoded(targets: Any, kind: Kind | str | None, separator: str | None) -> Ta
     columns = getattr(targets, "columns", ())
     if len(columns) > 1:
         return encode_columns({str(c): targets[c].tolist() for c in columns}, kind)
-    return encode(_unwrapped(targets), kind=kind, separator=separator)
+    return encode(unwrapped(targets), kind=kind, separator=separator)
 
 
 def listed(skipped: Sequence[Skipped], at_most: int = 5) -> str:
@@ -345,6 +380,8 @@ def limit_skipped(skipped: Sequence[Skipped], n_rows: int, max_skipped: float) -
     """
     if len(skipped) <= max_skipped * n_rows:
         return
+    if len(skipped) == n_rows:
+        raise DataError(f"No row of {n_rows:,} can be used:{listed(skipped)}\nRepair them.")
     raise DataError(
         f"{len(skipped):,} of {n_rows:,} rows cannot be used, "
         f"more than the {max_skipped:.3g} allowed:{listed(skipped)}\n"
@@ -370,15 +407,17 @@ def _labels_in(targets: NDArray[Any]) -> set[int]:
     return set(present.tolist())
 
 
-def _unwrapped(values: Any) -> Any:
-    """Return a DataFrame or another column as an array or a list."""
-    if hasattr(values, "to_numpy"):
-        values = values.to_numpy()
-    if isinstance(values, np.ndarray):
-        is_one_column = values.ndim == 2 and values.shape[1] == 1 and values.dtype.kind in "OUT"
-        values = values[:, 0] if is_one_column else values
-        return values.tolist() if values.dtype.kind in "OUT" else values
-    return list(values)
+def _known(modality: Modality | str) -> Modality:
+    """Return what rows are, of its word.
+
+    Raises
+    ------
+    UsageError
+        Where the word is none.
+    """
+    if modality not in tuple(Modality):
+        raise UsageError(f"modality={modality!r}: expected one of {', '.join(Modality)}.")
+    return Modality(modality)
 
 
 def _modality(rows: Any) -> Modality:
@@ -391,7 +430,7 @@ def _modality(rows: Any) -> Modality:
     if isinstance(first, str):
         are_pictures = all(Path(str(row)).suffix.lower() in PICTURE_SUFFIXES for row in rows)
         return Modality.IMAGE if are_pictures else Modality.TEXT
-    if _is_words(first):
+    if is_words(first):
         return Modality.WORDS
     is_picture = isinstance(first, Path | bytes) or hasattr(first, "getbands")
     return Modality.IMAGE if is_picture or np.ndim(first) >= 2 else Modality.VECTOR
@@ -421,27 +460,6 @@ def _texts(rows: Any) -> tuple[str, ...]:
     return tuple(str(row) for row in rows)
 
 
-def _sentences(rows: Any) -> tuple[Sentence, ...]:
-    """Return lists of words, or raw texts, as sentences."""
-    wrong = next((i for i, row in enumerate(rows) if not (_is_words(row) or _is_text(row))), None)
-    if wrong is not None:
-        raise DataError(f"Row {wrong} is {rows[wrong]!r:.80}, expected a text or a list of words.")
-    return tuple(
-        row if isinstance(row, Sentence) else sentence(row) if _is_text(row) else spaced(row)
-        for row in rows
-    )
-
-
-def _is_text(row: Any) -> bool:
-    return isinstance(row, str)
-
-
-def _is_words(row: Any) -> bool:
-    if isinstance(row, Sentence):
-        return True
-    return isinstance(row, list | tuple) and len(row) > 0 and all(map(_is_text, row))
-
-
 def _may_hold_paths(rows: Any) -> bool:
     is_array = isinstance(rows, np.ndarray) and rows.ndim == 1
     return isinstance(rows, tuple | list) or is_array
@@ -454,6 +472,6 @@ def _pictures(rows: Any) -> tuple[Row, ...]:
 _ROWS_OF: dict[Modality, Callable[[Any], Any]] = {
     Modality.VECTOR: _vectors,
     Modality.TEXT: _texts,
-    Modality.WORDS: _sentences,
+    Modality.WORDS: sentences,
     Modality.IMAGE: _pictures,
 }

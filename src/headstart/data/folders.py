@@ -55,6 +55,7 @@ def class_folders(folder: Path) -> Found:
     if not any(kept.values()):
         raise DataError(_nothing(folder, suffixes))
     _refuse_deep(folder, kept)
+    _refuse_bare_splits(kept)
     beside = set(_subfolders(folder).values()) - set(tops.values()) if splits else set()
     loose = [p for p in _outside({folder, *tops.values()}, beside) if p.suffix.lower() in wanted]
     _refuse_unknown(folder, splits, beside & {path.parent.parent for path in loose})
@@ -131,6 +132,18 @@ def _refuse_deep(folder: Path, kept: dict[Place, list[Path]]) -> None:
     )
 
 
+def _refuse_bare_splits(kept: dict[Place, list[Path]]) -> None:
+    """Refuse splits that have no class folders: "train" and "test" are no classes."""
+    named = {name: inner for (_, name, inner), files in kept.items() if files}
+    bare = [inner for name, inner in named.items() if name.lower() in SPLIT_NAMES]
+    if len(bare) > 1 or len(bare) == len(named):
+        raise DataError(
+            f"Named like splits, and without class folders: {', '.join(map(str, bare))}. What are "
+            f"the classes?\nExpected a folder for each class in them, as {bare[0]}/CLASS/…, or a "
+            "table with a column that names the files and one of their labels."
+        )
+
+
 def _outside(tops: Collection[Path], beside: Collection[Path]) -> list[Path]:
     """Return the files that are in no class folder."""
     files = [path for top in tops for path in top.iterdir() if path.is_file()]
@@ -152,7 +165,7 @@ def _refuse_unknown(folder: Path, splits: dict[str, Path], unknown: Collection[P
 def _left_loose(loose: Sequence[Path]) -> list[str]:
     if not loose:
         return []
-    return [f"{len(loose):,} files in no class folder were passed over, the first is {loose[0]}."]
+    return [f"Passed over, in no class folder: {len(loose):,}, the first is {loose[0]}."]
 
 
 def _passed_over(suffixes: Counter[str], wanted: frozenset[str]) -> list[str]:
@@ -160,7 +173,7 @@ def _passed_over(suffixes: Counter[str], wanted: frozenset[str]) -> list[str]:
     if not others:
         return []
     shown = ", ".join(f"{n:,} {suffix or 'without suffix'}" for suffix, n in others.items())
-    return [f"{sum(others.values()):,} files were passed over by their suffix: {shown}."]
+    return [f"Passed over by their suffix: {shown}."]
 
 
 def text_files(paths: Sequence[Path]) -> tuple[list[str], list[str], tuple[str, ...]]:
@@ -168,8 +181,8 @@ def text_files(paths: Sequence[Path]) -> tuple[list[str], list[str], tuple[str, 
     found = [_text_file(path) for path in paths]
     foreign = [path for path, (*_, notes) in zip(paths, found, strict=True) if notes]
     how = "as their byte-order mark says or, without one, as Windows-1252"
-    said = f"{len(foreign):,} files are not plain UTF-8, the first is {min(foreign, default='')}"
-    notes = (f"{said}: they were read {how}.",) if foreign else ()
+    said = f"Not plain UTF-8: {len(foreign):,}, the first is {min(foreign, default='')}"
+    notes = (f"{said}; read {how}.",) if foreign else ()
     return [text for text, *_ in found], [reason for _, reason, _ in found], notes
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.foreign import as_array
 from headstart.data.words import Sentence
 from headstart.errors import UnreadableRow
 
@@ -84,7 +85,7 @@ def row_bytes(row: Any) -> bytes:
     Raises
     ------
     UnreadableRow
-        The file cannot be read, or the PIL picture has no RGB pixels.
+        The file cannot be read, the PIL picture has no RGB pixels, or the row is no array.
     """
     if isinstance(row, str):
         return row.encode("utf-8", "surrogatepass")
@@ -97,7 +98,10 @@ def row_bytes(row: Any) -> bytes:
     if _is_pil(row):
         upright = decode(row)
         return f"{upright.mode} {upright.size}\n".encode() + upright.tobytes()
-    values = np.ascontiguousarray(row)
+    try:
+        values = np.ascontiguousarray(as_array(row))
+    except Exception as error:  # foreign arrays have errors of their own
+        raise UnreadableRow(_shown(row), _reason(error)) from error
     return f"{values.dtype.str} {values.shape}\n".encode() + values.tobytes()
 
 
@@ -181,7 +185,7 @@ def _opened(row: Any) -> "Image":
     if _is_pil(row):
         return row.copy()
     if not isinstance(row, str | Path | bytes):
-        return _from_array(np.asarray(row))
+        return _from_array(np.asarray(as_array(row)))
     encoded = row if isinstance(row, bytes) else _file_bytes(Path(row))
     if not encoded:
         raise UnreadableRow(_shown(row), "the file is empty")

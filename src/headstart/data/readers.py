@@ -5,6 +5,7 @@ there and which option decides. What cannot be used is skipped up to a limit, an
 """
 
 import dataclasses
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,10 @@ from headstart.data.cells import rows_in
 from headstart.data.columns import (
     SPLIT_NAMES,
     Roles,
-    column_error,
     roles,
     split_key,
+    split_notes,
+    table_error,
 )
 from headstart.data.dataset import (
     TRAIN,
@@ -92,6 +94,8 @@ def read(  # noqa: PLR0913  (as many options as there are kinds of files)
     ------
     DataError
         What came, what was expected, and which option helps.
+    UsageError
+        An option that cannot be right, or a list of pairs for a pair of lists.
 
     Examples
     --------
@@ -133,9 +137,10 @@ def _check_tagged(data: Dataset, kind: Kind | str | None) -> None:
 
 def _read_path(path: Path, options: _Options) -> Dataset:
     if path.is_dir():
-        files = _split_files(path)
+        files, notes = _split_files(path)
         if files:
-            return _read_splits({s: read_table(file) for s, file in files.items()}, options)
+            data = _read_splits({s: read_table(file) for s, file in files.items()}, options)
+            return dataclasses.replace(data, notes=(*data.notes, *notes))
         found = class_folders(path)
         _refuse_columns(f"{path} is a folder of class folders, which", options, "separator")
         return _from_folder(found, options)
@@ -167,11 +172,12 @@ def _near(path: Path) -> str:
     if not path.parent.is_dir():
         return f"in another folder? {path.parent} does not exist either."
     there = sorted(p.name for p in path.parent.iterdir() if not p.name.startswith("."))
-    return f"one of {', '.join(there[:8])}?" if there else "elsewhere? The folder is empty."
+    nearest = list(dict.fromkeys([*difflib.get_close_matches(path.name, there, n=8), *there]))
+    return f"one of {', '.join(nearest[:8])}?" if there else "elsewhere? The folder is empty."
 
 
-def _split_files(folder: Path) -> dict[str, Path]:
-    """Return the tables of a folder that are named by a split: train.csv, test.csv."""
+def _split_files(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """Return the tables of a folder that are named by a split, and a note on those that are not."""
     files = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in TABLE_SUFFIXES]
     named = [(SPLIT_NAMES.get(p.stem.lower()), p) for p in files]
     found = {split: p for split, p in named if split}
@@ -179,7 +185,12 @@ def _split_files(folder: Path) -> dict[str, Path]:
         raise DataError(
             f"{folder} has two tables for one split: {', '.join(p.name for p in files)}."
         )
-    return found if "train" in found and not split_folders(folder) else {}
+    if "train" not in found or split_folders(folder):
+        return {}, ()
+    others = [p.name for split, p in named if not split]
+    names = ", ".join(name for name in SPLIT_NAMES if name)
+    note = f"Passed over, as no split is named so ({names}): {', '.join(others[:8])}."
+    return found, (note,) if others else ()
 
 
 def _read_object(source: Any, options: _Options) -> Dataset:
@@ -195,7 +206,28 @@ def _read_object(source: Any, options: _Options) -> Dataset:
     if table is not None:
         return _from_table(table, options)
     _refuse_columns("A list or an array of rows", options)
+    _refuse_pairs(source)
     return from_arrays(source)
+
+
+def _refuse_pairs(rows: Any) -> None:
+    """Refuse rows that come with their labels, as the data sets of torch give them.
+
+    Raises
+    ------
+    UsageError
+        It says what to give instead.
+    """
+    has_items = hasattr(rows, "__len__") and hasattr(rows, "__getitem__")
+    if not has_items or hasattr(rows, "shape") or not len(rows):
+        return
+    # The first and the last: a data set decodes what it is asked for.
+    if all(isinstance(rows[i], tuple) and len(rows[i]) == 2 for i in (0, len(rows) - 1)):
+        raise UsageError(
+            "A list of pairs came: a row and its label each?\n"
+            "Expected one pair of lists: rows, labels = zip(*pairs), and (list(rows), "
+            "list(labels))."
+        )
 
 
 def _is_table(part: Any) -> bool:
@@ -217,7 +249,7 @@ def _read_splits(tables: dict[str, Table], options: _Options) -> Dataset:
     for split, table in tables.items():
         lacking = [name for name in needed if name not in table.columns]
         if lacking:
-            raise column_error(table, f"The {split} rows have no column {lacking}.", "--label")
+            raise table_error(table, f"The {split} rows have no column {lacking}.", _LACKING)
     columns: dict[str, Sequence[Any]] = {
         name: [cell for table in tables.values() for cell in table.columns[name]] for name in needed
     }
@@ -235,6 +267,10 @@ def _read_splits(tables: dict[str, Table], options: _Options) -> Dataset:
 
 
 _SPLIT = "\0split"  # no file has a column of this name
+_LACKING = (
+    "Expected the names of the training rows. Rows without labels cannot be judged: move them out, "
+    "and give them to `headstart predict`."
+)
 
 
 def _from_folder(found: Found, options: _Options) -> Dataset:
@@ -252,7 +288,7 @@ def _from_folder(found: Found, options: _Options) -> Dataset:
         split if (split != UNASSIGNED).any() else None,
         [str(path) for path in found.paths],
         skipped=found.skipped,
-        notes=found.notes,
+        notes=(*found.notes, *encoded.notes),
     )
 
 
@@ -274,7 +310,9 @@ def _with_texts(found: Found) -> tuple[Found, list[str]]:
 
 
 def _from_table(table: Table, options: _Options) -> Dataset:
-    return _with_roles(table, _roles(table, options), options)
+    chosen = _roles(table, options)
+    notes = (*chosen.notes, *split_notes(table, chosen))
+    return _with_roles(table, dataclasses.replace(chosen, notes=notes), options)
 
 
 def _roles(table: Table, options: _Options) -> Roles:
@@ -312,6 +350,7 @@ def _with_roles(table: Table, chosen: Roles, options: _Options) -> Dataset:
         skipped=skipped,
         notes=(*table.notes, *chosen.notes, *encoded.notes),
         columns=chosen.inputs,
+        label_type=encoded.label_type,
     )
 
 

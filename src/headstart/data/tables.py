@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from headstart.data.conll import CONLL_SUFFIXES, blocks
+from headstart.data.conll import CONLL_SUFFIXES, blocks, line_list
 from headstart.data.dataset import Skipped
+from headstart.data.foreign import as_array, unwrapped
 from headstart.errors import DataError
 from headstart.extras import need
 
@@ -114,17 +115,18 @@ def table_of(source: Any) -> Table | None:
     if hasattr(source, "columns") and hasattr(source, "to_dicts"):  # polars
         return _of_columns({str(name): source[name].to_list() for name in source.columns}, "row ")
     if isinstance(source, Mapping):
-        columns = {str(name): list(cells) for name, cells in source.items()}
+        columns = {str(name): list(unwrapped(cells)) for name, cells in source.items()}
         return _of_columns(columns, "row ")
     if isinstance(source, list) and source and all(isinstance(row, Mapping) for row in source):
-        return _of_records(source, [f"row {i}" for i in range(len(source))])
+        records = [{key: as_array(cell) for key, cell in row.items()} for row in source]
+        return _of_records(records, [f"row {i}" for i in range(len(source))])
     return None
 
 
 def lines_of(path: Path) -> list[tuple[str, str]]:
     """Return the lines of a text file that are not blank, each with its "file:line"."""
     text, _ = decoded(_bytes(path), str(path))
-    lines = enumerate(text.splitlines(), start=1)
+    lines = enumerate(line_list(text), start=1)
     return [(f"{path}:{number}", line.strip()) for number, line in lines if line.strip()]
 
 
@@ -174,7 +176,7 @@ def _line_by_line(data: bytes, name: str) -> tuple[str, tuple[str, ...]]:
         except UnicodeDecodeError:
             lines.append(_western(line))
             n_foreign += 1
-    note = f"{name}: {n_foreign:,} lines are not UTF-8 and were read as Windows-1252."
+    note = f"{name}: lines that are not UTF-8 and were read as Windows-1252: {n_foreign:,}."
     return "\n".join(lines), (note,)
 
 
@@ -220,7 +222,7 @@ def _delimiter(text: str, path: Path) -> str:
     """Return what separates the columns: the same number in most of the first rows."""
     if path.suffix.lower() in (".tsv", ".tab"):
         return "\t"
-    head = "\n".join([line for line in text.splitlines() if line.strip()][:50])
+    head = "\n".join([line for line in line_list(text) if line.strip()][:50])
 
     def fit(delimiter: str) -> tuple[bool, int, int]:
         widths = [len(row) for row in csv.reader(io.StringIO(head), delimiter=delimiter) if row]
@@ -417,6 +419,8 @@ def _hugging_face(data: Any) -> Table:
     """Read a `datasets.Dataset`; its pictures stay encoded, its class numbers get their names."""
     if not hasattr(data, "__len__"):
         raise DataError("A streaming dataset has no length; expected one that is on disk.")
+    if data.format["type"] != "custom":  # cells as tensors or arrays; a transform makes others
+        data = data.with_format(None)
     features = data.features
     for name, feature in features.items():
         if type(feature).__name__ == "Image":

@@ -37,7 +37,7 @@ def named(cell: Any, names: Sequence[str]) -> Any:
     >>> named([0, 1], ("O", "B-LOC")), named(-1, ("O", "B-LOC"))
     (['O', 'B-LOC'], None)
     """
-    if hasattr(cell, "__len__"):
+    if isinstance(cell, list | tuple) or np.ndim(cell):
         return [named(one, names) for one in cell]
     return None if cell is None or cell < 0 else names[cell]
 

@@ -140,6 +140,31 @@ class Tagged:
     first_illegal: int
 
 
+def tag_lists(rows: Iterable[Any]) -> list[list[Any]]:
+    """Return the tags of each sentence as a list.
+
+    >>> tag_lists([np.array(["O", "B-LOC"]), ("O",)])
+    [['O', 'B-LOC'], ['O']]
+
+    Raises
+    ------
+    DataError
+        Where a sentence has one label, and no list of tags.
+    """
+    return [_tag_list(tags) for tags in rows]
+
+
+def _tag_list(tags: Any) -> list[Any]:
+    tags = tags.tolist() if isinstance(tags, np.ndarray) else tags
+    if not isinstance(tags, list | tuple):
+        raise DataError(
+            f"The rows are lists of words, with the label {tags!r:.40} a row.\n"
+            "Expected a tag a word, such as ['O', 'B-LOC']; for one label a row give texts: "
+            "[' '.join(words) for words in rows]."
+        )
+    return list(tags)
+
+
 def read_tags(sentences: Sequence[Sequence[str]], target: str = "") -> Tagged:
     """Read the tags of sentences, one text a word, in BIO, IOB1, BIOES or BILOU.
 

@@ -21,6 +21,9 @@ NO_NUMBER = (TypeError, ValueError, OverflowError)
 #: Whole numbers of more different values than this are taken for quantities.
 MOST_NUMBERED_CLASSES = 20
 
+#: Labels that are no texts, by the kind of their dtype.
+LABEL_TYPES = {"i": "int64", "u": "uint64", "f": "float64", "b": "bool"}
+
 _SEPARATORS = (";", "|", ",")
 
 
@@ -38,12 +41,15 @@ class Targets:
         The indices of the rows that have none.
     notes
         What was guessed, a sentence each.
+    label_type
+        What classes that are no texts were, as `as_given` reads it; empty for texts.
     """
 
     task: Task
     values: NDArray[Any]
     missing: NDArray[np.int64]
     notes: tuple[str, ...] = ()
+    label_type: str = ""
 
 
 def encode(
@@ -95,7 +101,8 @@ def encode(
         return Targets(Task(Kind.REGRESSION, target=name), _numbers(present, name), missing, notes)
     _refuse_nested(present, name)
     labels, index = _classes(present)
-    return Targets(Task(Kind.MULTICLASS, labels, name), index, missing, notes)
+    task = Task(Kind.MULTICLASS, labels, name)
+    return Targets(task, index, missing, (*notes, *_alike(labels)), _label_type(present))
 
 
 def encode_columns(columns: Mapping[str, Sequence[Any]], kind: Kind | str | None = None) -> Targets:
@@ -254,13 +261,76 @@ def _classes(cells: Sequence[Any]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     >>> _classes([10, 9, 10.0])
     (('9', '10'), array([1, 0, 1]))
     """
-    keys = [cell.strip() if isinstance(cell, str) else _plain(cell) for cell in cells]
+    keys = _one_spelling(
+        [cell.strip() if isinstance(cell, str) else _plain(cell) for cell in cells]
+    )
     order = _sorted(set(keys))
     labels = tuple(str(key) for key in order)
     if len(set(labels)) < len(labels):  # 1 and "1" are one class to a person
         return _classes([str(key) for key in keys])
     at = {key: i for i, key in enumerate(order)}
     return labels, np.array([at[key] for key in keys], dtype=np.int64)
+
+
+def _one_spelling(keys: Sequence[Any]) -> Sequence[Any]:
+    """Return keys that are all numbers, some of them texts, with the shortest text of each number.
+
+    >>> _one_spelling(["1.0", "1", "0.50", "0.5"]), _one_spelling(["1.0", "one"])
+    (['1', '1', '0.5', '0.5'], ['1.0', 'one'])
+    """
+    different = sorted(set(keys), key=lambda key: (len(str(key)), str(key)))
+    numbers = _as_numbers(different)
+    if numbers is None or not any(isinstance(key, str) for key in different):
+        return keys
+    kept: dict[Any, Any] = {}
+    spelled = {
+        # Beyond 2 ** 53 different numbers may be the same float.
+        key: kept.setdefault(number if abs(number) < 2**53 else str(key), key)
+        for key, number in zip(different, numbers.tolist(), strict=True)
+    }
+    return [spelled[key] for key in keys]
+
+
+def _alike(labels: Sequence[str]) -> tuple[str, ...]:
+    """Say which classes differ only in case or spaces.
+
+    >>> _alike(["Good", "bad", "good"])
+    ("'Good' and 'good' are different classes: spell them alike if they are one.",)
+    """
+    groups: dict[str, list[str]] = {}
+    for label in labels:
+        groups.setdefault("".join(label.split()).casefold(), []).append(label)
+    alike = [" and ".join(map(repr, group)) for group in groups.values() if len(group) > 1]
+    if not alike:
+        return ()
+    more = f" (and {len(alike) - 3:,} more such)" if len(alike) > 3 else ""
+    return (
+        f"{', '.join(alike[:3])}{more} are different classes: spell them alike if they are one.",
+    )
+
+
+def _label_type(cells: Sequence[Any]) -> str:
+    """Return what classes were, if they were all numbers, or all truths.
+
+    >>> _label_type([1, 2.0]), _label_type([True, False]), _label_type([True, 2]), _label_type("ab")
+    ('int64', 'bool', '', '')
+    """
+    keys = {_plain(cell) for cell in cells}
+    kinds = {type(key) for key in keys}
+    are_alike = kinds == {bool} or (bool(kinds) and kinds <= {int, float})
+    return LABEL_TYPES.get(np.array(list(keys)).dtype.kind, "") if are_alike else ""
+
+
+def as_given(labels: Sequence[str], label_type: str) -> NDArray[Any]:
+    """Return the names of classes as they were given: texts, unless they were numbers or truths.
+
+    >>> as_given(("False", "True"), "bool"), as_given(("9", "10"), "int64"), as_given(("9",), "")
+    (array([False,  True]), array([ 9, 10]), array(['9'], dtype='<U1'))
+    """
+    names = np.asarray(labels)
+    if label_type == "bool":
+        return names == "True"
+    return names.astype(label_type) if label_type else names
 
 
 def _plain(cell: Any) -> Any:
@@ -300,7 +370,7 @@ def _several(cells: list[Any], guess: _Guess, name: str) -> Targets:
     values = np.zeros((len(rows), len(order)), dtype=np.int8)  # (n, labels)
     for i, row in enumerate(rows):
         values[i, [at[label] for label in row]] = 1
-    notes = _said(guess, name)
+    notes = (*_said(guess, name), *_alike([str(label) for label in order]))
     n_empty = sum(not row for row in rows)
     if n_empty:
         notes += (f"{n_empty:,} rows have no label: read as 'none of the labels applies'.",)

@@ -1,6 +1,7 @@
 """Unlabelled: rows to predict, from files, from what is typed, and from what is in memory."""
 
 import glob
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +14,14 @@ from headstart.data.cells import rows_in
 from headstart.data.columns import Roles, column_error, learned_roles, roles, table_error
 from headstart.data.dataset import Dataset, Row, Skipped, as_sentences, from_arrays, listed
 from headstart.data.folders import home_expanded, pictures_in, text_files, walk
+from headstart.data.foreign import as_array
 from headstart.data.pictures import PICTURE_SUFFIXES
 from headstart.data.tables import TABLE_SUFFIXES, Table, lines_of, read_table, table_of
 from headstart.data.words import sentence
 from headstart.errors import DataError, UnreadableRow, UsageError
 from headstart.task import Modality
+
+_SUFFIX = re.compile(r"\.[A-Za-z]\w{1,4}$")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +57,7 @@ def read_rows(
     ----------
     inputs
         Files, folders and patterns of pictures; tables; text files with a row a line; or, where
-        texts are read, the texts themselves.
+        texts are read, the texts themselves, if they are no single word that looks like a path.
     modality
         What the model reads.
     text, image
@@ -103,6 +107,8 @@ def rows_of(source: Any, modality: Modality | str, columns: Sequence[str] = ()) 
         Where a cell holds no row.
     DataError
         Where a column is not there, or the rows are of another kind.
+    UsageError
+        Where a single row came, or an array that may be one picture or several.
 
     Examples
     --------
@@ -114,6 +120,8 @@ def rows_of(source: Any, modality: Modality | str, columns: Sequence[str] = ()) 
     wanted = Modality(modality)
     if _is_one(source, wanted):
         raise UsageError("Expected a list of rows, got a single one.\nPut it in a list: [row].")
+    if wanted is Modality.IMAGE:
+        _refuse_channels_first(_shape(source))
     table = table_of(source)
     if table is None or (wanted is Modality.VECTOR and not columns):
         return from_arrays(source, modality=wanted)
@@ -129,10 +137,35 @@ def _is_one(source: Any, wanted: Modality) -> bool:
         return True
     if isinstance(source, Mapping):  # a record; a table has a column of values under each name
         return any(np.ndim(value) == 0 for value in source.values())
-    if wanted is Modality.IMAGE and isinstance(source, np.ndarray) and source.dtype != object:
-        is_colored = source.ndim == 3 and source.shape[-1] in (1, 3, 4)
-        return is_colored or source.ndim == 2
-    return False
+    return wanted is Modality.IMAGE and _is_picture(_shape(source))
+
+
+def _shape(source: Any) -> tuple[int, ...]:
+    """Return the shape of an array or a tensor of numbers; () of anything else."""
+    given = as_array(source)
+    is_numbers = isinstance(given, np.ndarray) and given.dtype.kind not in "OUT"
+    return given.shape if is_numbers else ()
+
+
+def _is_picture(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 2 or (len(shape) == 3 and shape[-1] in (1, 3, 4))
+
+
+def _refuse_channels_first(shape: tuple[int, ...]) -> None:
+    """Refuse what may be one picture, its channels first, as well as several gray ones.
+
+    Raises
+    ------
+    UsageError
+        It says how to give either.
+    """
+    if len(shape) != 3 or shape[0] not in (3, 4):
+        return
+    raise UsageError(
+        f"Rows of shape {shape} may be {shape[0]} gray pictures, or the channels of one.\n"
+        "Give list(rows) for gray pictures; for one, [picture] with its channels last, of shape "
+        f"{(*shape[1:], shape[0])}."
+    )
 
 
 def _input(one: str, modality: Modality, columns: _Columns) -> list[_Part]:
@@ -142,15 +175,26 @@ def _input(one: str, modality: Modality, columns: _Columns) -> list[_Part]:
     path = home_expanded(one)
     if _exists(path):
         return [_from_file(path, modality, columns)]
-    is_table = path.suffix.lower() in (*TABLE_SUFFIXES, ".txt")
-    if is_text and not is_table:
+    is_file = path.suffix.lower() in (*TABLE_SUFFIXES, ".txt") or _seems_path(one)
+    if is_text and not is_file:
         return [_Part((one,), (one,))]
     matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 (a pattern may be absolute)
     if not matches and is_text and len(one.split()) > 1:
         return [_Part((one,), (one,))]  # a sentence that ends in the name of a file
     if not matches:
-        raise DataError(f"{one} does not exist. Expected a file, a folder or a pattern.")
+        how = "\nA text that looks like a path is given in a .txt file, or through stdin: -"
+        expected = f"Expected a file, a folder or a pattern.{how if is_text else ''}"
+        raise DataError(f"{one} does not exist. {expected}")
     return [_from_file(Path(match), modality, columns) for match in matches]
+
+
+def _seems_path(one: str) -> bool:
+    """Tell whether a word that is typed is more like the name of a file than like a text.
+
+    >>> _seems_path("new/"), _seems_path("new.cvs"), _seems_path("3.5"), _seems_path("a/b or c")
+    (True, True, False, False)
+    """
+    return len(one.split()) == 1 and ("/" in one or bool(_SUFFIX.search(one.strip())))
 
 
 def _exists(path: Path) -> bool:

@@ -11,6 +11,11 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
+
+import numpy as np
+
+from headstart.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,40 @@ def spaced(words: Sequence[str]) -> Sentence:
         starts.append(at)
         at += len(word) + 1
     return Sentence(tuple(words), " ".join(words), tuple(starts))
+
+
+def sentences(rows: Sequence[Any]) -> tuple[Sentence, ...]:
+    """Return lists of words, or raw texts, as sentences.
+
+    Raises
+    ------
+    DataError
+        Where a row is neither.
+    """
+    wrong = next(
+        (i for i, row in enumerate(rows) if not (is_words(row) or isinstance(row, str))), None
+    )
+    if wrong is not None:
+        raise DataError(f"Row {wrong} is {rows[wrong]!r:.80}, expected a text or a list of words.")
+    return tuple(map(_sentence, rows))
+
+
+def _sentence(row: Any) -> Sentence:
+    if isinstance(row, Sentence):
+        return row
+    return sentence(row) if isinstance(row, str) else spaced([str(word) for word in row])
+
+
+def is_words(row: Any) -> bool:
+    """Tell whether a row is a sentence, or words in a list, a tuple or an array.
+
+    >>> is_words(np.array(["an", "ant"])), is_words("an ant"), is_words([])
+    (True, False, False)
+    """
+    if isinstance(row, Sentence):
+        return True
+    is_list = isinstance(row, list | tuple) or (isinstance(row, np.ndarray) and row.ndim == 1)
+    return is_list and len(row) > 0 and all(isinstance(word, str) for word in row)
 
 
 # A text is read as a text of equal length in which every character is its kind, so that one

@@ -152,7 +152,10 @@ _ABOUT = {
 
 
 def _transfers(model: Any, source: Source, data: Dataset) -> list[Arm]:
-    probe = Arm(PROBE, like(model, source.uri, "no"), "transfer", "frozen trunk, new head")
+    about = "frozen trunk, new head"
+    if source.modality is Modality.VECTOR:
+        about = "a head on the numbers themselves: nothing is transferred"
+    probe = Arm(PROBE, like(model, source.uri, "no"), "transfer", about)
     options = model.get_params(deep=False)
     left_open = automatic(source, data, options.get("head", "linear"), options.get("phase"))
     boundary = finetunes(model, source, left_open)

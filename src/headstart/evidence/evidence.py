@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from headstart.checks.finding import Finding
+from headstart.errors import UsageError
 from headstart.evidence.verdict import Verdict, finite, interval_from, interval_json
 from headstart.metrics.curve import Curve
 from headstart.metrics.interval import Interval
@@ -372,8 +373,17 @@ class Evidence:
         return notebook(self)
 
     def arm(self, name: str) -> ArmRecord:
-        """Return the arm of that name."""
-        return next(arm for arm in self.arms if arm.name == name)
+        """Return the arm of that name.
+
+        Raises
+        ------
+        UsageError
+            Where there is none.
+        """
+        found = {arm.name: arm for arm in self.arms}
+        if name not in found:
+            raise UsageError(f"{name!r} is no arm.\nExpected one of {', '.join(found)}.")
+        return found[name]
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values."""

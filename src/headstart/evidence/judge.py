@@ -80,6 +80,21 @@ class Bench:
             found = jackknifed(whole - other, without - other_without)
         return found if len(ours) > 1 and found.error else Estimate(found.mid, math.inf, 1.0)
 
+    def bounded(self, found: Estimate) -> Interval:
+        """Return a gain with its interval, no end of it beyond what a gain can be.
+
+        An interval without ends stays so: nothing is known of them.
+        """
+        low, mid, high = found.interval()
+        if self.task.kind is Kind.REGRESSION or not math.isfinite(high):
+            return Interval(low, mid, high)
+        return Interval(max(-1.0, low), mid, min(1.0, high))
+
+    def smallest_gain(self, found: Estimate) -> float:
+        """Return the smallest true gain that is found four times in five; infinite if none can."""
+        least = found.smallest_gain()
+        return math.inf if least > 1 and self.task.kind is not Kind.REGRESSION else least
+
     def interval(self, fits: Sequence[Said]) -> Interval:
         """Return the mean primary score over seeds with its interval, whose ends are scores.
 
@@ -144,7 +159,7 @@ def jumpstart(bench: Bench, probe: Sequence[Said], random: Sequence[Said]) -> Ga
     """Return the higher start: frozen pretrained minus frozen random features, on test rows."""
     if not probe:
         return Gain("jumpstart", None, bench.score, "no frozen features to compare")
-    found = bench.gain(probe, random).interval()
+    found = bench.bounded(bench.gain(probe, random))
     return Gain("jumpstart", found, bench.score, "frozen trunk: pretrained minus random weights")
 
 
@@ -166,7 +181,7 @@ def asymptote(
     """Return the higher end: the transfer arm minus scratch, at their stop rules, on test rows."""
     if not transfer:
         return Gain("asymptote", None, bench.score, "no scratch arm to compare")
-    found = bench.gain(transfer, scratch).interval()
+    found = bench.bounded(bench.gain(transfer, scratch))
     return Gain("asymptote", found, bench.score, ENDS[have_converged])
 
 

@@ -1,6 +1,7 @@
 """Opened: what the test labels, read once, say of the fits that validation chose."""
 
 import datetime
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -103,7 +104,10 @@ class Opened:
         notes += self.fits.overspent()
         found = bench.gain(ours, theirs)
         notes += _of_few_seeds(len(ours))
-        word = word_of(found.interval(), worth)
+        gain, smallest = bench.bounded(found), bench.smallest_gain(found)
+        if len(ours) > 1 and math.isinf(smallest):
+            notes.append("So few rows or seeds would have shown no gain, however large.")
+        word = word_of(gain, worth)
         if bench.task.kind in SAME and len(np.unique(bench.truth)) < 2:
             word = "undecided"
             notes.append(f"All test rows are {SAME[bench.task.kind]}: no score on them says much.")
@@ -112,14 +116,14 @@ class Opened:
             notes.append("Neither arm had converged: the gain may come out smaller, or larger.")
         return Verdict(
             word=word,
-            gain=found.interval(),
+            gain=gain,
             transfer=chosen.transfer,
             control=chosen.control,
             shipped=chosen.shipped.arm,
             why=chosen.shipped.why,
             n_seeds=len(ours),
             worth=worth,
-            smallest_gain=worth + found.smallest_gain(),
+            smallest_gain=worth + smallest,
             is_at_most=ended == (True, False),
             notes=tuple(notes),
         )

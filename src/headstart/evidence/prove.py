@@ -21,6 +21,7 @@ from headstart.evidence.remedies import attempt, remedies
 from headstart.evidence.study import prepare
 from headstart.evidence.verdict import wins
 from headstart.evidence.worker import Job
+from headstart.machine import whole
 from headstart.store.store import open_store
 from headstart.task import Kind
 
@@ -85,11 +86,11 @@ def prove(  # noqa: PLR0913
     UsageError
         Where the model transfers nothing.
     """
-    if seeds < 1 or worth < 0 or (budget_s is not None and budget_s <= 0) or remedies_s < 0:
+    seeds = whole("seeds", seeds, least=1)
+    if worth < 0 or (budget_s is not None and budget_s <= 0) or remedies_s < 0:
         raise UsageError(
-            f"seeds={seeds}, worth={worth:g}, budget_s={budget_s}, remedies_s={remedies_s:g} "
-            "cannot be right.\n"
-            "Expected seeds ≥ 1, worth ≥ 0, a budget above 0 (or None) and remedies_s ≥ 0."
+            f"worth={worth:g}, budget_s={budget_s}, remedies_s={remedies_s:g} cannot be right.\n"
+            "Expected worth ≥ 0, a budget above 0 (or None) and remedies_s ≥ 0."
         )
     if isinstance(model, type) or not hasattr(model, "get_params"):
         raise UsageError(

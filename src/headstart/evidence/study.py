@@ -248,7 +248,14 @@ def _parted(data: Dataset, hashes: Sequence[bytes], notes: list[str]) -> Dataset
         raise DataError("There is 1 test row.\nExpected at least two: no interval has one row.")
     else:
         return data
-    return split(data, seed=0, validation=0.0, test=TEST_SHARE, hashes=hashes)
+    drawn = split(data, seed=0, validation=0.0, test=TEST_SHARE, hashes=hashes)
+    assert drawn.split is not None
+    if int((drawn.split == TEST).sum()) < 2:
+        raise DataError(
+            f"Of {len(data)} rows {TEST_SHARE:.0%} is no two, and no interval has one row.\n"
+            "Add labelled rows, or name at least two to test on."
+        )
+    return drawn
 
 
 def _share(pool: Dataset, notes: list[str]) -> float:

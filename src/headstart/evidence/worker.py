@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from headstart.data.dataset import VALIDATION, Dataset
 from headstart.data.ragged import are_finite, flat, is_ragged, lengths, ragged
 from headstart.errors import Diverged
 from headstart.evidence.arms import Arm, fitted, outputs
+from headstart.evidence.caller import content, is_own
 from headstart.evidence.evidence import Outcome
 from headstart.evidence.sealed import Sealed
 from headstart.evidence.study import Study, digest, preparation_of
@@ -33,13 +35,14 @@ class Job:
     seed: int
     n_rows: int | None = None
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What names it within a study: equal keys, equal outcomes."""
-        options = sorted(
-            (name, repr(value)) for name, value in self.arm.estimator.get_params(deep=True).items()
-        )
-        kind = type(self.arm.estimator).__name__
+        estimator = self.arm.estimator
+        given = estimator.get_params(deep=True).items()
+        own = is_own(estimator)
+        options = sorted((n, repr(v)) for n, v in given) if own else [content(estimator)]
+        kind = type(estimator).__name__
         return digest(kind, self.arm.name, options, self.seed, self.n_rows, *self.arm.weights)
 
 

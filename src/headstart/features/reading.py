@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from headstart.data.dataset import Dataset, Row, Skipped
 from headstart.data.pictures import row_hash
 from headstart.errors import UnreadableRow
-from headstart.features.compile import N_CHECKED
 from headstart.features.inputs import inputs_for
+from headstart.features.trials import N_CHECKED
 from headstart.machine import n_threads
 from headstart.sources.source import Source
 

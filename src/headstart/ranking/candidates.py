@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headstart.errors import HeadstartError, UsageError
+from headstart.errors import HeadstartError, UsageError, first_line
 from headstart.ranking.ranking import LeftOut
 from headstart.sources.catalog import resolve, shelf
 from headstart.sources.source import Source
@@ -134,9 +134,3 @@ def _misfit(source: Source, modality: Modality) -> str:
 
 def _memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def first_line(error: BaseException) -> str:
-    """Return what an error says in its first line."""
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0]

@@ -14,12 +14,19 @@ import numpy as np
 from headstart.data.dataset import Dataset
 from headstart.data.pictures import row_hash
 from headstart.data.readers import read
-from headstart.errors import DataError, IntegrityError, SourceUnavailable, UnreadableRow, UsageError
+from headstart.errors import (
+    DataError,
+    IntegrityError,
+    SourceUnavailable,
+    UnreadableRow,
+    UsageError,
+    first_line,
+)
 from headstart.io import read_sealed_json, write_sealed_json
 from headstart.jobs import n_workers, results
-from headstart.machine import home, n_threads
+from headstart.machine import home, n_threads, whole
 from headstart.progress import track
-from headstart.ranking.candidates import Limits, candidates, first_line, n_parameters
+from headstart.ranking.candidates import Limits, candidates, n_parameters
 from headstart.ranking.measure import Facts, facts_of
 from headstart.ranking.probe import measure_of
 from headstart.ranking.ranking import LeftOut, Ranked, Ranking
@@ -29,6 +36,7 @@ from headstart.ranking.standing import Asked, Prober
 from headstart.sources.source import Source
 from headstart.steps.train import labelled, targets_of
 from headstart.task import Kind, Modality
+from headstart.units import count
 
 VERSION = 4
 
@@ -39,7 +47,7 @@ def rank(  # noqa: PLR0913
     sources: Sequence[str] | str | None = None,
     budget_s: float | None = None,
     license: str | None = None,
-    max_params: float | None = None,
+    max_params: float | str | None = None,
     max_latency_ms: float | None = None,
     finetune: bool = False,
     max_skipped: float = 0.01,
@@ -64,7 +72,7 @@ def rank(  # noqa: PLR0913
     license
         "permissive", or names separated by commas; None: any.
     max_params, max_latency_ms
-        Larger or slower sources are left out.
+        Larger or slower sources are left out. Parameters may be said as "10M".
     finetune
         Whether the last two are also fine-tuned for a short while (upper quarter, few passes).
     max_skipped
@@ -84,8 +92,8 @@ def rank(  # noqa: PLR0913
     return _answer(
         read(data, max_skipped=max_skipped),
         [sources] if isinstance(sources, str) else sources,
-        Limits(license, max_params, max_latency_ms),
-        Asked(budget_s, seed, finetune=finetune, max_skipped=max_skipped),
+        Limits(license, None if max_params is None else count(max_params), max_latency_ms),
+        Asked(budget_s, whole("seed", seed), finetune=finetune, max_skipped=max_skipped),
         fresh=fresh,
     )
 
@@ -111,7 +119,8 @@ def rank_whole(
     limits
         What a source may be.
     """
-    return _answer(data, sources, limits or Limits(), Asked(budget_s, seed, is_whole=True))
+    asked = Asked(budget_s, whole("seed", seed), is_whole=True)
+    return _answer(data, sources, limits or Limits(), asked)
 
 
 def _answer(

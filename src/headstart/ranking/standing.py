@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.dataset import Dataset, Skipped
-from headstart.errors import HeadstartError, UsageError
+from headstart.errors import HeadstartError, UsageError, first_line
 from headstart.features.extract import extract, extract_many
 from headstart.features.features import Features
 from headstart.metrics.interval import Interval, is_clear, one_standard_error
-from headstart.ranking.candidates import first_line
 from headstart.ranking.finetuned import finetuned
 from headstart.ranking.measure import Facts
 from headstart.ranking.probe import Probed, distinct, logistic, ridge

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from headstart.sources.networks import network_of
+from headstart.sources.networks import foreign, network_of
 from headstart.sources.preprocess import PicturePreprocess, TextPreprocess
 from headstart.sources.source import Source
 from headstart.sources.stages import Ending, State, cut, mean_tokens
@@ -37,7 +37,8 @@ class Backbone(nn.Module):
         network = network_of(source)
         said = source.architecture
         ending = Ending(said.get("pooling", "mean"), said.get("normalize", False))
-        found = cut(network, said["library"], ending, self.example(2))
+        with foreign(source):
+            found = cut(network, said["library"], ending, self.example(2))
         self.names = found.names
         self.blocks = found.blocks
         self.stages = nn.ModuleList(found.parts)
@@ -91,15 +92,15 @@ class Backbone(nn.Module):
             return state[0].mean(self._axes[at])
         return mean_tokens(*state)
 
-    def example(self, batch: int) -> State:
+    def example(self, batch: int, n_tokens: int = N_TOKENS) -> State:
         """Return inputs of the right shape, the same ones every time; the last text is padded."""
         generator = torch.Generator().manual_seed(0)
         preprocess = self.source.preprocess
         if isinstance(preprocess, TextPreprocess):
             words = int(self.source.architecture["config"]["vocab_size"])
-            ids = torch.randint(words // 2, words, (batch, N_TOKENS), generator=generator)
+            ids = torch.randint(words // 2, words, (batch, n_tokens), generator=generator)
             mask = torch.ones_like(ids)
-            mask[-1, N_TOKENS - 3 :] = 0
+            mask[-1, n_tokens - 3 :] = 0
             return ids, mask
         assert isinstance(preprocess, PicturePreprocess)
         size = (batch, len(preprocess.mean), preprocess.height, preprocess.width)

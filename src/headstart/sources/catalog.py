@@ -78,7 +78,9 @@ def resolve(uri: str, *, seed: int = 0) -> Source:
     if scheme == "scratch":
         return _scratch(name, seed)
     if uri == IDENTITY:
-        return Source(IDENTITY, Modality.VECTOR, VectorPreprocess(), "", "none", is_trainable=False)
+        return Source(IDENTITY, Modality.VECTOR, VectorPreprocess(), "", "none",
+                      title="the numbers themselves", trained_on="nothing",
+                      is_trainable=False)  # fmt: skip
     if not colon or not name or scheme not in SCHEMES:
         raise _unknown(uri)
     return added.as_added(_named(scheme, name, uri))

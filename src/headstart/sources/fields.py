@@ -31,7 +31,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "modality": ("image", "text"),
     "format": tuple(READERS),
     "architecture.library": tuple(NEEDED),
-    "architecture.pooling": ("mean", "cls"),
+    "architecture.pooling": ("mean", "cls", "pooler", "head", "post_layernorm"),
     "architecture.match": ("names", "order"),
 }
 

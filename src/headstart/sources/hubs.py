@@ -21,11 +21,11 @@ from headstart.errors import (
 )
 from headstart.io import read_json, sha256_bytes, sha256_file
 from headstart.progress import track
-from headstart.sources.endings import LENGTHS, MODULES, POOLING, ending, modules
+from headstart.sources.endings import LENGTHS, MODULES, POOLING, TOKENIZER, ending, modules, prompt
 from headstart.sources.formats.hub import INDEX, shards
 from headstart.sources.location import known_sha256
 from headstart.sources.preprocess import PicturePreprocess, Preprocess, TextPreprocess
-from headstart.sources.processors import RESAMPLING, picture_preprocess
+from headstart.sources.processors import RESAMPLING, picture_pooling, picture_preprocess
 from headstart.sources.source import Source
 from headstart.task import Modality
 from headstart.tensors import checked
@@ -34,13 +34,12 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.b
 DECLARED = ["*.json", "README.md"]
 WANTED = [*WEIGHTS, "*.safetensors", *DECLARED]
 MOST_TOKENS = 512
-TOKENIZER = "tokenizer.json"
 PICTURES = "preprocessor_config.json"
 
 
 def from_hf(name: str, uri: str) -> Source:
     """Return the source of "owner/name", "owner/name@revision" or a local folder."""
-    folder = Path(name).expanduser()
+    folder = Path(name).expanduser().absolute()  # a source is found wherever the process goes
     if not folder.is_dir() and (name[:1] in "./~" or name.count("/") > 1):
         raise UnknownSource(
             f"{uri!r}: there is no folder {name}.\nExpected one with a config.json, or the "
@@ -259,13 +258,20 @@ def _trained_on(tag: str) -> str:
 
 # --- transformers -------------------------------------------------------------------------------
 
+#: Networks that were trained to hide most of a picture from themselves, at random, and the same
+#: network that sees it whole.
+WHOLE = {"vit_mae": "vit"}
+
 
 def _transformers(folder: Path, config: dict[str, Any], uri: str) -> dict[str, Any]:
+    _refuse_two(folder / "config.json", config)
+    config = config | {"model_type": WHOLE.get(config["model_type"], config["model_type"])}
     is_picture = _is_picture(config)
     preprocess: Preprocess
     end: dict[str, Any]
     if is_picture:
-        preprocess, end = _picture_preprocess(folder, config), {"pooling": "cls"}
+        preprocess = _picture_preprocess(folder, config)
+        end = {"pooling": picture_pooling(config["model_type"], folder / "config.json")}
     else:
         preprocess, end = _text_preprocess(folder, config, uri), ending(folder)
     return {
@@ -275,6 +281,16 @@ def _transformers(folder: Path, config: dict[str, Any], uri: str) -> dict[str, A
         "architecture": {"library": "transformers", "config": config, **end},
         "title": str(config.get("_name_or_path") or folder.name),
     }
+
+
+def _refuse_two(path: Path, config: dict[str, Any]) -> None:
+    if "vision_config" in config:
+        raise UsageError(
+            f"{path} declares a network of pictures inside another one, of texts too.\n"
+            "Expected one network: save its vision part alone with transformers (of CLIP "
+            "CLIPVisionModel.from_pretrained(NAME).save_pretrained(FOLDER)), beside its "
+            f"{PICTURES}, or choose another source."
+        )
 
 
 def _is_picture(config: dict[str, Any]) -> bool:
@@ -301,7 +317,7 @@ def _text_preprocess(folder: Path, config: dict[str, Any], uri: str) -> TextPrep
     if sentence.exists():
         limits.append(read_json(sentence).get("max_seq_length") or MOST_TOKENS)
     digest = sha256_file(tokenizer)
-    return TextPreprocess(str(tokenizer), digest, max_length=min(limits))
+    return TextPreprocess(str(tokenizer), digest, min(limits), prompt(folder))
 
 
 # --- what a folder lacks ------------------------------------------------------------------------

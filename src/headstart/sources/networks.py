@@ -1,6 +1,7 @@
 """Networks: an architecture and its weights become a torch module, whole, in evaluation mode."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.errors import HeadstartError, IntegrityError, UsageError
-from headstart.extras import import_timm, import_transformers
+from headstart.extras import import_timm, import_transformers, quiet
 from headstart.sources.source import Source
 from headstart.sources.weights import read_weights, weights_path
 
@@ -19,6 +20,39 @@ UNWANTED = {"auto_map", "architectures", "attn_implementation", "dtype", "torch_
 
 #: Options of timm.create_model that read other files, or the network.
 REFUSED = {"pretrained", "checkpoint_path", "cache_dir", "pretrained_cfg", "pretrained_cfg_overlay"}
+
+
+@contextmanager
+def foreign(source: Source) -> Iterator[None]:
+    """Make an error of ours of whatever the code of a library raises on a foreign declaration.
+
+    Raises
+    ------
+    IntegrityError
+        Where it raises anything.
+    """
+    try:
+        yield
+    except (HeadstartError, MemoryError):
+        raise
+    except Exception as error:
+        library = source.architecture["library"]
+        raise IntegrityError(
+            f"{source.uri}: {library} makes no network of what is declared and of these weights: "
+            f"{type(error).__name__}: {' '.join(str(error).split())[:300]}\n{_expected(source)}"
+        ) from error
+
+
+def _expected(source: Source) -> str:
+    if source.architecture.get("config", {}).get("is_encoder_decoder"):
+        return (
+            "Expected an encoder: one that has a decoder as well is not supported. Choose another "
+            "source."
+        )
+    return (
+        "Expected an architecture that the weights belong to, and options it knows: correct the "
+        "card or config.json, or take other weights."
+    )
 
 
 def network_of(source: Source) -> nn.Module:
@@ -32,20 +66,11 @@ def network_of(source: Source) -> nn.Module:
             f"{source.uri} is frozen only: it is an ONNX graph, which PyTorch cannot train.\n"
             "Expected a trainable source. Use it with --finetune no, or choose another source."
         )
-    library = source.architecture["library"]
-    try:
+    with foreign(source), quiet(source.architecture["library"]):
         if source.format == "none":
             return _random(source).eval()
-        return (_timm(source) if library == "timm" else _transformers(source)).eval()
-    except (HeadstartError, MemoryError):
-        raise
-    except Exception as error:  # foreign code on a foreign declaration may raise anything
-        raise IntegrityError(
-            f"{source.uri}: {library} makes no network of what is declared and of these weights: "
-            f"{type(error).__name__}: {' '.join(str(error).split())[:300]}\n"
-            "Expected an architecture that the weights belong to, and options it knows: correct "
-            "the card or config.json, or take other weights."
-        ) from error
+        is_timm = source.architecture["library"] == "timm"
+        return (_timm(source) if is_timm else _transformers(source)).eval()
 
 
 def _random(source: Source) -> nn.Module:
@@ -53,7 +78,8 @@ def _random(source: Source) -> nn.Module:
         torch.manual_seed(int(source.location["seed"]))
         if source.architecture["library"] == "timm":
             return _unfilled(source)
-        return _headless(import_transformers().AutoModel.from_config(_config(source)))
+        network = import_transformers().AutoModel.from_config(_config(source), **_pools(source))
+        return _headless(network, source)
 
 
 def _unfilled(source: Source) -> nn.Module:
@@ -88,11 +114,16 @@ def _transformers(source: Source) -> nn.Module:
     kind = known[0] if isinstance(known, tuple) else known  # the class AutoModel would make
     arrays = read_weights(source)
     state = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    network, info = kind.from_pretrained(
-        None, config=config, state_dict=state, output_loading_info=True, dtype=torch.float32
-    )
-    _complain(source, {name for name in info["missing_keys"] if not name.startswith("pooler.")})
-    return _headless(network)
+    loading = {"state_dict": state, "output_loading_info": True, "dtype": torch.float32}
+    network, info = kind.from_pretrained(None, config=config, **loading, **_pools(source))
+    unread = () if _pools(source) else ("pooler.",)
+    _complain(source, {name for name in info["missing_keys"] if not name.startswith(unread)})
+    return _headless(network, source)
+
+
+def _pools(source: Source) -> dict[str, bool]:
+    """Return the option that gives a network its pooler, where the features are what that says."""
+    return {"add_pooling_layer": True} if source.architecture.get("pooling") == "pooler" else {}
 
 
 def _config(source: Source) -> Any:
@@ -118,10 +149,11 @@ def _declared(values: Any) -> Any:
     }
 
 
-def _headless(network: nn.Module) -> nn.Module:
-    """Remove a pooler that has weights: it belongs to the task of the pretraining."""
+def _headless(network: nn.Module, source: Source) -> nn.Module:
+    """Remove a pooler that has weights: but for some, it belongs to the task of the pretraining."""
     pooler = getattr(network, "pooler", None)
-    if isinstance(pooler, nn.Module) and any(True for _ in pooler.parameters()):
+    has_weights = isinstance(pooler, nn.Module) and any(True for _ in pooler.parameters())
+    if has_weights and not _pools(source):
         network.pooler = None
     return network
 

@@ -71,7 +71,7 @@ PROCESSORS = {
     "CLIP": Processor(("clip_vision_model",), _short(224, 3, _CLIP, crop=224)),
     "ChineseCLIP": Processor(("chinese_clip_vision_model",), _short(224, 3, _CLIP, crop=224)),
     "ConvNext": Processor(
-        ("convnext", "convnextv2", "cvt", "regnet", "resnet"),
+        ("convnext", "convnextv2", "regnet", "resnet"),
         _short(384, 3, _HALF) | {"crop_pct": 224 / 256},
     ),
     "DINOv3ViT": Processor(("dinov3_convnext", "dinov3_vit"), _whole(224, 2, _IMAGENET)),
@@ -88,10 +88,51 @@ PROCESSORS = {
     "Segformer": Processor(("segformer",), _whole(512, 2, _IMAGENET)),
     "Siglip": Processor(("siglip_vision_model",), _whole(224, 3, _HALF)),
     "ViT": Processor(
-        ("dinat", "ijepa", "swiftformer", "swin", "swinv2", "vit", "vit_mae", "vit_msn"),
+        ("dinat", "ijepa", "swiftformer", "swin", "swinv2", "vit", "vit_msn"),
         _whole(224, 2, _HALF),
     ),
 }
+
+#: How one vector comes from the last hidden ones where it is not their first: their mean, or by the
+#: part of the network of that name, as their own classifiers (of CLIP, the texts) read it.
+POOLINGS = {
+    "beit": "pooler",
+    "chinese_clip_vision_model": "post_layernorm",
+    "clip_vision_model": "post_layernorm",
+    "data2vec-vision": "pooler",
+    "hiera": "pooler",
+    "ijepa": "mean",
+    "siglip_vision_model": "head",
+}
+
+
+def picture_pooling(model_type: str, where: Path) -> str:
+    """Return how the vector of a picture comes from a model's last hidden ones.
+
+    Parameters
+    ----------
+    model_type
+        The kind of model.
+    where
+        Its configuration, for messages.
+
+    Raises
+    ------
+    UsageError
+        Where that is not known of the kind.
+
+    Examples
+    --------
+    >>> [picture_pooling(kind, Path("config.json")) for kind in ("vit", "ijepa", "hiera")]
+    ['cls', 'mean', 'pooler']
+    """
+    known = sorted(kind for one in PROCESSORS.values() for kind in one.models)
+    if model_type not in known:
+        raise UsageError(
+            f"{where}: which vector the head of a {model_type} reads is not known here.\n"
+            f"Expected model_type to be one of {', '.join(known)}: choose another source."
+        )
+    return POOLINGS.get(model_type, "cls")
 
 
 def picture_preprocess(said: Values, model_type: str, where: Path) -> PicturePreprocess:

@@ -40,7 +40,8 @@ class Source:
         What rebuilds the network: {"library": "timm", "name": …, "options": {…}},
         {"library": "transformers", "config": {…}}, or {"library": "onnx", "output": node}.
         "match" says how the weights of the file find their places: by "names" (the default) or,
-        where another program wrote the file, by "order" and shape. "pooling" is "mean" or "cls".
+        where another program wrote the file, by "order" and shape. "pooling" is "mean", "cls" or
+        the part of the network that pools: "pooler", "head" or "post_layernorm".
         "normalize": whether what was pooled is divided by its length.
         "channels_last": of an ONNX output whose channels come last. "old_labels" is how many
         labels the old head has, which the file still holds.

@@ -38,6 +38,10 @@ class Stages:
     shapes: tuple[torch.Size, ...] = ()
 
 
+#: Poolings that need no part of the network.
+PLAIN = ("mean", "cls")
+
+
 @dataclass(frozen=True)
 class Ending:
     """How a network of transformers comes from its last hidden vectors to one a row.
@@ -45,7 +49,8 @@ class Ending:
     Parameters
     ----------
     pooling
-        "mean" over what the mask keeps, or "cls", the first of them.
+        "mean" over what the mask keeps; "cls", the first of them; or the name of the part of the
+        network that makes one of them.
     normalize
         Whether the vector is divided by its length, as many sentence encoders were trained.
     """
@@ -58,8 +63,13 @@ def cut(network: nn.Module, library: str, ending: Ending, example: State) -> Sta
     """Cut a network between its blocks; where that cannot be done, before its pooling.
 
     Every cut is proved on `example`: the parts in turn must give what the whole gives.
+
+    Raises
+    ------
+    ValueError
+        Where the network says two things of the same example.
     """
-    if isinstance(getattr(network, "pooler", None), nn.Module):
+    if ending.pooling in PLAIN and isinstance(getattr(network, "pooler", None), nn.Module):
         ending = dataclasses.replace(ending, pooling="mean")  # a pooler without weights averages
     whole, wanted = _shaped(_whole(network, library, ending), example)
     best = whole
@@ -68,10 +78,16 @@ def cut(network: nn.Module, library: str, ending: Ending, example: State) -> Sta
             found, features = _shaped(attempt(), example)
         except Exception:  # a foreign network may break a trace in any way
             continue
-        is_same = torch.allclose(features, wanted, rtol=1e-4, atol=1e-5)
-        if is_same and len(found.parts) > len(best.parts):
+        if _is_same(features, wanted) and len(found.parts) > len(best.parts):
             best = found
+    # What was said twice alike already need not be said a third time.
+    if best is whole and not _is_same(_shaped(whole, example)[1], wanted):
+        raise ValueError("the network says two things of the same rows, as one that draws does")
     return best
+
+
+def _is_same(features: Tensor, wanted: Tensor) -> bool:
+    return torch.allclose(features, wanted, rtol=1e-4, atol=1e-5)
 
 
 def _attempts(network: nn.Module, library: str, ending: Ending) -> list[Callable[[], Stages]]:
@@ -102,7 +118,8 @@ def _whole(network: nn.Module, library: str, ending: Ending) -> Stages:
     else:
         norm = _inner(network, "layernorm") or nn.Identity()
         parts = (_Body(network), _Pool(nn.Identity(), ending))
-        object.__setattr__(parts[1], "norm_of_means", norm)  # it belongs to the body
+        object.__setattr__(parts[1], "norm_of_means", norm)  # it belongs to the body,
+        object.__setattr__(parts[1], "pooler", _pooler(network, ending))  # and so does this
     return Stages(("all", "final"), parts, range(0))
 
 
@@ -152,8 +169,9 @@ def _encoder(network: nn.Module, ending: Ending) -> Stages:
     distances = None if table is None else _Distances(network.encoder)
     project = _inner(network, "embeddings_project") or nn.Identity()
     middle = [_Layer(layer, distances) for layer in layers.children()]
+    last = _Pool(norm, ending, _pooler(network, ending))
     names = ("embeddings", *(f"layer.{i}" for i in range(len(middle))), "final")
-    parts = (_Embeddings(first, project, table or nn.Identity()), *middle, _Pool(norm, ending))
+    parts = (_Embeddings(first, project, table or nn.Identity()), *middle, last)
     return Stages(names, parts, range(1, len(names) - 1))
 
 
@@ -162,6 +180,16 @@ def _inner(network: nn.Module, path: str) -> nn.Module | None:
     for name in path.split("."):
         found = getattr(found, name, None)
     return found if isinstance(found, nn.Module) else None
+
+
+def _pooler(network: nn.Module, ending: Ending) -> nn.Module | None:
+    """Return the part that makes one vector of the last hidden ones, where the ending names it."""
+    if ending.pooling in PLAIN:
+        return None
+    found = _inner(network, ending.pooling)
+    if found is None:
+        raise ValueError(f"the network has no part {ending.pooling!r} to pool with")
+    return found
 
 
 class _Embeddings(nn.Module):
@@ -217,18 +245,24 @@ def _first(output: Any) -> Tensor:
 class _Pool(nn.Module):
     """The norm of a network and its ending."""
 
-    def __init__(self, norm: nn.Module, ending: Ending) -> None:
+    def __init__(self, norm: nn.Module, ending: Ending, pooler: nn.Module | None = None) -> None:
         super().__init__()
         self.norm = norm
         self.ending = ending
+        self.pooler = pooler
         object.__setattr__(self, "norm_of_means", norm)
 
     def forward(self, hidden: Tensor, mask: Tensor | None = None) -> State:
         if hidden.ndim == 4:  # convolutional networks pool, then normalize
             return (self.norm_of_means(hidden.mean((-2, -1))),)
-        hidden = self.norm(hidden)
-        pooled = hidden[:, 0] if self.ending.pooling == "cls" else mean_tokens(hidden, mask)
+        pooled = self._pooled(self.norm(hidden), mask)
         return (functional.normalize(pooled) if self.ending.normalize else pooled,)
+
+    def _pooled(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        if self.pooler is not None:
+            said: Tensor = self.pooler(hidden)
+            return said if said.ndim == 2 else said[:, 0]  # a norm says something of every token
+        return hidden[:, 0] if self.ending.pooling == "cls" else mean_tokens(hidden, mask)
 
 
 def mean_tokens(hidden: Tensor, mask: Tensor | None = None) -> Tensor:

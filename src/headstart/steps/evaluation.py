@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from headstart.machine import is_out_of_memory
 from headstart.steps.attach import Tail
 from headstart.steps.batches import Examples
+from headstart.steps.session import restored
 
 #: Rows a forward pass when nothing is trained.
 EVALUATION_BATCH = 64
@@ -18,6 +19,7 @@ EVALUATION_BATCH = 64
 T = TypeVar("T")
 
 
+@restored()
 @torch.no_grad()
 def logits_of(tail: Tail, examples: Examples) -> NDArray[np.float32]:
     """Return what the head says of every row, shape (n, k), in evaluation mode and float32."""

@@ -49,6 +49,7 @@ from headstart.steps.saved import (
     weights_as_arrays,
     weights_of,
 )
+from headstart.steps.session import restored
 from headstart.stopping import is_asked, safe_points, stop_if_asked
 from headstart.task import Kind
 
@@ -110,14 +111,15 @@ def descend(
         Where the loss is not finite, and was not with a tenth of the rate either.
     """
     descent = Descent(tail, examples, validation, terms, phase.check(), seed, run)
-    descent.resume()
-    with track("train", phase.epochs, unit="epochs") as bar, safe_points(), kept_memory():
-        bar.advance(descent.at.epoch)
-        while not descent.is_done():
-            descent.epoch()
-            bar.advance()
-            bar.note(descent.standing())
-    return descent.finish()
+    with restored():
+        descent.resume()
+        with track("train", phase.epochs, unit="epochs") as bar, safe_points(), kept_memory():
+            bar.advance(descent.at.epoch)
+            while not descent.is_done():
+                descent.epoch()
+                bar.advance()
+                bar.note(descent.standing())
+        return descent.finish()
 
 
 class Descent:
@@ -136,7 +138,6 @@ class Descent:
         self.tail, self.examples, self.validation = tail, examples, validation
         self.terms, self.phase, self.seed, self.run = terms, phase, seed, run
         self.device = device()
-        torch.set_num_threads(n_threads())
         self.tail.to(self.device, memory_format=torch.channels_last)
         self.optimizer = optimizer_for(tail, phase)
         self.sizes = examples.rows.sizes()
@@ -413,7 +414,7 @@ def seconds_a_step(tail: Tail, state: tuple[Tensor, ...], phase: Phase) -> float
     on = device()
     tail.to(on, memory_format=torch.channels_last).train()
     try:
-        with kept_memory():
+        with restored(), kept_memory():
             for _ in range(2):
                 start = time.perf_counter()
                 with dropout.quick(on), half.forward(on, tail.stages):

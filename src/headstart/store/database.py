@@ -1,12 +1,13 @@
 """Database: an SQLite file or a PostgreSQL, its transactions, and its errors in our words."""
 
+import functools
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
@@ -20,11 +21,20 @@ SPACE_BYTES = 200_000
 #: How long a writer waits for another one.
 BUSY_TIMEOUT_S = 30
 
+#: What PostgreSQL calls a deadlock, and transactions that cannot both be: one of them is ended.
+_ENDED = ("40P01", "40001")
+
+#: How often a transaction is tried that was ended.
+_N_TRIES = 5
+
 #: What a person loses with the file.
 LOST = (
     "Features and graphs are computed again, and so is what studies had found; how often a test "
     "set was read is lost."
 )
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @contextmanager
@@ -42,6 +52,31 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
             yield link
 
 
+def tried(ask: Callable[P, T]) -> Callable[P, T]:
+    """Let a transaction be tried again that the server ended, or whose connection was dropped.
+
+    It may have been kept all the same: a second time it must come to what it came to at first.
+    """
+
+    @functools.wraps(ask)
+    def again(*args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(_N_TRIES - 1):
+            try:
+                return ask(*args, **kwargs)
+            except HeadstartError as error:
+                if not _was_ended(error.__cause__):
+                    raise
+        return ask(*args, **kwargs)
+
+    return again
+
+
+def _was_ended(error: BaseException | None) -> bool:
+    if not isinstance(error, sa.exc.DBAPIError):
+        return False
+    return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _ENDED
+
+
 def engine_of(asked: str) -> sa.Engine:
     """Return the engine of a URL, "sqlite:///…" or "postgresql://…"."""
     try:
@@ -51,7 +86,8 @@ def engine_of(asked: str) -> sa.Engine:
         raise UsageError(_unknown_store(asked)) from error
     if backend == "postgresql":
         need("psycopg", extra="postgresql")
-        return sa.create_engine(url.set(drivername="postgresql+psycopg"))
+        # A server that was started again, or does not keep what is idle, has dropped connections.
+        return sa.create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
     if backend != "sqlite":
         raise UsageError(_unknown_store(asked))
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
@@ -117,15 +153,15 @@ def _our_errors(url: sa.URL) -> Iterator[None]:
 def _told(url: sa.URL, reason: str) -> HeadstartError:
     """Return the error of ours that a database's error is, with what to do."""
     where = shown(url)
-    if "locked" in reason:
-        return Busy(
-            f"The store {where} was held by another process for {BUSY_TIMEOUT_S} s.\n"
-            "Wait for it to end, or set HEADSTART_HOME to another folder."
-        )
     if url.get_backend_name() != "sqlite":
         return HeadstartError(
             f"The store {where} cannot be used: {reason.strip()}.\n"
             "Start that server, correct HEADSTART_STORE, or unset it for the store on this machine."
+        )
+    if "locked" in reason:
+        return Busy(
+            f"The store {where} was held by another process for {BUSY_TIMEOUT_S} s.\n"
+            "Wait for it to end, or set HEADSTART_HOME to another folder."
         )
     if any(word in reason for word in ("full", "I/O", "unable to open", "readonly")):
         free = free_space_bytes(Path(where))

@@ -1,9 +1,10 @@
 """Leases: who does a job, so that two processes that share a study never do the same one.
 
 A dead owner is known at once on its own machine: its process number is free, or belongs to a
-process that began at another time, or the machine was started since. Elsewhere it is known by its
-silence: an owner says every few seconds that it lives. No clock is compared with another clock, so
-that none that jumps makes a living owner look dead.
+process that began at another time, or the machine was started since. Elsewhere, and where a system
+does not tell when a process began (macOS) and its number is in use, it is known by its silence: an
+owner says every few seconds that it lives. No clock is compared with another clock, so that none
+that jumps makes a living owner look dead.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.errors import HeadstartError
-from headstart.machine import this_machine
+from headstart.machine import is_in_use, name_of, this_machine
 from headstart.store.store import Lease, Store
 
 #: Seconds between two signs of life; and how long there is none before an owner counts as dead.
@@ -24,6 +25,9 @@ BEAT_S, SILENT_S = 10.0, 60.0
 
 #: Seconds of waiting for others after which a person should know.
 LONG_S = 10.0
+
+#: When a process began, where the system does not tell: its number is in use, maybe by another.
+_IN_USE = "alive"
 
 #: The owners in this process that are inside their `with` block. A lease of another one of this
 #: process was not given back: the disk was full, or somebody stopped it.
@@ -65,9 +69,13 @@ class Owner:
             return True
         return self.pid == os.getpid() and str(self) not in _at_work
 
+    def is_known(self) -> bool:
+        """Say whether it can be known here at once that it lives, or not."""
+        return self.machine == this_machine() and self.began != _IN_USE
+
     def whom(self) -> str:
         """Return who it is, for people."""
-        return f"process {self.pid} on {self.machine.split(' ')[0] or 'this machine'}"
+        return f"process {self.pid} on {name_of(self.machine)}"
 
 
 class Leases:
@@ -123,10 +131,10 @@ class Leases:
             owner = self.other = Owner.of(held.owner)
         except ValueError:
             return True  # it was damaged: nobody says any more that they live
-        if owner.machine == this_machine():
+        if owner.is_known():
             return owner.is_dead()
         since = self._heard.setdefault(held, time.monotonic())
-        return time.monotonic() - since > SILENT_S
+        return owner.is_dead() or time.monotonic() - since > SILENT_S
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_S):
@@ -158,15 +166,5 @@ def _began(pid: int) -> str:
         state, *rest = status.rpartition(")")[2].split()
         return "" if state in "ZX" else rest[18]
     except OSError:
-        return "" if Path("/proc/self/stat").exists() else _lives(pid)
-
-
-def _lives(pid: int) -> str:
-    # Without /proc a number that was given out again looks alive; its lease ends with the machine.
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return ""
-    except OSError:
-        return "alive"
-    return "alive"
+        is_told = Path("/proc/self/stat").exists()
+        return "" if is_told or not is_in_use(pid) else _IN_USE

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from sqlalchemy.dialects import postgresql, sqlite
 
 from headstart.errors import IntegrityError
+from headstart.io import plain
 from headstart.machine import home
-from headstart.store.database import LOST, engine_of, reading, writing
+from headstart.store.database import LOST, engine_of, reading, tried, writing
 from headstart.store.schema import feature_rows, graphs, leases, outcomes, prepare, shards
 
 _AT_ONCE = 2_000  # hashes in one IN
@@ -103,6 +104,7 @@ class Store:
 
     # -- features ---------------------------------------------------------------------------------
 
+    @tried
     def add_shard(
         self, key: str, file: str, sha256: str, precision: str, row_hashes: Sequence[bytes]
     ) -> int:
@@ -131,9 +133,10 @@ class Store:
             values: dict[str, Any] = facts | {"n_rows": len(row_hashes)}
             values |= {"created": _now(), "seal": ""}
             shard_id = _first_key(link.execute(sa.insert(shards).values(**values)))
+            # In one order: else two with the same rows wait for each other.
             rows = [
                 {"key": key, "row_hash": row_hash, "shard_id": shard_id, "position": position}
-                for row_hash, position in first.items()
+                for row_hash, position in sorted(first.items())
             ]
             if rows:
                 link.execute(_insert(link, feature_rows).on_conflict_do_nothing(), rows)
@@ -178,6 +181,7 @@ class Store:
         with self._reading() as link:
             return tuple(Shard(**row._mapping) for row in link.execute(query))
 
+    @tried
     def drop_shard(self, shard_id: int) -> None:
         """Forget a shard and its rows; the file is left to the caller."""
         with self._writing() as link:
@@ -186,6 +190,7 @@ class Store:
 
     # -- graphs -----------------------------------------------------------------------------------
 
+    @tried
     def put_graph(self, key: str, file: str, sha256: str, meta: Mapping[str, Any]) -> None:
         """Record a compiled trunk, in place of an older one of the same key."""
         facts = {"file": file, "sha256": sha256, "meta": _json(meta), "created": _now()}
@@ -206,6 +211,7 @@ class Store:
             one for one in found if one.seal == _seal(one.key, one.file, one.sha256, one.meta)
         )
 
+    @tried
     def drop_graph(self, key: str) -> None:
         """Forget a compiled trunk; the file is left to the caller."""
         with self._writing() as link:
@@ -213,6 +219,7 @@ class Store:
 
     # -- outcomes ---------------------------------------------------------------------------------
 
+    @tried
     def put_outcome(self, study: str, job: str, facts: Mapping[str, Any]) -> None:
         """Record what came of a job of a study, in place of an older outcome of it."""
         said = _sealed(study, job, facts)
@@ -220,6 +227,7 @@ class Store:
             insert = _insert(link, outcomes).values(study=study, job=job, **said)
             link.execute(insert.on_conflict_do_update(index_elements=["study", "job"], set_=said))
 
+    @tried
     def first_outcome(self, study: str, job: str, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Record what came of a job unless something is recorded; return what is."""
         if (kept := self.outcomes(study).get(job)) is not None:
@@ -251,6 +259,7 @@ class Store:
         with self._reading() as link:
             return {study: created for study, created in link.execute(query)}
 
+    @tried
     def drop_study(self, study: str) -> None:
         """Forget what came of every job of a study."""
         with self._writing() as link:
@@ -258,8 +267,9 @@ class Store:
 
     # -- leases -----------------------------------------------------------------------------------
 
+    @tried
     def claim(self, study: str, job: str, owner: str, dead: Lease | None = None) -> Lease | None:
-        """Take a job that nobody has; return None if it was taken, else the lease it is held by.
+        """Take a job that nobody else has; return None if it is ours, else the lease it is held by.
 
         Parameters
         ----------
@@ -280,9 +290,11 @@ class Store:
             if link.execute(insert.returning(table.job)).one_or_none() is not None:
                 return None
             held = link.execute(sa.select(leases).where(here)).one_or_none()
-        # Where writers do not wait for each other it may have been given back just now.
-        return self.claim(study, job, owner) if held is None else Lease(**held._mapping)
+        if held is None:  # where writers do not wait for each other: given back just now
+            return self.claim(study, job, owner)
+        return None if held.owner == owner else Lease(**held._mapping)
 
+    @tried
     def beat(self, study: str, owner: str) -> None:
         """Say that an owner lives, for all its jobs of a study."""
         table = leases.c
@@ -290,6 +302,7 @@ class Store:
         with self._writing() as link:
             link.execute(sa.update(leases).where(mine).values(beats=table.beats + 1))
 
+    @tried
     def release(self, study: str, owner: str, job: str | None = None) -> None:
         """Give back a job, or all that an owner has of a study."""
         table = leases.c
@@ -334,7 +347,7 @@ def _seal(*values: Any) -> str:
 
 def _json(values: Mapping[str, Any]) -> dict[str, Any]:
     # As the database will give it back: the seal is of that.
-    return dict(json.loads(json.dumps(dict(values))))
+    return dict(json.loads(json.dumps(plain(values), allow_nan=False)))
 
 
 def _sealed(study: str, job: str, facts: Mapping[str, Any]) -> dict[str, Any]:

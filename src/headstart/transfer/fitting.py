@@ -18,11 +18,13 @@ from headstart.data.dataset import TEST, VALIDATION, Dataset, Skipped, limit_ski
 from headstart.data.pictures import row_hash
 from headstart.data.ragged import are_finite
 from headstart.data.reads import count_read
+from headstart.errors import Diverged, HeadstartError, ResourceError, first_line
 from headstart.features.extract import extract_beside
 from headstart.features.features import Features
 from headstart.features.reading import Reading
 from headstart.heads.calibrate import calibrated
 from headstart.heads.head import Head
+from headstart.machine import is_out_of_memory
 from headstart.metrics.curve import Curve
 from headstart.metrics.scores import scores
 from headstart.runs import Run
@@ -142,23 +144,40 @@ class Fitting:
         self.data = weighed
 
     def finetune_if_it_pays(self, probe: Candidate) -> Choice:
-        """Step 5: let the upper stages move; keep that only if held-out rows allow it."""
-        task = labelled(self.data)
+        """Step 5: let the upper stages move; keep that only if held-out rows allow it.
+
+        Where nobody asked for it and it breaks, the probe, which is whole, is kept.
+        """
         if self.plan.phase is None:
-            return prefer(probe, None, task, None)
-        if self.plan.is_few:
-            return self._finetune_few(probe, self.plan.phase)
+            return prefer(probe, None, labelled(self.data), None)
+        try:
+            if self.plan.is_few:
+                return self._finetune_few(probe, self.plan.phase)
+            return self._finetune(probe)
+        except (Diverged, ResourceError, MemoryError, RuntimeError) as error:
+            is_bad_luck = isinstance(error, HeadstartError) or is_out_of_memory(error)
+            if not (self.plan.is_open and is_bad_luck):
+                raise
+            why = f"probe: step 5 came to nothing: {first_line(error)}"
+        return self._without_step_5(probe, why)
+
+    def _finetune(self, probe: Candidate) -> Choice:
+        """Let the upper stages move, and choose on the rows that were held out."""
+        task = labelled(self.data)
         tuned, made = self._finetuned(probe)
         # All of them say what the score is: few validation rows may have other shares of classes.
         among = targets_of(self.data)[self._part(TEST, inverse=True)]
         choice = prefer(probe, tuned, task, self.data.only(VALIDATION).targets, among)
         if choice.kept is tuned or self.plan.keeps_finetuned:
             return replace(choice, kept=replace(tuned, source=made.keep()))
+        return self._without_step_5(probe, choice.why)
+
+    def _without_step_5(self, probe: Candidate, why: str) -> Choice:
+        """Keep the probe; nothing is left to choose, so rows held out for that teach it too."""
         if not self.plan.holds_out:
-            return choice
-        # Nothing is left to choose, so the rows held out for the choice may teach the head too.
+            return Choice(probe, why)
         self.trained = self._train(self._part(TEST, inverse=True))
-        return Choice(replace(probe, head=self.trained.head), choice.why)
+        return Choice(replace(probe, head=self.trained.head), why)
 
     def _finetune_few(self, probe: Candidate, phase: Phase) -> Choice:
         """Move the network by all rows, and judge that on each as one that had not seen it."""

@@ -99,6 +99,8 @@ class Plan:
         Whether the fine-tuned network is kept whatever validation says.
     is_few
         Whether rows are so few that step 5 is judged on all of them, held out in turn.
+    is_open
+        Whether nobody asked for step 5: where it breaks, the probe is kept.
     ranking
         How the source was chosen, with its runners-up; None where it was named.
     """
@@ -120,6 +122,7 @@ class Plan:
     holds_out: bool = False
     keeps_finetuned: bool = False
     is_few: bool = False
+    is_open: bool = False
     ranking: Ranking | None = None
 
     @property
@@ -268,12 +271,13 @@ def intend(
     try:
         parted, holds_out = (data, False) if is_few else _holding_out(data, seed)
         keeps = finetune.startswith(ONLY)
-        plan = Plan(source, said, {}, head, finetune=boundary, keeps_finetuned=keeps, is_few=is_few)
+        plan = Plan(source, said, {}, head, finetune=boundary, keeps_finetuned=keeps,
+                    is_few=is_few, is_open=is_open)  # fmt: skip
         plan = _rehearsed(plan, boundary, parted, phase)
-        if finetune == "auto":
+        if is_open:
             _check_patience(plan)
     except (UsageError, ResourceError) as error:
-        if finetune != "auto":
+        if not is_open:
             raise
         why_not = f"no: {str(error).splitlines()[0]}"
         return _counted(Plan(source, said, {}, head, finetune=why_not), data, False), data

@@ -1,6 +1,6 @@
 """Rows as a person hands them to the estimator: told apart, and refused where they mean nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,31 @@ from sklearn.utils.validation import column_or_1d
 
 from headstart.data.dataset import Dataset, from_arrays
 from headstart.data.targets import is_missing
-from headstart.data.words import Sentence
+from headstart.data.words import is_words
 from headstart.errors import DataError, UsageError
 from headstart.steps.train import labelled
 from headstart.task import Kind
+
+
+def check_given(X: Any, y: Any) -> None:
+    """Refuse rows and labels of which some would be lost.
+
+    Raises
+    ------
+    UsageError
+        Where they can be gone through only once, or labels came beside a `Dataset`.
+    """
+    for name, given in {"X": X, "y": y}.items():
+        if isinstance(given, Iterator):
+            raise UsageError(
+                f"{name} is a {type(given).__name__}, which can be gone through only once.\n"
+                f"Give a list: list({name})."
+            )
+    if isinstance(X, Dataset) and y is not None:
+        raise UsageError(
+            "X is a Dataset, and y came beside it: which labels are meant?\n"
+            "Expected a Dataset with its labels and no y; or its rows as X, and their labels as y."
+        )
 
 
 def numbers(data: Dataset) -> Dataset:
@@ -57,8 +78,7 @@ def is_raw(rows: Any) -> bool:
     except (TypeError, StopIteration):
         return False
     is_picture = hasattr(first, "convert") or getattr(first, "ndim", 0) in (2, 3)
-    is_words = isinstance(first, (list, tuple)) and all(isinstance(word, str) for word in first)
-    return is_picture or is_words or isinstance(first, (str, bytes, Path, Sentence))
+    return is_picture or is_words(first) or isinstance(first, (str, bytes, Path))
 
 
 def _is_number(dtype: Any) -> bool:

@@ -7,14 +7,15 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from headstart.data.also import is_also, only_also, without_also
 from headstart.data.dataset import Dataset, from_arrays
+from headstart.data.foreign import as_arrays
 from headstart.data.readers import read
+from headstart.data.targets import LABEL_TYPES, as_given
 from headstart.errors import UsageError
 from headstart.progress import track
 from headstart.runs import Run
@@ -23,8 +24,16 @@ from headstart.steps.train import labelled
 from headstart.task import Kind, Modality, Task
 from headstart.transfer.auto import start
 from headstart.transfer.fitting import Fitting
-from headstart.transfer.plan import check_finetune, intend
-from headstart.transfer.rows import are_several, holds_labels, is_raw, numbers, raw_rows, whole
+from headstart.transfer.plan import Plan, check_finetune, intend
+from headstart.transfer.rows import (
+    are_several,
+    check_given,
+    holds_labels,
+    is_raw,
+    numbers,
+    raw_rows,
+    whole,
+)
 
 #: What may be made of rows of another domain.
 ALSO_WORDS: dict[str, Callable[[Dataset], Dataset]] = {
@@ -33,10 +42,6 @@ ALSO_WORDS: dict[str, Callable[[Dataset], Dataset]] = {
     "only": only_also,
     "all": lambda data: data,
 }
-
-
-#: Labels that are no texts, by the kind of their dtype.
-LABEL_TYPES = {"i": "int64", "u": "int64", "f": "float64", "b": "bool"}
 
 
 class _Transfer(BaseEstimator):
@@ -90,24 +95,40 @@ class _Transfer(BaseEstimator):
             Where there is nothing to learn from, or too many rows cannot be read.
         UnknownSource
             Where the source names none.
+        UsageError
+            Where an option, or what came as rows and labels, cannot be right.
+
+        Notes
+        -----
+        A fit that fails leaves what an earlier one learned as it was.
         """
         self._check_options()
-        for name in ("n_features_in_", "feature_names_in_"):  # those of an earlier fit's rows
-            self.__dict__.pop(name, None)
-        if y is None and holds_labels(X):
-            X = read(X, kind=self._kind, max_skipped=self.max_skipped)
-        data = self._taught_by(self._data(X, y))
-        labelled(data)
-        if self.run is None:
-            return self._fit(data, None)
-        with Run(Path(self.run)) as run:
-            return self._fit(data, run)
+        check_given(X, y)
+        begun = clone(self)
+        begun._learn(X, y)
+        learned = {name: value for name, value in vars(begun).items() if _is_learned(name)}
+        own = {name: value for name, value in vars(self).items() if not _is_learned(name)}
+        self.__dict__ = own | learned
+        return self
 
-    def _fit(self, data: Dataset, run: Run | None) -> Self:
+    def _learn(self, X: Any, y: Any) -> None:
+        is_read = y is None and holds_labels(X)
+        rows = read(X, kind=self._kind, max_skipped=self.max_skipped) if is_read else X
+        data = self._taught_by(self._data(rows, as_arrays(y)))
+        labelled(data)
+        notes = () if isinstance(X, Dataset) else data.notes  # who read it, was told
+        if self.run is None:
+            self._fit(data, None, notes)
+            return
+        with Run(Path(self.run)) as run:
+            self._fit(data, run, notes)
+
+    def _fit(self, data: Dataset, run: Run | None, notes: tuple[str, ...]) -> None:
         begin = start(self.source, data, self.seed)  # step 1
         self.source_ = begin.source
         plan, data = intend(self.source_, data, self.head, self.finetune, self.phase, self.seed)
-        plan = replace(plan, ranking=begin.ranking)
+        notes = (*notes, *self._unused(plan), *plan.notes)
+        plan = replace(plan, ranking=begin.ranking, notes=notes)
         with track("plan", None) as bar:
             bar.note(str(plan))
         fitted = Fitting(  # steps 2 to 5
@@ -118,7 +139,12 @@ class _Transfer(BaseEstimator):
         self.plan_, self.scores_ = fitted.plan, fitted.scores
         self.bundle_ = replace(fitted.bundle, facts=fitted.bundle.facts | self._label_type())
         self.curve_ = fitted.curve
-        return self
+
+    def _unused(self, plan: Plan) -> tuple[str, ...]:
+        """Say that nothing came of a phase that was given."""
+        if self.phase is None or plan.phase is not None:
+            return ()
+        return (f"How step 5 learns was given, and nothing came of it ({plan.finetune}).",)
 
     def _taught_by(self, data: Dataset) -> Dataset:
         """Return the rows that may teach, of those of two domains."""
@@ -143,9 +169,9 @@ class _Transfer(BaseEstimator):
 
     def _outputs(self, X: Any) -> NDArray[np.float32]:
         check_is_fitted(self, "bundle_")
-        if self.bundle_.source.modality is Modality.VECTOR and hasattr(self, "n_features_in_"):
-            rows = X.rows if isinstance(X, Dataset) else X
-            X = validate_data(self, rows, reset=False, dtype=[np.float64, np.float32])
+        is_checked = isinstance(X, Dataset) or not hasattr(self, "n_features_in_")
+        if self.bundle_.source.modality is Modality.VECTOR and not is_checked:
+            X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
         return self.bundle_.outputs(X)
 
     def _check_options(self) -> None:
@@ -172,6 +198,8 @@ class _Transfer(BaseEstimator):
             if not is_right:
                 raise UsageError(f"{name}={getattr(self, name)!r}: expected {expected}.")
         check_finetune(self.finetune)
+        if self.phase is not None:
+            self.phase.check()
 
     def save(self, path: str | Path) -> Path:
         """Save what ships as a folder: `headstart.load(path)` reads it back."""
@@ -209,7 +237,8 @@ class Transfer(ClassifierMixin, _Transfer):
         "only:last:25%" keeps what it comes to, whatever held-out rows say. A `scratch:` source is
         trained as a whole, unless this is "head": then its random features are used as they are.
     phase
-        How step 5 (or a `scratch:` source) learns; None: the default of the source's kind.
+        How step 5 (or a `scratch:` source) learns; None: the default of the source's kind. Where
+        step 5 is left out, the plan's notes say that nothing came of it.
     seed
         Of the split, the folds, the views and every random weight.
     max_skipped
@@ -282,15 +311,18 @@ class Transfer(ClassifierMixin, _Transfer):
         return replace(rows, task=task, targets=encoded.astype(np.int64))
 
     def _named(self, data: Dataset) -> Dataset:
-        self.classes_ = np.array(labelled(data).labels)
+        self.classes_ = as_given(labelled(data).labels, data.label_type)
         return data
+
+
+def _is_learned(name: str) -> bool:
+    """Say whether an attribute is one that a fit makes, by scikit-learn's way to name them."""
+    return name.endswith("_") and not name.startswith("_")
 
 
 def _are_several(y: Any) -> bool:
     """Say whether rows of numbers have several labels each; the rest is scikit-learn's to judge."""
-    if issparse(y) or not isinstance(y, Iterable):
-        return False
-    return are_several(y)
+    return isinstance(y, Iterable) and are_several(y)
 
 
 class TransferRegressor(RegressorMixin, _Transfer):

@@ -5,11 +5,16 @@ from typing import Annotated
 
 import typer
 
-from headstart.cli.options import Json, Quiet, Seeds, seconds
+from headstart.cli.options import Json, Quiet, Seeds, budget_seconds, named_folder
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where the runs go.")] = Path("runs"),
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", parser=named_folder, metavar="FOLDER", help="Where the runs go."
+        ),
+    ] = Path("runs"),
     prove: Annotated[
         bool, typer.Option("--prove/--no-prove", help="Measure what the transfer gains, too.")
     ] = True,
@@ -24,9 +29,10 @@ def demo(
     from headstart.cli import demo as parts
     from headstart.cli import proof, show
     from headstart.cli.bars import bars
+    from headstart.evidence.page.words import plural
     from headstart.machine import home
 
-    budget_s = seconds(budget)
+    budget_s = budget_seconds(budget)
     found = []
     with bars(quiet):
         for part in parts.run(out, show.err, parts.NAMES if prove else ""):
@@ -35,7 +41,8 @@ def demo(
                 show.fit(found[-1], part.model.plan_)
     if prove:
         show.err(
-            f"\nThe proof, on the names: up to {seeds} seeds of every arm, {budget} for all fits.\n"
+            f"\nThe proof, on the names: up to {plural(seeds, 'seed')} of every arm, "
+            f"{budget} for all fits.\n"
             "The pictures take longer; theirs is: headstart prove "
             f"{parts.pictures(home())}\n"
         )

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from headstart.cli import step5
-from headstart.cli.folders import default_folder, record, started
+from headstart.cli.folders import HELD, record, run_folder, started
 from headstart.cli.options import (
     SEEDS,
     Also,
@@ -68,22 +68,20 @@ def fit(
     from headstart.cli import show
     from headstart.cli.bars import bars
     from headstart.data.dataset import untested
-    from headstart.data.readers import read
+    from headstart.heads.head import head_named
     from headstart.transfer.transfer import Transfer
 
     to_prove = _asked_to_prove(prove, source, seeds, budget, remedies)
     given = step5.asked(
         source, finetune, epochs=epochs, rate=rate, optimizer=optimizer, cache_gb=cache_max
     )
-    folder = out or default_folder(data)
+    head_named(head)  # an unknown one is told before sources are ranked
     columns: dict[str, Any] = {
         "text": text, "image": image, "label": label, "separator": separator, "kind": kind,
         "max_skipped": max_skipped, "strict": strict,
     }  # fmt: skip
-    rows = _together(read(data, **columns), *(
-        None if path is None else read(path, **columns_of(path, data, columns))
-        for path in (also, test)
-    ))  # fmt: skip
+    rows = _read(data, also, test, columns)
+    folder = run_folder(out, data, rows.task, *HELD if prove else ("model",))
     model = Transfer(
         source,
         head=head,
@@ -97,7 +95,7 @@ def fit(
         show.notes(rows.notes)
         # With a proof to come the test rows are left to it: it reads their labels once.
         model.fit(untested(rows) if prove else rows)
-        record(data, folder)
+        record(data, folder, rows.task, source)
         model.save(folder / "model")
     found = show.fitted(model, folder)
     if not json:
@@ -114,13 +112,22 @@ def fit(
         show.as_json(found)
 
 
-def _together(rows: Any, also: Any, tests: Any) -> Any:
-    """Return the rows with those to learn from beside them, and those to test on."""
+def _read(data: str, also: str | None, test: str | None, columns: dict[str, Any]) -> Any:
+    """Return the labelled rows, with those to learn from beside them and those to test on."""
     from headstart.data.also import beside, with_tests
+    from headstart.data.readers import read
+    from headstart.steps.train import labelled
 
+    rows = read(data, **columns)
+    others, tests = (
+        None if path is None else read(path, **columns_of(path, data, columns))
+        for path in (also, test)
+    )
     if tests is not None:
         rows = with_tests(rows, tests)
-    return (rows if also is None else beside(rows, also)).check()
+    rows = (rows if others is None else beside(rows, others)).check()
+    labelled(rows)
+    return rows
 
 
 def _asked_to_prove(

@@ -1,11 +1,14 @@
 """Predict: ask a saved model."""
 
+import glob
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from headstart.cli.options import ImageColumn, Json, Quiet, TextColumn
+from headstart.task import Kind, Modality
 
 
 def predict(
@@ -29,10 +32,10 @@ def predict(
     from headstart.data.tags import types_of
     from headstart.data.unlabelled import read_rows
     from headstart.errors import DataError
-    from headstart.task import Kind
 
+    _refuse_inputs(csv, inputs)
     bundle = load(model)
-    asked = ["/dev/stdin" if one == "-" else one for one in inputs]
+    asked = [one for given in inputs for one in _meant(given, bundle.modality)]
     rows = read_rows(asked, bundle.modality, text=text, image=image, columns=bundle.columns)
     with bars(quiet):
         show.notes(rows.notes)
@@ -45,3 +48,54 @@ def predict(
     show.as_json(found) if json else show.predictions(found, types)
     if all("error" in record for record in found):
         raise typer.Exit(DataError.exit_code)
+
+
+def _meant(given: str, modality: Modality) -> Sequence[str]:
+    """Return what an input stands for: "-" for texts, or for the pictures that lines of it name.
+
+    Raises
+    ------
+    UsageError
+        Where rows are numbers: no line says which column a number is of.
+    """
+    from headstart.data.tables import lines_of
+    from headstart.errors import UsageError
+
+    if given != "-":
+        return [given]
+    if modality is Modality.VECTOR:
+        raise UsageError(
+            "-: lines of stdin are texts or the paths of pictures, and this model reads numbers.\n"
+            "Expected a table with the columns it learned from: headstart predict MODEL new.csv"
+        )
+    stdin = Path("/dev/stdin")
+    return [line for _, line in lines_of(stdin)] if modality is Modality.IMAGE else [str(stdin)]
+
+
+def _refuse_inputs(csv: Path | None, inputs: Sequence[str]) -> None:
+    """Refuse to write the predictions over what they are of.
+
+    Raises
+    ------
+    UsageError
+        Naming the input.
+    """
+    from headstart.data.folders import home_expanded
+    from headstart.errors import UsageError
+
+    if csv is None or not csv.exists():
+        return
+    for one in inputs:
+        named = str(home_expanded(one))
+        for path in (named, *glob.glob(named, recursive=True)):  # noqa: PTH207 (as it is read)
+            if _is_file(path, csv):
+                raise UsageError(
+                    f"--csv {csv} would be written over an input, {path}.\nName another file."
+                )
+
+
+def _is_file(path: str, csv: Path) -> bool:
+    try:
+        return csv.samefile(path)
+    except (OSError, ValueError):  # a text, or a file that is not there
+        return False

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headstart.cli.folders import default_folder, record
+from headstart.cli.folders import record, run_folder
 from headstart.cli.options import (
     SEEDS,
     Budget,
@@ -32,7 +32,7 @@ def prove(
     source: SourceName = "auto",
     seeds: Seeds = SEEDS,
     budget: Budget = None,
-    worth: Annotated[float, typer.Option(help="The gain from which it is worth it.")] = 0.0,
+    worth: Annotated[float, typer.Option(min=0, help="The gain from which it is worth it.")] = 0.0,
     target: Annotated[
         float | None, typer.Option(help="The validation score whose time is measured.")
     ] = None,
@@ -63,6 +63,7 @@ def prove(
     from headstart.cli import proof, show
     from headstart.cli.bars import bars
     from headstart.data.readers import read
+    from headstart.steps.train import labelled
     from headstart.transfer.plan import check_finetune
     from headstart.transfer.transfer import Transfer
 
@@ -75,14 +76,15 @@ def prove(
     rows = read(data, **columns)
     more = None if also is None else read(also, **columns_of(also, data, columns))
     model = Transfer(source, finetune=finetune, max_skipped=max_skipped)
-    folder = out or default_folder(data)
+    task = labelled(rows)
+    folder = run_folder(out, data, task, "evidence")
     with bars(quiet, plans=False):
         show.notes(rows.notes)
         found, page = proof.proved(
             model, rows, folder, seeds=seeds, worth=worth, target=target,
             best_effort=best_effort, also=more, fresh=fresh, **times,
         )  # fmt: skip
-    record(data, folder)
+    record(data, folder, task, source)
     show.as_json(found.to_json()) if json else show.evidence(found, page)
     if require_transfer:
         proof.require_transfer(found)

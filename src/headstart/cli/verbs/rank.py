@@ -15,9 +15,9 @@ from headstart.cli.options import (
     Seed,
     Separator,
     TextColumn,
-    seconds,
+    budget_seconds,
 )
-from headstart.cli.units import count, milliseconds
+from headstart.units import milliseconds
 
 
 def rank(
@@ -62,10 +62,10 @@ def rank(
         show.notes(rows.notes)
         found = measure(
             rows,
-            sources=None if sources is None else sources.split(","),
-            budget_s=seconds(budget),
+            sources=None if sources is None else [uri.strip() for uri in sources.split(",")],
+            budget_s=budget_seconds(budget),
             license=license,
-            max_params=None if max_params is None else count(max_params),
+            max_params=max_params,
             max_latency_ms=None if max_latency is None else milliseconds(max_latency),
             finetune=finetune,
             max_skipped=max_skipped,

@@ -1,4 +1,4 @@
-"""Units: amounts as people write them on a command line."""
+"""Units: amounts as people write them."""
 
 import re
 
@@ -18,17 +18,17 @@ def milliseconds(text: str) -> float:
     return amount(text, "time", MILLISECONDS, "20ms")
 
 
-def count(text: str) -> float:
-    """Read a number of things.
+def count(given: float | str) -> float:
+    """Read a number of things, if it is not a number already.
 
-    >>> count("10M"), count("250000")
-    (10000000.0, 250000.0)
+    >>> count("10M"), count("250000"), count(3)
+    (10000000.0, 250000.0, 3)
     >>> count("ten")
     Traceback (most recent call last):
     headstart.errors.UsageError: 'ten' is no amount.
     Expected a number with one of k, K, M, B, G, for example 10M.
     """
-    return amount(text, "amount", COUNTS, "10M")
+    return amount(given, "amount", COUNTS, "10M") if isinstance(given, str) else given
 
 
 def amount(text: str, what: str, units: dict[str, float], example: str) -> float:
