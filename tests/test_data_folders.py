@@ -29,7 +29,11 @@ def test_splits_above_the_classes(tmp_path: Path) -> None:
 
 
 def test_classes_named_like_splits_stay_classes(tmp_path: Path) -> None:
-    """A folder of pictures named "test" beside "pass" is a class, not a split."""
+    """As "test" beside "pass" is; below the splits of pictures, too."""
+    for split in ("train", "test"):
+        pets(tmp_path / "env", *(f"{split}/{name}/1.png" for name in ("dev", "test", "prod")))
+    assert read(tmp_path / "env").task.labels == ("dev", "prod", "test")
+    tmp_path = tmp_path / "flat"
     assert read(pets(tmp_path, "test/1.png", "pass/1.png")).task.labels == ("pass", "test")
 
 

@@ -420,14 +420,15 @@ def test_numbers_as_texts_are_classes_if_few() -> None:
     assert read_labels(["1", "2", "3", "3"], kind="regression").targets.tolist() == [1, 2, 3, 3]
 
 
-def test_numbers_are_one_class_however_they_are_spelled() -> None:
-    """1 and 1.0 are; numbers too long for a float stay apart, and so do names."""
+def test_whole_numbers_read_as_fractions_are_one_class() -> None:
+    """1 and 1.0 are; codes, versions and numbers too long for a float stay apart."""
     data = read_labels(["1", "1.0", "0.0", "0"])
     assert (classes(data), data.task.labels) == (["1", "1", "0", "0"], ("0", "1"))
     assert classes(read_labels([1, "1.0", "2"])) == ["1", "1", "2"]
     long = ["9" * 20 + "1", "9" * 20 + "2"]
     assert classes(read_labels(long, kind="multiclass")) == long
-    assert classes(read_labels(["1", "1.0", "one"])) == ["1", "1.0", "one"]
+    for names in (["1", "1.0", "one"], ["01", "1", "2"], ["1.1", "1.10", "1.2"], ["1e3", "1000"]):
+        assert classes(read_labels(names, kind="multiclass")) == names
 
 
 def test_labels_that_differ_in_case_are_told() -> None:
@@ -640,7 +641,7 @@ def test_a_text_that_looks_like_a_path_is_a_text(text: str) -> None:
     assert read_rows([text], "text").rows == (text,)
 
 
-@pytest.mark.parametrize("text", ["texts/", "a/b", "~nobody-of-that-name/x", "new.cvs", "a*/b"])
+@pytest.mark.parametrize("text", ["texts/", "./a", "~nobody-of-that-name/x", "new.cvs", "n.jpgg"])
 def test_a_word_like_a_path_that_leads_nowhere_is_no_text(text: str) -> None:
     """Where it is typed: it would be predicted as a text. In memory it is one."""
     with pytest.raises(DataError, match=r"(?s)does not exist.*\.txt file, or through stdin"):

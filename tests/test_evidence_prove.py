@@ -323,8 +323,8 @@ def test_labels_saved_are_as_unsure_as_the_height_to_be_matched():
     theirs = points((1, 2, 3), (10, (0.1, 0.1, 0.1)), (80, (0.6, 0.8, 0.7)))
     found = labels(ours, theirs).interval
     assert found.high - found.mid > 50  # seeds 1 and 2 have 18 and 46 of 80 to match .6 and .8
-    assert labels(ours, points((0, 1, 2), *((p.n_rows, p.scores[:1] * 3) for p in theirs))
-                  ).interval.high - found.mid < 20  # fmt: skip
+    near = [(p.n_rows, tuple(p.scores[0] + more for more in (0, 0.01, 0.02))) for p in theirs]
+    assert labels(ours, points((0, 1, 2), *near)).interval.high - found.mid < 20
     few = points((0,), *((p.n_rows, p.scores[:1]) for p in theirs))
     assert labels(ours, few).interval.high == math.inf
     bound = points((0, 1, 2), (10, (0.8, 0.8, 0.8)), (80, (0.9, 0.9, 0.9)))

@@ -24,7 +24,9 @@ from headstart.evidence.verdict import Verdict
 from headstart.io import write_json
 from headstart.metrics.curve import Curve
 from headstart.metrics.interval import Interval
+from headstart.sources.catalog import resolve
 from headstart.task import Kind, Task
+from headstart.transfer.plan import Plan
 from tests.toy_study import LABELS, toy_evidence
 
 #: Names as data may bring them.
@@ -394,13 +396,18 @@ def test_the_model_that_was_fitted_is_offered_where_it_is_what_ships(tmp_path, a
     assert (f"--out {run}-finetuned" in text) == (not is_it)
 
 
-def test_a_fine_tuned_arm_is_made_as_the_study_made_it(tmp_path):
-    found = toy_evidence()
-    verdict = dataclasses.replace(found.verdict, shipped="finetuned")
-    plan = {**found.transfer_plan, "finetune": "only:last:25%"}
-    found = dataclasses.replace(found, verdict=verdict, transfer_plan=plan)
+@pytest.mark.parametrize(
+    ("plan", "told"),
+    [
+        (Plan(None, "", {}, "linear", finetune="last:25%", keeps_finetuned=True), "last:25%"),
+        (Plan(None, "", {}, "linear", finetune="last:100%", is_few=True), "few"),
+    ],
+)
+def test_a_fine_tuned_arm_is_made_as_the_study_made_it(tmp_path, plan, told):
+    plan = dataclasses.replace(plan, source=resolve("identity:")).to_json()
+    found = dataclasses.replace(toy_evidence(), transfer_plan=plan)
     text = Reader(report.html(found, run=str(tmp_path / "pets"))).text
-    assert "--finetune only:last:25% --out" in text
+    assert f"--finetune only:{told} --out" in text
 
 
 def test_a_control_that_ships_goes_beside_the_model_that_was_fitted(tmp_path):

@@ -22,7 +22,6 @@ from headstart.metrics.crossed import (
     pseudovalues,
     r2_left_out,
 )
-from headstart.metrics.interval import Z95, paired_interval
 from headstart.metrics.scores import macro_f1, multilabel_macro_f1, r2
 
 N_STUDIES = 300
@@ -97,13 +96,16 @@ def test_seeds_that_all_gave_the_same_tell_no_spread():
     assert tuple(over_seeds([0.017, 0.017])) == (-math.inf, 0.017, math.inf)
 
 
-def test_the_paired_estimate_of_one_seed_is_that_of_bonett_and_price():
-    rng = np.random.default_rng(0)
-    a, b = rng.integers(2, size=(2, 60))
-    ours, theirs = estimate_paired((a - b)[:, None]), paired_interval(a, b)
-    half = (theirs.high - theirs.low) / 2
-    assert ours.mid == pytest.approx(theirs.mid)
-    assert ours.error * Z95 == pytest.approx(half, rel=0.02)  # n − 1 there, n here
+@pytest.mark.parametrize("n_seeds", [1, 3])
+def test_arms_that_hardly_disagreed_are_judged_as_if_two_rows_had_told_them_apart(n_seeds):
+    two = np.zeros((50, n_seeds))
+    two[:2] = [[1], [-1]]
+    least = estimate(two).error
+    for few in (np.zeros_like(two), np.where(two > 0, 1, 0)):
+        assert estimate_paired(few).error == pytest.approx(least)
+        assert estimate_paired(few).mid == few.mean()
+    more = np.where(np.arange(50) < 6, 1, 0)[:, None] * np.ones(n_seeds)
+    assert estimate_paired(more) == estimate(more)
 
 
 def test_a_wider_level_gives_a_wider_interval():

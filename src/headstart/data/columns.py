@@ -32,7 +32,7 @@ LABEL_NAMES = frozenset(
 )
 TEXT_NAMES = frozenset(
     "text texts sentence content body review question query document message comment utterance "
-    "headline description caption abstract".split()
+    "headline description caption abstract title name tweet post summary subject".split()
 )
 IMAGE_NAMES = frozenset(
     "image images img picture photo path file filename file_name filepath file_path image_path "
@@ -123,7 +123,7 @@ def roles(
         _check_has_tags(table, free)
         labels = _guessed_label(table, free, taken=text or image)
         free = [name for name in free if name not in labels]
-    modality, inputs = _inputs(table, free, text, image)
+    modality, inputs = _inputs(table, free, text, image, is_labelled=is_labelled)
     guessed = text is None and image is None, is_labelled and label is None
     notes = _notes(modality, inputs, labels, guessed)
     if guessed[0] and modality is not Modality.VECTOR:
@@ -350,7 +350,7 @@ def _is_named(name: str, names: frozenset[str]) -> bool:
 
 
 def _inputs(
-    table: Table, free: Sequence[str], text: str | None, image: str | None
+    table: Table, free: Sequence[str], text: str | None, image: str | None, *, is_labelled: bool
 ) -> tuple[Modality, tuple[str, ...]]:
     if image is not None:
         return Modality.IMAGE, (image,)
@@ -365,7 +365,8 @@ def _inputs(
     numbers = [name for name in columns if _holds_numbers(table.columns[name])]
     if texts:
         inputs = _only(table, _favored(table, texts), [], "text")
-        _refuse_doubtful(table, inputs[0], numbers)
+        if is_labelled:  # else a model is asked, which said already what it reads
+            _refuse_doubtful(table, inputs[0], numbers)
         return Modality.TEXT, inputs
     if numbers and len(numbers) == len(columns):
         return Modality.VECTOR, tuple(numbers)
@@ -382,7 +383,7 @@ def _refuse_doubtful(table: Table, text: str, numbers: Sequence[str]) -> None:
         f"Is '{text}' what is read? It holds no sentences, and {beside} beside it, in "
         f"{_several(numbers)}.\nA source reads texts or pictures; a table of nothing but numbers "
         "is read as these.",
-        f"Say --text {text}; or leave that column out, or make it numbers.",
+        f"Say --text {text} (text='{text}'); or leave '{text}' out, or make it numbers.",
     )
 
 
@@ -427,7 +428,17 @@ def _holds(table: Table, name: str, kind: type) -> bool:
 
 def _holds_sentences(cells: Sequence[Any]) -> bool:
     seen = _looked_at(cells)
-    return sum(len(cell.split()) for cell in seen) >= 3 * len(seen)
+    return sum(map(_n_words, seen)) >= 3 * len(seen)
+
+
+def _n_words(cell: str) -> float:
+    """Return how many words a cell has, of scripts without blanks about how many.
+
+    >>> _n_words("an old ant"), _n_words("2026-11-29"), _n_words("我昨天在公园里看到了")
+    (3, 1, 5.0)
+    """
+    n = len(cell.split())
+    return max(n, sum("\u0e00" <= letter for letter in cell if letter.isalpha()) / 2)
 
 
 def _holds_numbers(cells: Sequence[Any]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.data.columns import SPLIT_NAMES
-from headstart.data.dataset import UNASSIGNED, Skipped
+from headstart.data.dataset import TRAIN, UNASSIGNED, Skipped
 from headstart.data.pictures import PICTURE_SUFFIXES, problem
 from headstart.data.tables import decoded
 from headstart.errors import DataError
@@ -134,9 +134,10 @@ def _refuse_deep(folder: Path, kept: dict[Place, list[Path]]) -> None:
 
 def _refuse_bare_splits(kept: dict[Place, list[Path]]) -> None:
     """Refuse splits that have no class folders: "train" and "test" are no classes."""
-    named = {name: inner for (_, name, inner), files in kept.items() if files}
+    named = {name: inner for (split, name, inner), files in kept.items() if files and not split}
+    found = {SPLIT_NAMES.get(name.lower(), "") for name in named}
     bare = [inner for name, inner in named.items() if name.lower() in SPLIT_NAMES]
-    if len(bare) > 1 or len(bare) == len(named):
+    if TRAIN in found and (len(found - {""}) > 1 or found == {TRAIN}):
         raise DataError(
             f"Named like splits, and without class folders: {', '.join(map(str, bare))}. What are "
             f"the classes?\nExpected a folder for each class in them, as {bare[0]}/CLASS/…, or a "

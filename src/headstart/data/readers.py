@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -221,8 +222,10 @@ def _refuse_pairs(rows: Any) -> None:
     has_items = hasattr(rows, "__len__") and hasattr(rows, "__getitem__")
     if not has_items or hasattr(rows, "shape") or not len(rows):
         return
-    # The first and the last: a data set decodes what it is asked for.
-    if all(isinstance(rows[i], tuple) and len(rows[i]) == 2 for i in (0, len(rows) - 1)):
+    # The first and the last: a data set decodes what it is asked for. Two numbers are a row.
+    ends = [rows[i] for i in (0, len(rows) - 1)]
+    are_pairs = all(isinstance(one, tuple) and len(one) == 2 for one in ends)
+    if are_pairs and not isinstance(ends[0][0], Number):
         raise UsageError(
             "A list of pairs came: a row and its label each?\n"
             "Expected one pair of lists: rows, labels = zip(*pairs), and (list(rows), "

@@ -35,6 +35,8 @@ _BOMS = (
 )
 _DELIMITERS = ",;\t|"
 _LONGEST_CELL = 2**31 - 1
+#: Types of cells that are as they are.
+PLAIN = (str, int, float, bool, type(None))
 _QUOTED = re.compile('"([^"]*(?:""[^"]*)*)"')
 
 #: The first line, the last line and the cells of a record of a CSV file.
@@ -118,7 +120,10 @@ def table_of(source: Any) -> Table | None:
         columns = {str(name): list(unwrapped(cells)) for name, cells in source.items()}
         return _of_columns(columns, "row ")
     if isinstance(source, list) and source and all(isinstance(row, Mapping) for row in source):
-        records = [{key: as_array(cell) for key, cell in row.items()} for row in source]
+        records = [
+            {key: cell if type(cell) in PLAIN else as_array(cell) for key, cell in row.items()}
+            for row in source
+        ]
         return _of_records(records, [f"row {i}" for i in range(len(source))])
     return None
 

@@ -1,6 +1,7 @@
 """What a column of labels says: classes, several labels a row, or numbers."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ MOST_NUMBERED_CLASSES = 20
 #: Labels that are no texts, by the kind of their dtype.
 LABEL_TYPES = {"i": "int64", "u": "uint64", "f": "float64", "b": "bool"}
 
+#: What a whole number ends in where its column was read as fractions.
+_WHOLE = re.compile(r"(?<=\d)\.0+$")
 _SEPARATORS = (";", "|", ",")
 
 
@@ -273,22 +276,19 @@ def _classes(cells: Sequence[Any]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
 
 
 def _one_spelling(keys: Sequence[Any]) -> Sequence[Any]:
-    """Return keys that are all numbers, some of them texts, with the shortest text of each number.
+    """Return keys that are all numbers with those that end in ".0" as the whole ones beside them.
 
-    >>> _one_spelling(["1.0", "1", "0.50", "0.5"]), _one_spelling(["1.0", "one"])
-    (['1', '1', '0.5', '0.5'], ['1.0', 'one'])
+    A table was read as fractions where a cell was empty. "01" and "1.10" are left as they are: of
+    such names people make codes and versions.
+
+    >>> _one_spelling(["1.0", "1", "2.50"]), _one_spelling(["1.0", "2.0"]), _one_spelling(["01", 1])
+    (['1', '1', '2.50'], ['1.0', '2.0'], ['01', 1])
     """
-    different = sorted(set(keys), key=lambda key: (len(str(key)), str(key)))
-    numbers = _as_numbers(different)
-    if numbers is None or not any(isinstance(key, str) for key in different):
+    texts, there = {key for key in keys if isinstance(key, str)}, {str(key) for key in keys}
+    if not texts or _as_numbers(sorted(set(keys), key=str)) is None:
         return keys
-    kept: dict[Any, Any] = {}
-    spelled = {
-        # Beyond 2 ** 53 different numbers may be the same float.
-        key: kept.setdefault(number if abs(number) < 2**53 else str(key), key)
-        for key, number in zip(different, numbers.tolist(), strict=True)
-    }
-    return [spelled[key] for key in keys]
+    whole = {key: _WHOLE.sub("", key) for key in texts}
+    return [whole[key] if whole.get(key) in there else key for key in keys]
 
 
 def _alike(labels: Sequence[str]) -> tuple[str, ...]:
@@ -328,9 +328,11 @@ def as_given(labels: Sequence[str], label_type: str) -> NDArray[Any]:
     (array([False,  True]), array([ 9, 10]), array(['9'], dtype='<U1'))
     """
     names = np.asarray(labels)
-    if label_type == "bool":
+    if label_type == "bool" and set(labels) <= {"False", "True"}:
         return names == "True"
-    return names.astype(label_type) if label_type else names
+    if not label_type or label_type == "bool" or _as_numbers(labels) is None:
+        return names  # a person may have named them since
+    return names.astype(label_type)
 
 
 def _plain(cell: Any) -> Any:

@@ -1,9 +1,9 @@
 """Unlabelled: rows to predict, from files, from what is typed, and from what is in memory."""
 
 import glob
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ from headstart.data.words import sentence
 from headstart.errors import DataError, UnreadableRow, UsageError
 from headstart.task import Modality
 
-_SUFFIX = re.compile(r"\.[A-Za-z]\w{1,4}$")
+#: Where what is piped in is found; its lines are read as those of a .txt file here.
+STDIN = Path("/dev/stdin")
+
+_SUFFIXES = [*TABLE_SUFFIXES, *PICTURE_SUFFIXES, ".txt"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +123,7 @@ def rows_of(source: Any, modality: Modality | str, columns: Sequence[str] = ()) 
     wanted = Modality(modality)
     if _is_one(source, wanted):
         raise UsageError("Expected a list of rows, got a single one.\nPut it in a list: [row].")
-    if wanted is Modality.IMAGE:
+    if wanted is Modality.IMAGE and hasattr(source, "detach"):
         _refuse_channels_first(_shape(source))
     table = table_of(source)
     if table is None or (wanted is Modality.VECTOR and not columns):
@@ -152,7 +155,7 @@ def _is_picture(shape: tuple[int, ...]) -> bool:
 
 
 def _refuse_channels_first(shape: tuple[int, ...]) -> None:
-    """Refuse what may be one picture, its channels first, as well as several gray ones.
+    """Refuse a tensor that may be one picture, its channels first, as well as several gray ones.
 
     Raises
     ------
@@ -191,10 +194,16 @@ def _input(one: str, modality: Modality, columns: _Columns) -> list[_Part]:
 def _seems_path(one: str) -> bool:
     """Tell whether a word that is typed is more like the name of a file than like a text.
 
-    >>> _seems_path("new/"), _seems_path("new.cvs"), _seems_path("3.5"), _seems_path("a/b or c")
-    (True, True, False, False)
+    >>> [_seems_path(one) for one in ("new/", "./new", "new.cvs", "a.jpeg")]
+    [True, True, True, True]
+    >>> [_seems_path(one) for one in ("3.5", "and/or", "a/b or c", "https://a.example/b.csv")]
+    [False, False, False, False]
     """
-    return len(one.split()) == 1 and ("/" in one or bool(_SUFFIX.search(one.strip())))
+    if len(one.split()) != 1 or "://" in one or "@" in one:
+        return False
+    is_placed = one.endswith("/") or one.startswith((".", "/", "~"))
+    suffix = Path(one.strip()).suffix.lower()
+    return is_placed or bool(suffix and get_close_matches(suffix, _SUFFIXES, 1, 0.75))
 
 
 def _exists(path: Path) -> bool:
@@ -212,15 +221,16 @@ def _from_file(path: Path, modality: Modality, columns: _Columns) -> _Part:
         return _from_unlabelled(read_table(path), modality, columns)
     if suffix == ".npy" and modality is Modality.VECTOR:
         return _from_npy(path)
-    if modality is Modality.IMAGE and suffix != ".txt":
+    if modality is Modality.IMAGE and suffix != ".txt" and path != STDIN:
         return _Part((path,), (str(path),))
     if modality is Modality.VECTOR or suffix in PICTURE_SUFFIXES:
         raise DataError(f"{path} is no {modality}. This model reads {modality} rows.")
     lines = lines_of(path)
-    rows = [path.parent / line if modality is Modality.IMAGE else line for _, line in lines]
+    place = Path() if path == STDIN else path.parent
+    rows = [place / line if modality is Modality.IMAGE else line for _, line in lines]
     # Where a model learned from folders of text files, a file was a row.
-    is_told = modality.read_as is Modality.TEXT and len(rows) > 1
-    notes = (f"{path} was read a line a row: {len(rows):,} rows.",) if is_told else ()
+    are_many = modality.read_as is Modality.TEXT and len(rows) > 1
+    notes = (f"{path} was read a line a row: {len(rows):,} rows.",) if are_many else ()
     return _Part(rows, [name for name, _ in lines], notes=notes)
 
 

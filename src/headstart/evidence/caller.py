@@ -14,6 +14,9 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from joblib.hashing import NumpyHasher
+from sklearn.base import clone
+
+from headstart.data.foreign import as_array
 
 #: Values that code may refer to, and that do not change as it runs.
 CONSTANTS = (bool, int, float, complex, str, bytes, type(None))
@@ -21,8 +24,8 @@ CONSTANTS = (bool, int, float, complex, str, bytes, type(None))
 #: Where what a class holds under a name has its function: methods of classes, properties, caches.
 HOLDERS = ("__func__", "fget", "fset", "func", "__wrapped__")
 
-#: Steps of Python's machine that read a name of the module, and that write to what outlives a call.
-READS, WRITES = ("LOAD_GLOBAL",), ("STORE_ATTR", "STORE_GLOBAL", "STORE_DEREF")
+#: Steps of Python's machine that read a name of the module, that write to one, or to an attribute.
+READS, WRITES, SETS = ("LOAD_GLOBAL",), ("STORE_GLOBAL", "STORE_DEREF"), ("STORE_ATTR",)
 
 
 def is_own(estimator: Any) -> bool:
@@ -44,7 +47,8 @@ def content(estimator: Any) -> str:
         Unfitted. One that cannot be named gets another name each time: it is fitted again.
     """
     try:
-        return str(_Hasher().hash((type(estimator), estimator.get_params(deep=False))))
+        unfitted = clone(estimator)  # as an arm is fitted, whatever it learned before
+        return str(_Hasher().hash((type(unfitted), unfitted.get_params(deep=False))))
     except Exception:  # what cannot be pickled says so in any way
         return secrets.token_hex(16)
 
@@ -63,7 +67,7 @@ class _Hasher(NumpyHasher):
             self._met.add(id(obj))
             parts = _of_class(obj) if isinstance(obj, type) else _of_function(obj)
             obj = names if is_met else (names, parts)
-        super().save(obj)
+        super().save(as_array(obj) if hasattr(obj, "detach") else obj)  # a tensor has an address
 
 
 def _is_code(value: Any) -> bool:
@@ -80,7 +84,7 @@ def _is_code(value: Any) -> bool:
 def _of_class(one: type) -> tuple[Any, ...]:
     """Return the bases of a class, its functions, and the constants that they do not write to."""
     held = {name: list(_functions(value)) for name, value in vars(one).items()}
-    written = {name for each in held.values() for f in each for name in _names(f.__code__, WRITES)}
+    written = {name for each in held.values() for f in each for name in _names(f.__code__, SETS)}
     plain = {name: value for name, value in vars(one).items() if not name.startswith("__")}
     functions = {name: each for name, each in held.items() if each}
     return one.__bases__, functions, _counted(plain, written)
@@ -103,11 +107,13 @@ def _of_function(one: FunctionType) -> tuple[Any, ...]:
 
 def _counted(values: Mapping[str, Any], written: set[str]) -> dict[str, Any]:
     """Return the code and the constants among values that are not written to."""
-    return {
-        name: value
-        for name, value in values.items()
-        if name not in written and (_is_code(value) or _is_constant(value))
-    }
+    kept = {name: value for name, value in values.items() if name not in written}
+    held = {name: value if _counts(value) else [*_functions(value)] for name, value in kept.items()}
+    return {name: value for name, value in held.items() if _counts(value) or value}
+
+
+def _counts(value: Any) -> bool:
+    return _is_code(value) or _is_constant(value)
 
 
 def _is_constant(value: Any) -> bool:

@@ -105,9 +105,10 @@ class Opened:
         found = bench.gain(ours, theirs)
         notes += _of_few_seeds(len(ours))
         gain, smallest = bench.bounded(found), bench.smallest_gain(found)
-        if len(ours) > 1 and math.isinf(smallest):
-            notes.append("So few rows or seeds would have shown no gain, however large.")
         word = word_of(gain, worth)
+        if len(ours) > 1 and math.isinf(smallest) and word == "undecided":
+            notes.append("So few rows or seeds show even the largest gain less than four times "
+                         "in five.")  # fmt: skip
         if bench.task.kind in SAME and len(np.unique(bench.truth)) < 2:
             word = "undecided"
             notes.append(f"All test rows are {SAME[bench.task.kind]}: no score on them says much.")

@@ -127,15 +127,16 @@ def estimate(values: ArrayLike) -> Estimate:
     if whole > least:
         parts = rows**2 / free[0] + seeds**2 / free[1] + residual**2 / (free[0] * free[1])
         df = max(whole**2 / parts, min(free))
-    return Estimate(float(table.mean()), math.sqrt(max(whole, least) / table.size), df)
+    error = math.sqrt(max(whole, least) / table.size)
+    is_rounding = error < 1e-12 * float(np.abs(table).max())
+    return Estimate(float(table.mean()), 0.0 if is_rounding else error, df)
 
 
 def estimate_paired(differences: ArrayLike) -> Estimate:
     """Return the gain in accuracy over rows and seeds, as `estimate` does.
 
-    For its error a row is added to each kind of disagreement, as in
-    `headstart.metrics.interval.paired_interval`: two models that never disagreed on these rows
-    may do so on others.
+    Two models that hardly disagreed on these rows may do so on others: the error is at least that
+    of two rows on which they do, one for each.
 
     Parameters
     ----------
@@ -143,20 +144,16 @@ def estimate_paired(differences: ArrayLike) -> Estimate:
         Shape (R, S): for each row and seed 1 where only the first model is right, −1 where only the
         second one is, else 0.
 
-    References
-    ----------
-    Bonett & Price, Adjusted Wald confidence interval for a difference of binomial proportions
-    based on paired data, 2012. https://doi.org/10.3102/1076998611411915
-
     Examples
     --------
     >>> print(estimate_paired([[1], [1]]).interval())  # two rows tell little
-    +1.000 [-0.591, +2.591]
+    +1.000 [-11.706, +13.706]
+    >>> print(estimate_paired([[0]] * 100).interval())  # nor are a hundred all that there are
+    +0.000 [-0.028, +0.028]
     """
-    table = np.asarray(differences, dtype=np.float64)
-    sides = np.ones((1, table.shape[1]))
-    found = estimate(np.concatenate([table, sides, -sides]))
-    return Estimate(float(table.mean()), found.error, found.df)
+    found, n = estimate(differences), len(np.asarray(differences))
+    least = math.sqrt(2 / (n * max(1, n - 1)))
+    return replace(found, error=max(found.error, least))
 
 
 def crossed(values: ArrayLike, level: float = 0.95) -> Interval:
@@ -349,7 +346,7 @@ def r2_left_out(targets: ArrayLike, predicted: ArrayLike) -> Floats:
     n, away, missed = len(truth), truth - truth.mean(), (truth - said) ** 2
     left = missed.sum() - missed
     whole = (away**2).sum() - away**2 * n / (n - 1)
-    varies = whole > 1e-12 * (away**2).sum()
+    varies = whole > max(1e-12 * (away**2).sum(), 1e-24 * (truth**2).sum())
     return np.where(varies, 1 - left / np.where(varies, whole, 1.0), left == 0)
 
 

@@ -150,6 +150,7 @@ class Fitting:
         """
         if self.plan.phase is None:
             return prefer(probe, None, labelled(self.data), None)
+        before = self.trained, self.curve
         try:
             if self.plan.is_few:
                 return self._finetune_few(probe, self.plan.phase)
@@ -159,6 +160,7 @@ class Fitting:
             if not (self.plan.is_open and is_bad_luck):
                 raise
             why = f"probe: step 5 came to nothing: {first_line(error)}"
+        self.trained, self.curve = before
         return self._without_step_5(probe, why)
 
     def _finetune(self, probe: Candidate) -> Choice:
@@ -166,7 +168,8 @@ class Fitting:
         task = labelled(self.data)
         tuned, made = self._finetuned(probe)
         # All of them say what the score is: few validation rows may have other shares of classes.
-        among = targets_of(self.data)[self._part(TEST, inverse=True)]
+        own = self._part(TEST, inverse=True)
+        among = targets_of(self.data)[own[~is_also(self.data)[own]]]
         choice = prefer(probe, tuned, task, self.data.only(VALIDATION).targets, among)
         if choice.kept is tuned or self.plan.keeps_finetuned:
             return replace(choice, kept=replace(tuned, source=made.keep()))

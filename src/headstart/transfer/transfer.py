@@ -1,13 +1,14 @@
 """Transfer: the estimator whose `fit` is the five steps."""
 
 from collections.abc import Callable, Iterable
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
@@ -104,11 +105,10 @@ class _Transfer(BaseEstimator):
         """
         self._check_options()
         check_given(X, y)
-        begun = clone(self)
+        begun = copy(self)
+        begun.__dict__ = {n: value for n, value in vars(self).items() if not _is_learned(n)}
         begun._learn(X, y)
-        learned = {name: value for name, value in vars(begun).items() if _is_learned(name)}
-        own = {name: value for name, value in vars(self).items() if not _is_learned(name)}
-        self.__dict__ = own | learned
+        self.__dict__ = begun.__dict__
         return self
 
     def _learn(self, X: Any, y: Any) -> None:

@@ -35,7 +35,7 @@ def predict(
 
     _refuse_inputs(csv, inputs)
     bundle = load(model)
-    asked = [one for given in inputs for one in _meant(given, bundle.modality)]
+    asked = [_meant(given, bundle.modality) for given in inputs]
     rows = read_rows(asked, bundle.modality, text=text, image=image, columns=bundle.columns)
     with bars(quiet):
         show.notes(rows.notes)
@@ -50,26 +50,25 @@ def predict(
         raise typer.Exit(DataError.exit_code)
 
 
-def _meant(given: str, modality: Modality) -> Sequence[str]:
-    """Return what an input stands for: "-" for texts, or for the pictures that lines of it name.
+def _meant(given: str, modality: Modality) -> str:
+    """Return what an input stands for: "-" for lines, of texts or of the paths of pictures.
 
     Raises
     ------
     UsageError
         Where rows are numbers: no line says which column a number is of.
     """
-    from headstart.data.tables import lines_of
+    from headstart.data.unlabelled import STDIN
     from headstart.errors import UsageError
 
     if given != "-":
-        return [given]
+        return given
     if modality is Modality.VECTOR:
         raise UsageError(
             "-: lines of stdin are texts or the paths of pictures, and this model reads numbers.\n"
             "Expected a table with the columns it learned from: headstart predict MODEL new.csv"
         )
-    stdin = Path("/dev/stdin")
-    return [line for _, line in lines_of(stdin)] if modality is Modality.IMAGE else [str(stdin)]
+    return str(STDIN)
 
 
 def _refuse_inputs(csv: Path | None, inputs: Sequence[str]) -> None:

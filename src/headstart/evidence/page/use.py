@@ -68,11 +68,10 @@ def _asked(evidence: Evidence, folder: str) -> list[dict[str, str]]:
 def _made(evidence: Evidence, folder: str) -> dict[str, str]:
     arm, uri = evidence.verdict.shipped, str(evidence.source.get("uri") or "SOURCE")
     source = shlex.quote(f"scratch:{uri}" if arm in RANDOM else uri) + OPTIONS[arm]
-    moves = str(evidence.transfer_plan.get("finetune", ""))
-    if arm in TUNED and moves.startswith(
-        "only:"
-    ):  # what the arm did, and kept, whatever came of it
-        source += f" --finetune {shlex.quote(moves)}"
+    plan = evidence.transfer_plan
+    moves = "few" if plan.get("is_few") else str(plan.get("finetune", "no"))
+    if arm in TUNED and not moves.startswith("no"):  # the arm kept what came of it
+        source += f" --finetune {shlex.quote(f'only:{moves}')}"
     rows = "ALSO" if arm == "zero-shot" else "DATA"
     code = f"headstart fit {rows} --source {source} --out {shlex.quote(folder)}"
     return {"name": f"Make it, from {ROWS.get(arm, 'the rows of this study')}", "code": code}
