@@ -247,12 +247,16 @@ def _times(times: Sequence[float], n: int, cold_s: float = 0.0) -> str:
 
 
 def labels(
-    transfer: Sequence[Point], scratch: Sequence[Point], least: float = 0.0, n_validation: int = 0
+    transfer: Sequence[Point],
+    scratch: Sequence[Point],
+    least: float = -math.inf,
+    n_validation: int = 0,
 ) -> Gain:
     """Return the labelled rows saved, from the mean data curves.
 
-    A score that the most frequent class has, `least`, is none to be matched. Rows that validate are
-    labelled too, and the same for every point: the note tells of them.
+    A score that is not surely above that of the most frequent class, `least`, is none to be
+    matched. Rows that validate are labelled too, and the same for every point: the note tells of
+    them.
     """
     name = "labels saved"
     if len(transfer) < 2 or len(scratch) < 2:
@@ -262,9 +266,10 @@ def labels(
     note = str(found) + ("" if all(p.is_converged for p in scratch) else "; provisional: scratch "
                          "had not converged everywhere")  # fmt: skip
     note += f"; and {n_validation} to validate on, each time" if n_validation else ""
-    if not ours.asymptote > least or not theirs.asymptote > least:
-        who = "scratch" if ours.asymptote > least else "transfer"
-        return Gain(name, None, "rows", f"{who} learned nothing that could be matched")
+    ends = {"transfer": transfer[-1], "scratch": scratch[-1]}
+    if flat := [who for who, end in ends.items() if not end.interval.low > least]:
+        none = "learned nothing that can be told from one answer for every row"
+        return Gain(name, None, "rows", f"{flat[0]} {none}")
     if found.saved is None:
         return Gain(name, None, "rows", note)
     spread = math.inf if found.transfer.is_bound else _spread_saved(transfer, scratch, found.n)
