@@ -425,7 +425,7 @@ def test_an_unknown_arm_is_refused_with_the_names():
 
 
 def test_the_data_curves_begin_at_two_rows_a_class():
-    found = prove(Toy(), toy_data(), seeds=2)
+    found = prove(Toy(), toy_data(n_test=400), seeds=2)
     assert set(found.data) == {"probe", "scratch"}
     assert [p.n_rows for p in found.data["probe"]] == sorted(
         {p.n_rows for p in found.data["probe"]}
