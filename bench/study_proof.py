@@ -250,7 +250,7 @@ def _recipe(found: Any) -> Any:
 
 def _gain(bench: Any, ours: dict[int, Any], theirs: dict[int, Any]) -> tuple[float, ...]:
     shared = [seed for seed in sorted(ours) if seed in theirs]
-    gain = bench.estimate([ours[s] for s in shared], [theirs[s] for s in shared]).interval()
+    gain = bench.gain([ours[s] for s in shared], [theirs[s] for s in shared]).interval()
     return tuple(gain)
 
 

@@ -15,10 +15,13 @@ from bench import (
     study_fewshot,
     study_finetune,
     study_frozen,
+    study_proof,
     study_tags,
 )
 from bench.against import PEERS, n_lines
 from bench.measure import Row, Skip, Study
+from headstart.evidence.judge import Bench
+from headstart.task import Kind, Task
 
 
 @pytest.mark.parametrize("name", run.names())
@@ -294,3 +297,14 @@ def test_a_trial_that_cannot_run_here_leaves_what_was_kept(tmp_path, monkeypatch
     monkeypatch.setenv("HEADSTART_HOME", str(tmp_path / "home"))
     assert chaos.run("rivals", 0.01)
     assert kept.read_text(encoding="utf-8") == '{"lines": ["of another machine"]}'
+
+
+def test_the_long_run_of_a_proof_is_judged_as_the_product_judges():
+    truth = np.arange(60) % 2
+    judge = Bench(Task(Kind.MULTICLASS, ("a", "b")), "accuracy", truth, truth)
+    right, half = (
+        {seed: (np.eye(2, dtype=np.float32)[said], None) for seed in seeds}
+        for seeds, said in ((range(3), truth), (range(1, 4), np.zeros(60, int)))
+    )
+    low, gain, high = study_proof._gain(judge, right, half)
+    assert gain == 0.5 and 0 < low < 0.5 < high

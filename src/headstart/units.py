@@ -44,3 +44,12 @@ def amount(text: str, what: str, units: dict[str, float], example: str) -> float
             f"{', '.join(unit for unit in units if unit)}, for example {example}."
         )
     return float(found[1]) * units[found[2]]
+
+
+def plural(n: int, thing: str) -> str:
+    """Say how many of a thing.
+
+    >>> plural(1, "seed"), plural(5, "seed")
+    ('1 seed', '5 seeds')
+    """
+    return f"{n:,} {thing}" + ("" if n == 1 else "s")

@@ -12,10 +12,10 @@ from typing import Any
 from headstart.data.dataset import Dataset, Row, Skipped, limit_skipped, listed
 from headstart.data.pictures import decode
 from headstart.errors import HeadstartError, UnreadableRow
-from headstart.evidence.page.words import plural
 from headstart.machine import device, free_space_bytes, has_bfloat16, home, n_threads
 from headstart.progress import track
 from headstart.task import Kind, Modality
+from headstart.units import plural
 
 #: What Headstart cannot do without, by the name it is imported under.
 NEEDED = (

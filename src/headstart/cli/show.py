@@ -331,7 +331,7 @@ def parts(found: list[Any]) -> None:
 
 def swept(found: Any) -> None:
     """Print what was removed from the home."""
-    from headstart.evidence.page.words import plural
+    from headstart.units import plural
 
     for name in found.removed:
         out(f"removed    {one_line(name)}")
@@ -342,7 +342,7 @@ def swept(found: Any) -> None:
 
 def verified(found: Any) -> None:
     """Print what is not as it was written."""
-    from headstart.evidence.page.words import plural
+    from headstart.units import plural
 
     for name in found.damaged:
         out(f"damaged    {one_line(name)}: set aside; it is made again when it is needed")

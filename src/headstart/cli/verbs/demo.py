@@ -29,8 +29,8 @@ def demo(
     from headstart.cli import demo as parts
     from headstart.cli import proof, show
     from headstart.cli.bars import bars
-    from headstart.evidence.page.words import plural
     from headstart.machine import home
+    from headstart.units import plural
 
     budget_s = budget_seconds(budget)
     found = []

@@ -6,6 +6,7 @@ from typing import Any
 
 from headstart.evidence.evidence import ArmRecord, Evidence
 from headstart.evidence.page import figures, words
+from headstart.units import plural
 
 LABELS = {
     "positive": "Positive transfer",
@@ -101,7 +102,7 @@ def _gain_in_words(evidence: Evidence) -> str:
         return f"The gain is {bound}{size}; {why} nothing can be said of its reliability."
     return (
         f"The gain is {bound}{size}; with 95 % confidence it lies "
-        f"{words.bounds(found.gain, evidence.score)}, over {words.plural(found.n_seeds, 'seed')}."
+        f"{words.bounds(found.gain, evidence.score)}, over {plural(found.n_seeds, 'seed')}."
     )
 
 

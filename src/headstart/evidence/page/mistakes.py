@@ -22,6 +22,7 @@ from headstart.evidence.page.svg import element
 from headstart.evidence.page.words import share
 from headstart.metrics.entities import counts as counts_of
 from headstart.task import Kind, Task
+from headstart.units import plural
 
 #: More classes than this make no readable table; the pairs most often confused are listed.
 MOST_CLASSES = 24
@@ -67,7 +68,7 @@ def _of_classes(task: Task, judged: Judged, thing: str) -> dict[str, Any]:
     right = int(np.diag(counts).sum())
     confused = [[pair.truth, pair.said, words.count(pair.n)] for pair in pairs(counts, task.labels)]
     return {
-        "lead": f"Of {words.plural(len(truth), 'test ' + thing)}, {judged.arm} gets {right:,} "
+        "lead": f"Of {plural(len(truth), 'test ' + thing)}, {judged.arm} gets {right:,} "
         f"right ({share(right / max(1, len(truth)))}) with the first seed.",
         "grid": grid(counts, task.labels),
         "pairs": {
@@ -89,7 +90,7 @@ def _of_labels(task: Task, judged: Judged, thing: str) -> dict[str, Any]:
                    for v in (judged.truth, judged.said))  # fmt: skip
     wrong = (truth != said).any(axis=1)
     return {
-        "lead": f"Of {words.plural(len(truth), 'test ' + thing)}, {judged.arm} gets all labels of "
+        "lead": f"Of {plural(len(truth), 'test ' + thing)}, {judged.arm} gets all labels of "
         f"{int((~wrong).sum()):,} right with the first seed.",
         "classes": _scored(
             (truth & said).sum(axis=0), truth.sum(axis=0), said.sum(axis=0), task.labels
@@ -102,7 +103,7 @@ def _of_labels(task: Task, judged: Judged, thing: str) -> dict[str, Any]:
 def _of_numbers(task: Task, judged: Judged, thing: str) -> dict[str, Any]:
     miss = np.abs(np.asarray(judged.truth, dtype=float) - np.asarray(judged.said, dtype=float))
     return {
-        "lead": f"Half of the {words.plural(len(miss), 'test ' + thing)} are missed by less than "
+        "lead": f"Half of the {plural(len(miss), 'test ' + thing)} are missed by less than "
         f"{np.median(miss):.3g}, one in ten by more than {np.quantile(miss, 0.9):.3g} "
         f"({judged.arm}, first seed).",
         "worst": np.argsort(-miss, kind="stable")[:MOST_ROWS].tolist(),
@@ -119,8 +120,8 @@ def _of_tags(task: Task, judged: Judged, thing: str) -> dict[str, Any]:
     hits, n_said, n_true = (int(n) for n in table.sum(axis=0))
     return {
         "lead": f"{judged.arm} finds {hits:,} of {n_true:,} entities in "
-        f"{words.plural(len(truth), 'test ' + thing)} with their type and both ends, says "
-        f"{n_said - hits:,} that are none, and has every word of {words.plural(right, 'row')} "
+        f"{plural(len(truth), 'test ' + thing)} with their type and both ends, says "
+        f"{n_said - hits:,} that are none, and has every word of {plural(right, 'row')} "
         "right (first seed). Below, green is right, red was said and is not so, dotted was missed.",
         "classes": _scored(table[:, 0], table[:, 2], table[:, 1], types)[:MOST_LISTED],
         "meaning": MEANING.replace("rows", "entities"),

@@ -9,6 +9,7 @@ from headstart.evidence.evidence import Evidence
 from headstart.evidence.page import figures, words
 from headstart.evidence.page.chart import Axis, Chart, Line
 from headstart.evidence.page.svg import element, polyline
+from headstart.units import plural
 
 Row = Mapping[str, Any]
 
@@ -22,7 +23,7 @@ def sources(evidence: Evidence) -> dict[str, Any] | None:
     measure = ranking["measure"]
     n = max(row["n_rows"] for row in rows)
     return {
-        "lead": f"{words.plural(len(rows), 'source')} of the shelf were measured on up to {n:,} "
+        "lead": f"{plural(len(rows), 'source')} of the shelf were measured on up to {n:,} "
         "training rows, frozen, with a linear head; the study started from the first. No test "
         "row was read.",
         "latency": _latency(rows, measure),

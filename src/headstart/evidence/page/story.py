@@ -14,6 +14,7 @@ from headstart.evidence.page.sources import sources
 from headstart.evidence.page.use import use
 from headstart.metrics.interval import Interval
 from headstart.task import Kind
+from headstart.units import plural
 
 
 def story(evidence: Evidence, run: str, rows: Mapping[str, Any]) -> dict[str, Any]:
@@ -249,7 +250,7 @@ def _fifth(plan: Mapping[str, Any], drawn: Network) -> dict[str, Any]:
     return {
         "name": "Fine-tune",
         "on": True,
-        "text": f"The upper {words.plural(n, 'stage')}, gently, from the trained head on.{took}",
+        "text": f"The upper {plural(n, 'stage')}, gently, from the trained head on.{took}",
     }
 
 
@@ -314,9 +315,9 @@ def _score_range(interval: Interval | None, metric: str) -> str:
 def _problem(arm: ArmRecord) -> str:
     said = []
     if arm.n_diverged:
-        said.append(f"{arm.n_diverged} of {words.plural(arm.n_seeds, 'seed')} diverged")
+        said.append(f"{arm.n_diverged} of {plural(arm.n_seeds, 'seed')} diverged")
     if arm.n_not_converged:
-        n = f"{arm.n_not_converged} of {words.plural(arm.n_seeds, 'seed')}"
+        n = f"{arm.n_not_converged} of {plural(arm.n_seeds, 'seed')}"
         said.append(f"{n} stopped before converging: it might get better")
     return "; ".join(said)
 
@@ -332,7 +333,7 @@ def remedies(evidence: Evidence) -> dict[str, Any] | None:
     return {
         "lead": "Validation did not clearly prefer transfer, so what else is known to help was "
         "tried in turn, by validation rows alone; the verdict above is not touched by it. "
-        f"{words.plural(n_won, 'try') if n_won == 1 else f'{n_won} tries'} of "
+        f"{plural(n_won, 'try') if n_won == 1 else f'{n_won} tries'} of "
         f"{len(evidence.remedies)} scored above the best control.{best}",
         "table": {
             "header": ["remedy", "what was done", "what came of it", "beside the transfer arm"],
@@ -352,10 +353,10 @@ def _seeds(evidence: Evidence) -> str:
     """Say with how many seeds the arms were trained, which may be fewer than were asked for."""
     n = {arm.name: arm.n_seeds for arm in evidence.arms}
     most = max(n.values(), default=evidence.seeds)
-    said = f"Every arm was trained with {words.plural(most, 'seed')}"
+    said = f"Every arm was trained with {plural(most, 'seed')}"
     if most < evidence.seeds:
         said += f" (there was no time for the {evidence.seeds} asked for)"
-    said += "".join(f", {arm} with {words.plural(k, 'seed')}" for arm, k in n.items() if k < most)
+    said += "".join(f", {arm} with {plural(k, 'seed')}" for arm, k in n.items() if k < most)
     return f"{said}, on the same splits."
 
 

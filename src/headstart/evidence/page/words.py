@@ -204,15 +204,6 @@ def count(n: float) -> str:
     return f"{n:,.0f}"
 
 
-def plural(n: int, thing: str) -> str:
-    """Say how many of a thing.
-
-    >>> plural(1, "seed"), plural(5, "seed")
-    ('1 seed', '5 seeds')
-    """
-    return f"{n:,} {thing}" + ("" if n == 1 else "s")
-
-
 def shorten(text: str, at_most: int) -> str:
     """Cut a text that is too long.
 
