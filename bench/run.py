@@ -7,7 +7,8 @@ is told by its `SIZES`: the arguments of each size it can be run in, quick (the 
 tiny. Without names all studies of that size are run; one without SIZES is long, and full alone.
 A full study that takes hours has `PARTS` too, the arguments of each: they are run and kept one by
 one. One that takes `known`, the facts of its first rounds, is kept after every round of its full
-size; `--more` goes on where it was stopped, on the same machine.
+size; `--more` goes on where it was stopped. Another processor is told of beside its rounds: a
+ratio is of one round. Other versions of libraries, or another number of cores, begin anew.
 Results go to `bench/results/`, a file a study or part; `bench/RESULTS.md` is written anew from all
 files there.
 A tiny run is a rehearsal: it shows that every part runs, judges no target and keeps nothing.
@@ -73,6 +74,8 @@ class Round:
         When, and of what.
     seconds
         How long it took.
+    processor
+        What it ran on.
     n
         How many rounds it was: older results were kept in one piece.
     """
@@ -80,7 +83,13 @@ class Round:
     date: str
     commit: str
     seconds: float
+    processor: str
     n: int = 1
+
+    @classmethod
+    def now(cls, seconds: float) -> "Round":
+        """Return the round that has just ended."""
+        return cls(time.strftime("%Y-%m-%d"), _commit(), seconds, machine_facts()["processor"])
 
 
 def run(name: str, size: str, repeats: int | None = None, more: bool = False) -> bool:
@@ -117,7 +126,7 @@ def _in_rounds(name: str, n: int, work: Callable[..., Study], more: bool) -> boo
     reached = True
     for number in range(there, n):
         found, seconds = _timed(functools.partial(work, number + 1, known=facts))
-        rounds.append(Round(time.strftime("%Y-%m-%d"), _commit(), seconds))
+        rounds.append(Round.now(seconds))
         facts = found.facts
         _keep(name, found, "full", n, rounds)
         reached = _is_reached(found)
@@ -132,16 +141,17 @@ def _begun(name: str) -> tuple[list[Round], Mapping[str, Any] | None]:
     kept = json.loads(path.read_text(encoding="utf-8"))
     if not (kept["size"] == "full" and kept.get("rounds")):
         raise ValueError(f"{path.name} was not kept in rounds; run it anew, without --more")
-    if kept["machine"] != machine_facts():
+    processor = {"processor": kept["machine"]["processor"]}
+    if kept["machine"] != machine_facts() | processor:
         raise ValueError(f"{path.name} is of another machine, or of other versions of libraries")
-    return [Round(**one) for one in kept["rounds"]], kept["facts"]
+    return [Round(**processor | one) for one in kept["rounds"]], kept["facts"]
 
 
 def _once(name: str, size: str, repeats: int, work: Callable[[], Study]) -> bool:
     found, seconds = _timed(work)
     if size == "tiny":
         return True
-    _keep(name, found, size, repeats, [Round(time.strftime("%Y-%m-%d"), _commit(), seconds)])
+    _keep(name, found, size, repeats, [Round.now(seconds)])
     return _is_reached(found)
 
 
@@ -249,9 +259,11 @@ def _section(name: str, facts: dict[str, Any]) -> list[str]:
 
 
 def _when(rounds: Sequence[Mapping[str, Any]]) -> str:
-    """Return when, of which commit and for how long each round was run."""
+    """Return when, of which commit and for how long each round was run; on what, if it differs."""
+    several = len({one.get("processor") for one in rounds}) > 1
     told = (
         f"{one['date']}{' of ' * bool(one['commit'])}{one['commit']}, {one['seconds']:g} s"
+        f"{' on ' + one['processor'] if several else ''}"
         for one in rounds
     )
     return "; ".join(told)

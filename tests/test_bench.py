@@ -19,7 +19,7 @@ from bench import (
     study_tags,
 )
 from bench.against import PEERS, n_lines
-from bench.measure import Row, Skip, Study
+from bench.measure import Row, Skip, Study, machine_facts
 from headstart.evidence.judge import Bench
 from headstart.task import Kind, Task
 
@@ -146,9 +146,26 @@ def test_a_result_kept_in_one_piece_counts_for_the_rounds_it_was(long, tmp_path,
     assert long.ran == [0, 1, 2, 3]
 
 
-def test_rounds_of_another_machine_are_not_gone_on_with(long, tmp_path, monkeypatch, capsys):
+def test_rounds_on_another_processor_are_told_of(long, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "machine_facts", lambda: machine_facts() | {"processor": "One"})
     assert run.run("toy", "full", 1)
-    monkeypatch.setattr(run, "machine_facts", lambda: {"processor": "another"})
+    path = tmp_path / "results" / "toy.json"
+    kept = json.loads(path.read_text("utf-8"))
+    del kept["rounds"][0]["processor"]  # as results were kept once
+    path.write_text(json.dumps(kept), "utf-8")
+    assert "on One" not in (tmp_path / "RESULTS.md").read_text("utf-8")
+    monkeypatch.setattr(run, "machine_facts", lambda: machine_facts() | {"processor": "Two"})
+    assert run.run("toy", "full", 2, more=True)
+    assert long.ran == [0, 1]
+    report = (tmp_path / "RESULTS.md").read_text("utf-8")
+    assert "s on One; " in report
+    assert "s on Two." in report
+
+
+@pytest.mark.parametrize("other", [{"cores": 64}, {"versions": {"torch": "1.0"}}])
+def test_rounds_of_another_machine_are_not_gone_on_with(long, tmp_path, monkeypatch, capsys, other):
+    assert run.run("toy", "full", 1)
+    monkeypatch.setattr(run, "machine_facts", lambda: machine_facts() | other)
     assert not run.run("toy", "full", 2, more=True)
     assert "another machine" in capsys.readouterr().out
     assert long.ran == [0]
