@@ -72,6 +72,7 @@ test: check
 
 demo: $(READY)
 	@$(BIN)/headstart demo
+	@echo; echo "To type such commands in a shell: . $(BIN)/activate"
 
 bench: $(PEERS)
 	@$(BIN)/python -m bench.run

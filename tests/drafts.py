@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from headstart.io import _temporary
+from headstart.drafts import temporary
 
 
 def draft_of(path: Path, pid: int) -> Path:
     """Return where a process of this machine puts what is to become `path`."""
-    ours = _temporary(path)
+    ours = temporary(path)
     return ours.with_name(ours.name.replace(f"-{os.getpid()}-", f"-{pid}-"))

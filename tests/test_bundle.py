@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 
 import headstart as hs
 from headstart import io
+from headstart.bundle import load as loading
 from headstart.bundle.bundle import Bundle
 from headstart.bundle.save import CARD, FACTS, HEAD, REFERENCE, TRUNK
 from headstart.data.dataset import Dataset, Skipped, from_arrays
@@ -101,6 +103,34 @@ def test_a_changed_byte_is_refused(probe, tmp_path, name):
         hs.load(tmp_path / "model")
 
 
+def test_facts_that_are_no_facts_are_refused(probe, tmp_path):
+    folder = probe.save(tmp_path / "model")
+    (folder / "manifest.json").unlink()
+    (folder / FACTS).write_text("[]")
+    shutil.move(folder, tmp_path / "kept")
+    with sealed_folder(folder) as changed:
+        shutil.copytree(tmp_path / "kept", changed, dirs_exist_ok=True)
+    with pytest.raises(IntegrityError, match="is no description of a model"):
+        hs.load(folder)
+
+
+def test_a_class_named_in_no_utf_8_comes_back_as_it_was(probe, tmp_path):
+    """A folder of pictures, out of an old archive."""
+    name = os.fsdecode(b"\xe9t\xe9")
+    task = dataclasses.replace(probe.bundle_.task, labels=(name, "dark"))
+    named = dataclasses.replace(probe.bundle_, task=task)
+    assert hs.load(named.save(tmp_path / "model")).task.labels == (name, "dark")
+
+
+@pytest.mark.parametrize("at", ["model", ""])
+def test_a_model_whose_replacement_was_killed_half_way_is_there(probe, tmp_path, at):
+    probe.save(tmp_path / "model")
+    (tmp_path / "model").rename(tmp_path / ".model.old")  # between the two renames
+    assert hs.load(tmp_path / at).task == probe.bundle_.task
+    (tmp_path / "model").rename(tmp_path / ".model.old")
+    assert resolve(f"run:{tmp_path / at}").modality is Modality.IMAGE
+
+
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Transfer:
     """Another trunk, and its head."""
@@ -121,6 +151,23 @@ def test_a_trunk_that_was_replaced_since_it_was_loaded_is_refused(probe, other, 
     assert opened.outputs(rows).tolist() == before.tolist()  # what is open stays as it was
     again = hs.load(tmp_path / "model").outputs(rows)
     assert np.abs(again - other.predict_proba(rows)).max() <= 1e-5
+
+
+@pytest.mark.parametrize("door", ["verify_folder", "read_json", "_head", "_reference"])
+def test_a_model_that_is_replaced_while_it_is_loaded_is_one_of_both(
+    probe, other, tmp_path, monkeypatch, door
+):
+    rows, read, times = pictures()[0], getattr(loading, door), iter([True])
+    probe.save(tmp_path / "model")
+
+    def replaced(*given):
+        if next(times, False):
+            other.save(tmp_path / "model")
+        return read(*given)
+
+    monkeypatch.setattr(loading, door, replaced)
+    found = hs.load(tmp_path / "model").outputs(rows)
+    assert np.abs(found - other.predict_proba(rows)).max() <= 1e-5
 
 
 def test_a_trunk_that_was_replaced_since_it_was_loaded_is_not_saved(probe, other, tmp_path):

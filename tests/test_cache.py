@@ -1,22 +1,26 @@
 """`headstart cache`: how much, what can go, whether it is whole."""
 
+import dataclasses
 import errno
 import json
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import typer
 
-from headstart.cli import cache
+from headstart.cli import cache, show
 from headstart.cli.verbs.cache import cache as verb
 from headstart.data.readers import read
 from headstart.features.extract import extract
-from headstart.io import write_npy, write_safetensors, write_sealed_json, write_text
+from headstart.io import sha256_file, write_npy, write_safetensors, write_sealed_json, write_text
+from headstart.ranking.memory import memory_bytes
 from headstart.sources.catalog import resolve
 from headstart.sources.files import _name_of
+from headstart.store.leases import Leases, Owner
 from headstart.store.store import open_store
 from tests.drafts import draft_of
 from tests.test_cli import headstart
@@ -34,6 +38,9 @@ def home(fresh_home, tmp_path):
     moved = fresh_home / "sources" / "moved" / f"{_name_of(arrays)}.safetensors"
     write_safetensors(moved, arrays)
     write_sealed_json(fresh_home / "rankings" / "r.json", [1, 2])
+    with open_store() as store:
+        (graph,) = store.graphs()
+    memory_bytes(SimpleNamespace(key=graph.key, path=fresh_home / "graphs" / graph.file))
     write_npy(fresh_home / "outcomes" / "study" / "job.npy", np.ones(3))
     with open_store() as store:
         store.put_outcome("study", "job", {"score": 0.5})
@@ -124,6 +131,38 @@ def test_gc_removes_what_is_old_and_it_is_computed_again(home, tmp_path):
     assert extract(source, rows).n_computed == 0
 
 
+def test_gc_removes_what_a_study_found_as_a_whole(home):
+    """Not the old half of one; and nothing of one that somebody is at."""
+    study = home / "outcomes" / "study"
+    make_old(home, days=40)
+    write_npy(study / "young.npy", np.ones(3))
+    cache.collect(30 * 86_400)
+    assert {path.name for path in study.iterdir()} == {"job.npy", "young.npy"}
+    make_old(study, days=40)
+    with open_store() as store, Leases(store, "study") as leases:
+        leases.take("another job")
+        cache.collect(30 * 86_400)
+        assert {path.name for path in study.iterdir()} == {"job.npy", "young.npy"}
+        assert "study" in store.studies()
+    cache.collect(30 * 86_400)
+    assert not study.exists()
+
+
+def test_gc_removes_what_a_dead_study_found(home):
+    make_old(home, days=40)
+    with open_store() as store:
+        here = Owner.here()
+        store.claim("study", "job", str(dataclasses.replace(here, began="0")))
+        cache.collect(30 * 86_400)
+        assert store.studies() == {}
+        store.put_outcome("study", "job", {"score": 0.5})
+        write_npy(home / "outcomes" / "study" / "job.npy", np.ones(3))
+        make_old(home, days=40)
+        store.claim("study", "b", str(dataclasses.replace(here, machine="another machine")))
+        cache.collect(30 * 86_400)
+        assert "study" in store.studies()  # nobody here knows whether it is under way
+
+
 def test_gc_leaves_the_cards_a_person_added(home):
     card = home / "sources" / "added" / "0123456789abcdef.toml"
     write_text(card, 'uri = "file:x"\n')
@@ -150,6 +189,33 @@ def test_verify_finds_what_was_changed(home, part):
     path.write_bytes(content)
     found = cache.verify()
     assert found.damaged == (str(path.relative_to(home)),)
+    assert not path.exists() and not list(home.rglob("*.bad"))
+    assert cache.verify().damaged == ()
+
+
+def test_what_is_damaged_and_cannot_be_removed_is_told(home, monkeypatch, capsys):
+    path = next(cache._files(home / "rankings"))
+    path.write_text("{}")
+    monkeypatch.setattr(cache, "remove", lambda path: None)
+    found = cache.verify()
+    assert found.damaged == found.left == (str(path.relative_to(home)),)
+    show.verified(found)
+    assert "could not be removed" in capsys.readouterr().out
+
+
+def test_verify_reads_what_fits_said_of_the_test_rows(home):
+    path = home / "outcomes" / "proved" / "fit.safetensors"
+    write_safetensors(path, {"outputs": np.ones((4, 2), dtype=np.float32)})
+    with open_store() as store:
+        store.put_outcome("proved", "fit", {"outputs": sha256_file(path), "error": ""})
+        store.put_outcome("proved", "diverged", {"outputs": "", "error": "not finite"})
+        store.put_outcome("proved", "preparation", {"s": 1.5})
+    before = cache.verify()
+    assert before.damaged == ()
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x01")
+    assert cache.verify() == cache.Verified(before.n_files, ("outcomes/proved/fit.safetensors",))
     assert not path.exists()
     assert cache.verify().damaged == ()
 

@@ -1,5 +1,6 @@
 """The verbs, as a person runs them: one process each, real files, real exit codes."""
 
+import contextlib
 import json
 import os
 import signal
@@ -32,7 +33,8 @@ def headstart(*words: object, before: str = "", **more: object) -> subprocess.Co
     """Run the command line in a process of its own."""
     code = f"{before}\nfrom headstart.cli.app import main\nmain()"
     command = [sys.executable, "-c", code, *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **more)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
+    return subprocess.run(command, text=True, timeout=120, **streams)
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +55,15 @@ def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> str:
     return toy_picture_source(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture
+def points(tmp_path: Path) -> Path:
+    """A table of numbers, 40 rows in two classes: the quickest fit there is."""
+    table = tmp_path / "points.csv"
+    rows = (f"{i},{i % 7},{'low' if i < 20 else 'high'}" for i in range(40))
+    table.write_text("a,b,label\n" + "\n".join(rows) + "\n")
+    return table
 
 
 @pytest.fixture(scope="session")
@@ -143,12 +154,84 @@ def test_output_that_nobody_takes_is_no_fault(where, code, said, unbuffered):
     assert said in done.stderr and ("error" in done.stderr) == bool(said)
 
 
+def end_of(where: str) -> int:
+    """Return where writing fails: the end of a pipe that nobody reads, or of a full disk."""
+    if where == "full":
+        return os.open("/dev/full", os.O_WRONLY)
+    read, write = os.pipe()
+    os.close(read)
+    return write
+
+
+@pytest.mark.parametrize(("where", "unbuffered"), [("unread", ""), ("full", "1")])
+def test_notes_that_nobody_takes_stop_no_fit(where, unbuffered, points, tmp_path):
+    words = ("fit", points, "-o", tmp_path / "run")
+    stderr = end_of(where)
+    known = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = headstart(*words, stderr=stderr, env=known)
+    assert done.returncode == 0
+    assert f"model      {tmp_path / 'run' / 'model'}" in done.stdout
+    again = headstart("predict", tmp_path / "run", points, stderr=stderr)
+    assert again.returncode == 0 and len(again.stdout.splitlines()) == 40
+    os.close(stderr)
+
+
+def test_where_there_is_no_stderr_notes_are_written_into_no_file(pets, source, tmp_path):
+    """The number of a closed stream is that of the next file that is opened: of a lock, say."""
+    run = tmp_path / "run"
+    words = ("fit", pets, "--source", source, "--finetune", "no", "-o", run)
+    done = headstart(*words, stderr=None, preexec_fn=lambda: os.close(2))
+    assert done.returncode == 0
+    assert f"model      {run / 'model'}" in done.stdout
+    assert (run / ".lock").read_text().split()[0].isdecimal()
+    for path in run.rglob("*"):
+        assert path.is_dir() or b"1 take" not in path.read_bytes()
+
+
+def test_a_stderr_that_is_full_for_now_stops_no_fit(points, tmp_path):
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write, bytes(4096))
+    done = headstart("fit", points, "-o", tmp_path / "run", stderr=write)
+    os.close(read)
+    os.close(write)
+    assert done.returncode == 0
+    assert "model      " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(("fit", "nowhere"), 3), (("fit", "--nonsense"), 2), (("--help",), 0)]
+)
+def test_an_exit_code_is_told_where_nobody_reads_the_error(words, code):
+    stderr = end_of("unread")
+    assert headstart(*words, stderr=stderr).returncode == code
+    os.close(stderr)
+
+
+@pytest.mark.parametrize("words", [("sources",), ("sources", "--json"), ("--help",)])
+def test_results_that_nobody_takes_are_no_fault(words):
+    stdout = end_of("unread")
+    done = headstart(*words, stdout=stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+    os.close(stdout)
+
+
+def test_debug_shows_where_and_changes_no_exit_code():
+    done = headstart("--debug", "sources", "paint", "pkg:one")
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr and "\nerror: 'paint' is nothing to do" in done.stderr
+
+
 @pytest.mark.parametrize("named", ["few.csv", "./few.csv", "f*.csv"])
 def test_predictions_are_not_written_over_what_they_are_of(named, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "few.csv").write_text("x\n1\n")
-    done = CliRunner().invoke(app, ["predict", "model", named, "--csv", "few.csv"])
-    assert isinstance(done.exception, UsageError) and "over an input" in str(done.exception)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for csv in ("few.csv", "~/few.csv"):
+        done = CliRunner().invoke(app, ["predict", "model", named, "--csv", csv])
+        assert isinstance(done.exception, UsageError) and "over an input" in str(done.exception)
     done = CliRunner().invoke(app, ["predict", "model", named, "--csv", "other.csv"])
     assert "holds no model" in str(done.exception)
 

@@ -77,8 +77,8 @@ def test_wrong_bytes_of_the_shelf_are_bad_and_absent_ones_a_note(
 
 @pytest.mark.parametrize(("label", "n_notes"), [("price", 1), ("mood", 0)])
 def test_classes_of_a_single_row_are_told(tmp_path: Path, label: str, n_notes: int) -> None:
-    """A column of numbers with decimal commas holds a class a row."""
-    rows = [f"text {i};{i},50;{'ab'[i % 2]}" for i in range(6)]
+    """A column of prices in words holds a class a row."""
+    rows = [f"text {i};about {i} and a half;{'ab'[i % 2]}" for i in range(6)]
     (tmp_path / "a.csv").write_text("\n".join(["text;price;mood", *rows]), encoding="utf-8")
     found = said(doctor.examine_data(str(tmp_path / "a.csv"), label=label))
     assert found.count("note6 of 6 classes have a single row: A class is learned") == n_notes

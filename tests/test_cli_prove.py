@@ -73,6 +73,9 @@ def test_the_report_is_written_again(proved):
         (("prove", "PETS", "--seeds", "0"), "--seeds"),
         (("prove", "PETS", "--budget", "0"), "--budget 0 leaves no time"),
         (("prove", "PETS", "--worth", "-1"), "--worth"),
+        (("prove", "PETS", "--worth", "2"), "0.02 is two points"),
+        (("prove", "PETS", "--worth", "inf"), "0.02 is two points"),
+        (("prove", "PETS", "--worth", "nan"), "--worth"),
         (("prove", "PETS", "--finetune", "nonsense"), "finetune='nonsense'"),
     ],
 )
@@ -96,7 +99,7 @@ def demo_part(monkeypatch, fresh_home, tmp_path):
         yield demo.Part(demo.NAMES, data, Transfer().fit(kept), out / demo.NAMES)
 
     monkeypatch.setattr(demo, "run", run)
-    monkeypatch.setattr(demo, "pictures", lambda home: home)
+    monkeypatch.setattr(demo, "pictures", lambda home: Path("my home/pictures"))
     return tmp_path / "runs"
 
 
@@ -108,6 +111,7 @@ def test_the_demo_proves_and_says_with_how_many_seeds(demo_part):
     assert part["evidence"]["n_test_reads"] == 1  # the fit left the test rows to the proof
     assert "test" not in part["scores"]
     assert "up to 3 seeds of every arm, 90s for all fits" in done.stderr
+    assert "headstart prove 'my home/pictures'\n" in done.stderr
     assert (demo_part / demo.NAMES / "report.html").is_file()
 
 

@@ -1,6 +1,7 @@
 """`headstart rank`, `sources` and their words on the command line."""
 
 import json
+import shlex
 from types import SimpleNamespace
 
 import pytest
@@ -103,7 +104,27 @@ def test_a_best_boundary_is_not_what_a_fit_would_use(boundary, is_said, monkeypa
         monkeypatch.setattr(ranked, part, lambda _: None)
     row = SimpleNamespace(boundary=boundary, source=SimpleNamespace(uri="pkg:one"))
     found = SimpleNamespace(rows=[row], best=row.source, left_out=(), notes=())
-    ranked.ranking(found, "pets/")
+    ranked.ranking(found, ["pets/"])
     said = capsys.readouterr().out
     assert "headstart fit pets/ --source pkg:one" in said
     assert ("all of it, not only up to its best boundary" in said) == is_said
+
+
+def test_the_fit_that_is_advised_learns_what_was_ranked(tmp_path, monkeypatch):
+    for part in ("_measured", "_computed"):
+        monkeypatch.setattr(ranked, part, lambda _: None)
+    row = SimpleNamespace(boundary=None, source=SimpleNamespace(uri="pkg:one"))
+    found = SimpleNamespace(rows=[row], best=row.source, left_out=(), notes=())
+    monkeypatch.setattr("headstart.ranking.rank.rank", lambda *_, **more: found)
+    table = tmp_path / "two moods.csv"
+    table.write_text("body,stars,of it\n" + "a film,1,good; long\na play,2,bad\n" * 10)
+    data = f"headstart fit '{table}'"
+    options = (
+        ("--text", "body", "--label", "stars"),
+        ("--text", "body", "--label", "of it", "--separator", "; ", "--kind", "multilabel",
+         "--max-skipped", "0.05"),
+    )  # fmt: skip
+    for given in options:
+        done = run("rank", table, *given, "--quiet")
+        assert done.exit_code == 0, done.output
+        assert f"next       {data} {shlex.join(given)} --source pkg:one\n" in done.stdout

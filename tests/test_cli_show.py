@@ -2,6 +2,7 @@
 
 import csv
 import io
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -55,10 +56,12 @@ def test_the_time_left_is_never_cut(width: int) -> None:
 
 def test_one_file_is_no_files(capsys: pytest.CaptureFixture[str]) -> None:
     show.verified(Verified(1, ()))
+    show.verified(Verified(2, ("features/b.npy",)))
     show.swept(Swept(("features/a.npy",), 10))
     said = capsys.readouterr().out
     assert "checked    1 file, 0 damaged" in said
     assert "more, of 1 file\n" in said
+    assert "damaged    features/b.npy: removed; it is made again" in said
 
 
 def test_classes_that_are_called_as_the_table_calls_its_columns_lose_nothing(tmp_path):
@@ -73,3 +76,9 @@ def test_classes_that_are_called_as_the_table_calls_its_columns_lose_nothing(tmp
     assert list(first.values()) == ["row 0", "error", "0.9", "0.1", "yes", ""]
     assert list(first) == ["name", "prediction", "p(error)", "p(name)", "unlike", "error"]
     assert second["name"] == "row 1" and second["error"] == "cannot be read"
+
+
+def test_a_command_to_copy_is_quoted(capsys):
+    plan = SimpleNamespace(outcome_lines=list, notes=())
+    show.fit({"run": "my runs/$it", "model": "m", "scores": {}, "skipped": []}, plan)
+    assert "predict    headstart predict 'my runs/$it' NEW…\n" in capsys.readouterr().out

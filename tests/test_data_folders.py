@@ -1,6 +1,10 @@
 """Folders of class folders become datasets; what is passed over is told, or refused."""
 
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,6 +72,27 @@ def test_an_empty_class_folder_is_noted(tmp_path: Path) -> None:
     data = read(tmp_path)
     assert data.task.labels == ("ant", "bee")
     assert any("cat is empty" in note for note in data.notes)
+
+
+@pytest.mark.parametrize("closed", ["", "bee", "ant/more"])
+def test_a_folder_that_cannot_be_read_is_not_called_empty(
+    tmp_path: Path, closed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the data, a class, or below one: its pictures would be lost, and the class with them."""
+    pets(tmp_path, "ant/1.png", "ant/more/2.png", "bee/1.png", "cat/1.png")
+
+    def refusing(real: Callable[..., Any]) -> Callable[..., Any]:
+        def look(path: Any = ".") -> Any:
+            if Path(path) == tmp_path / closed:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return real(path)
+
+        return look
+
+    for name in ("scandir", "listdir"):
+        monkeypatch.setattr(os, name, refusing(getattr(os, name)))
+    with pytest.raises(DataError, match=rf"{tmp_path / closed} cannot be read: Permission denied"):
+        read(tmp_path)
 
 
 def test_empty_and_renamed_pictures_are_skipped_and_named(tmp_path: Path) -> None:

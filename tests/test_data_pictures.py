@@ -4,7 +4,9 @@ import io
 import struct
 import subprocess
 import sys
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +58,25 @@ def test_a_path_bytes_an_array_and_a_picture_decode_alike(tmp_path: Path) -> Non
     red_left().save(path)
     for row in (path, str(path), path.read_bytes(), np.asarray(red_left()), red_left()):
         assert np.array_equal(decode(row), red_left())
+
+
+class Slow(io.BytesIO):
+    """A file whose reader is overtaken by others."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Wait a little, then read."""
+        time.sleep(0.002)
+        return super().read(size)
+
+
+def test_one_picture_in_several_rows_is_read_by_one_thread() -> None:
+    """A picture that `Image.open` left unread has one place in its file, whoever reads it."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (64, 48, 3), dtype=np.uint8)
+    row = Image.open(Slow(encoded(Image.fromarray(pixels), "PNG")))
+    with ThreadPoolExecutor(4) as pool:
+        decoded = list(pool.map(decode, [row] * 4))
+    assert all(np.array_equal(one, pixels) for one in decoded)
 
 
 def test_a_wrong_name_does_not_matter_if_the_content_is_a_picture(tmp_path: Path) -> None:
@@ -146,6 +167,16 @@ def test_sixteen_bits_are_scaled_not_clipped() -> None:
 def test_a_dark_sixteen_bit_picture_stays_dark() -> None:
     """The type tells the range, not the largest value."""
     assert decode(np.full((4, 4), 255, dtype=np.uint16)).getpixel((0, 0)) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2", "i4", "f4"])
+def test_the_order_of_bytes_changes_no_pixel(kind: str) -> None:
+    """Files of other machines, and scientific ones, hold the large byte first."""
+    white = {"u2": 65535, "f4": 1}.get(kind, 255)
+    values = (np.linspace(0, 1, 16) * white).reshape(4, 4)
+    little, big = decode(values.astype(f"<{kind}")), decode(values.astype(f">{kind}"))
+    assert np.array_equal(little, big)
+    assert big.getpixel((3, 3)) == (255, 255, 255)
 
 
 def test_floats_are_read_as_zero_to_one() -> None:

@@ -329,6 +329,40 @@ def test_lines_that_a_stray_quote_joins_are_skipped(tmp_path: Path) -> None:
     assert "it and the next were left out" in data.notes[0]
 
 
+def test_rows_that_share_a_quotation_stay_rows(tmp_path: Path) -> None:
+    """It opens in one and closes in the next, as CSV has it; the labels tell that these are two."""
+    pairs = ['"I went home.', 'It was late."', "so", "No"] * 2
+    labels = ["neg", "pos"] * 4
+    lines = ["text\tlabel", *(f"{t}\t{label}" for t, label in zip(pairs, labels, strict=True))]
+    data = read(table(tmp_path, "\n".join(lines), "a.tsv"))
+    assert data.rows == tuple(pairs)
+    assert "join lines" in data.notes[0] and "each line was read as a row" in data.notes[0]
+
+
+def test_a_cell_of_lines_as_wide_as_the_header_stays_one(tmp_path: Path) -> None:
+    """Addresses; that they were read so is told."""
+    cells = [f"{i} Main St, Rome\nItaly" for i in range(4)]
+    rows = "".join(f'"{cell}",{label}\n' for cell, label in zip(cells, "abab", strict=True))
+    data = read(table(tmp_path, f"text,label\n{rows}Paris,a\n"))
+    assert data.rows == (*cells, "Paris")
+    assert data.task.labels == ("a", "b")
+    assert data.notes[0].endswith("they were read as cells of several lines.")
+
+
+@pytest.mark.parametrize(
+    ("cell", "labels"),
+    [
+        ("Calle Mayor, {0}\n28000 Madrid", [f"{2 * i}.5" for i in range(9)]),
+        ("Dear Sir,\nthank you {0}", ["good", "bad", ""] * 3),
+    ],
+    ids=["numbers in the text", "a label that is missing"],
+)
+def test_cells_of_two_lines_are_not_torn(tmp_path: Path, cell: str, labels: list[str]) -> None:
+    rows = "".join(f'"{cell.format(i)}",{label}\n' for i, label in enumerate(labels))
+    data = read(table(tmp_path, f"text,label\n{rows}"), max_skipped=0.5)
+    assert data.rows == tuple(cell.format(i) for i, label in enumerate(labels) if label)
+
+
 def test_a_cell_may_be_a_long_document(tmp_path: Path) -> None:
     """Longer than the 131,072 characters at which Python's reader stops by default."""
     assert len(read(table(tmp_path, f"text,label\n{'x' * 200_000},a\ny,b\n")).rows[0]) == 200_000
@@ -470,6 +504,54 @@ def test_several_labels_with_a_separator() -> None:
     assert read_labels(["a,b", "a", "b"], kind="multiclass").task.labels == ("a", "a,b", "b")
     pair = read((["x", "y"], ["red/blue", "red"]), separator="/")
     assert pair.targets.tolist() == [[1, 1], [0, 1]]
+
+
+NUMBERS = {
+    "ratings": ["4,5", "3", "4,0", "2,5"] * 5,
+    "prices": [f"{i % 30 + 1},{i % 4}5 €" for i in range(200)],
+    "thousands": [f"{i % 9 + 1},{i % 7}00" for i in range(60)],
+    "German": ["1.234,50", "999,95", "12,00"],
+    "units": ["1,5 kg", "2,0 EUR", "~3,5", "4,5/5", "20,5 °C", "−1,5"],
+    "gaps": ["4,5", "n/a", "-", "3,5", "?"] * 4,
+}
+
+
+@pytest.mark.parametrize("cells", NUMBERS.values(), ids=NUMBERS)
+def test_numbers_with_a_comma_are_no_labels_in_silence(cells: Sequence[str]) -> None:
+    """Who means labels, or classes, says so; a number is written with a point."""
+    told = r"(?s)column 'label' holds '.*with a point.*--separator ,.*--kind multilabel"
+    with pytest.raises(DataError, match=told):
+        read_labels(cells)
+    with pytest.raises(DataError, match=r"each written with a point: 12\.5"):
+        read_labels(cells, kind="regression")
+    assert read_labels(cells, kind="multiclass").task.kind is Kind.MULTICLASS
+    assert read_labels(cells, separator=",").task.kind is Kind.MULTILABEL
+
+
+def test_numbers_of_labels_are_labels() -> None:
+    """Three in a row are no number, nor are two with a space between them."""
+    for cells in (["1,5,7", "5", "1,7", "7"], ["4, 5", "4", "5"]):
+        assert read_labels(cells).task.kind is Kind.MULTILABEL
+
+
+def test_several_labels_that_are_only_told_are_parted(tmp_path: Path) -> None:
+    """At what stands in the cells, which is noted; the parts of most are rarely met again."""
+    data = read_labels(["red,blue", "green,yellow", "red"], kind="multilabel")
+    assert data.task.labels == ("blue", "green", "red", "yellow")
+    assert data.targets.tolist() == [[1, 0, 1, 0], [0, 1, 0, 1], [0, 0, 1, 0]]
+    assert data.notes[-1] == (
+        "The column 'label' holds several labels a row, separated by ',' (--separator says "
+        "otherwise)."
+    )
+    tags = [f"t{i % 80},t{7 * i % 80},t{31 * i % 80}" for i in range(300)]
+    assert len(read_labels(tags, kind="multilabel").task.labels) == 80
+    assert read_labels(["red", "blue"], kind="multilabel").task.labels == ("blue", "red")
+    found = read_labels(["Food, drink;Travel", "Music;Arts, crafts", "Sport"], kind="multilabel")
+    assert found.task.labels == ("Arts, crafts", "Food, drink", "Music", "Sport", "Travel")
+    with pytest.raises(
+        DataError, match=r"(?s)holds '\|' and ',': what stands between.*--separator"
+    ):
+        read_labels(["a b|c, d", "e|f", "g, h"], kind="multilabel")
 
 
 def test_several_labels_in_several_columns(tmp_path: Path) -> None:
@@ -777,3 +859,12 @@ def test_weights_that_are_no_weights_are_refused(weight, why):
     data = from_arrays(["a", "b", "c"], ["x", "y", "x"])
     with pytest.raises(DataError, match=f"Weights cannot be used: {why}"):
         replace(data, weight=np.array(weight, dtype=float)).check()
+
+
+def test_a_table_without_texts_is_told_the_option_that_names_them(tmp_path: Path) -> None:
+    """Of words too, which `--text` names: there is no `--words`."""
+    table = tmp_path / "numbers.csv"
+    table.write_text("a,b\n1,2\n3,4\n")
+    for modality in ("text", "words"):
+        with pytest.raises(DataError, match=f"reads {modality} rows(?s:.*)--text COLUMN"):
+            read_rows([str(table)], modality)

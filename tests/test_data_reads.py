@@ -5,7 +5,7 @@ import pytest
 
 from headstart.data.dataset import Dataset, untested
 from headstart.data.pictures import row_hash
-from headstart.data.reads import count_read
+from headstart.data.reads import N_KEPT, PREFIX, count_read
 from headstart.store.store import open_store
 from headstart.task import Kind, Modality, Task
 from headstart.transfer.transfer import Transfer
@@ -44,3 +44,37 @@ def test_without_its_test_rows_a_fit_reads_nothing(numbers, fresh_home):
 
 def test_the_order_of_the_rows_is_no_other_reading(numbers, fresh_home):
     assert reads(numbers) == reads(numbers.take(np.arange(40)[::-1])) == 1
+
+
+def test_a_row_more_or_less_does_not_make_the_others_unseen(numbers, fresh_home):
+    assert reads(numbers) == 1
+    assert reads(numbers.take(np.arange(39))) == 2
+    other = numbers.take(np.concatenate([np.arange(30), np.arange(5)]))
+    parts = np.array(["train"] * 30 + ["test"] * 5)
+    assert reads(other.with_split(parts)) == 1  # none of them was read
+
+
+def test_of_many_rows_as_many_as_are_kept_tell_that_sets_overlap(fresh_home):
+    rows = [str(i).encode() for i in range(5 * N_KEPT)]
+    with open_store() as store:
+        assert count_read(store, rows, "me") == 1
+        (facts,) = store.outcomes_under(PREFIX).values()
+        assert len(bytes.fromhex(facts["rows"])) == 8 * N_KEPT
+        assert count_read(store, rows[1:], "me") == 2
+        assert count_read(store, rows, "me") == 2
+
+
+def test_a_row_that_any_set_may_hold_makes_no_two_the_same(fresh_home):
+    with open_store() as store:
+        for name in ("a", "b"):
+            rows = [f"{name}{i}".encode() for i in range(20)] + [b"ok"]
+            assert count_read(store, rows, "me") == 1
+
+
+def test_counts_that_were_kept_without_their_rows_count(fresh_home):
+    with open_store() as store:
+        count_read(store, [b"ant"], "me")
+        ((study, _),) = store.outcomes_under(PREFIX)
+        store.put_outcome(study, "older", {})
+        assert count_read(store, [b"ant"], "me") == 2
+        assert count_read(store, [b"bee"], "me") == 1

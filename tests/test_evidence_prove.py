@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import math
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,14 +15,15 @@ import headstart as hs
 from headstart.data.dataset import Dataset, Skipped
 from headstart.errors import DataError, Diverged, UsageError
 from headstart.evidence.allot import Asked, Pace, allot
-from headstart.evidence.arms import PENALTIES, Arm, Classical, fitted, roster
+from headstart.evidence.arms import PENALTIES, Arm, Classical, fitted, roster, stand_in
 from headstart.evidence.evidence import Evidence, Outcome, Point
 from headstart.evidence.fits import PILOT_SEED, Fits
-from headstart.evidence.judge import Bench, judged, labels, time_saved
+from headstart.evidence.judge import Bench, judged, labels, steepness, time_saved
 from headstart.evidence.prove import prove
 from headstart.evidence.sealed import Sealed
 from headstart.evidence.study import prepare
-from headstart.evidence.worker import Job, Worker, _cuts
+from headstart.evidence.verdict import best
+from headstart.evidence.worker import Job, Worker, _cuts, _with_effort
 from headstart.features.features import Features
 from headstart.metrics.curve import Curve
 from headstart.metrics.interval import Interval, wilson
@@ -313,6 +315,95 @@ def test_time_saved_is_told_where_every_seed_of_both_got_there():
     assert found.interval is None
     assert "transfer 2.0 s (6.5 s cold) in 2 of 3 seeds, scratch 2.0 s in 3" in found.note
     assert time_saved(ours[:2], theirs, 0.5).interval is not None
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_arm_that_lacks_seeds_is_compared_with_the_best_of_the_others(order):
+    scores = {
+        "majority": dict.fromkeys(range(5), 0.5),
+        "classical": {0: 0.9, 1: 0.9, 2: 0.6, 3: 0.6, 4: 0.6},
+        "scratch": {0: 0.8, 1: 0.8},  # two easy seeds, and behind on both
+    }
+    assert best(scores, [*scores][::order]) == "classical"
+    ahead = scores | {"scratch": {2: 0.7, 3: 0.7}}
+    assert best(ahead, [*ahead][::order]) == "scratch"
+    apart = {"a": {0: 0.9, 1: 0.5}, "b": {1: 0.6, 2: 0.6}}  # each diverged once: seed 1 tells
+    assert best(apart, [*apart][::order]) == "b"
+
+
+def test_all_that_a_fit_does_beside_its_passes_is_waited_for_at_every_point():
+    curve = Curve(seen=(8, 16), score=(0.5, 0.7), seconds=(1.0, 3.0))
+    plan = SimpleNamespace(phase=None, taken_s={"extract": 2.0}, to_json=dict)
+    fit = Outcome("finetuned", 0, 8, seconds=10.0)
+    found = _with_effort(fit, SimpleNamespace(curve_=curve, plan_=plan))
+    assert found.curve.seconds == (6.0, 8.0)  # 5 s beside the passes; 2 s prepared the trunk
+    assert Outcome.from_json(found.to_json()).curve.seconds == found.curve.seconds
+    untimed = SimpleNamespace(curve_=dataclasses.replace(curve, seconds=()), plan_=plan)
+    assert _with_effort(fit, untimed).curve.seconds == (4.0, 8.0)
+
+
+def test_gains_whose_intervals_count_seeds_alone_say_so():
+    said = "interval over seeds, on these rows"
+    rising = [Curve(seen=(10, 20), score=(0.1, end), seconds=(1.0, end * 10)) for end in (0.7, 0.9)]
+    fast = dict(enumerate(rising))
+    slow = {s: dataclasses.replace(c, seen=(20, 40), seconds=(9.0, 99.0)) for s, c in fast.items()}
+    assert said in steepness(fast, {0: rising[1], 1: rising[0]}, "accuracy").note
+    assert said not in steepness({0: fast[0]}, slow, "accuracy").note  # one seed: no interval
+    ours, theirs = (
+        [Outcome(arm, seed, 10, curve=curve) for seed, curve in curves.items()]
+        for arm, curves in (("probe", fast), ("scratch", slow))
+    )
+    assert said in time_saved(ours, theirs, 0.5).note
+    points = [
+        [Point(n, both, Interval(0.2, 0.5, 0.9), seeds=(0, 1)) for n, both in found]
+        for found in (((10, (0.4, 0.4)), (80, (0.9, 0.9))), ((10, (0.3, 0.3)), (80, (0.7, 0.8))))
+    ]
+    assert said in labels(*points).note
+    found = {gain.name: gain for gain in prove(Toy(), toy_data(60, 40), seeds=2).gains}
+    assert not any(said in found[name].note for name in ("jumpstart", "asymptote"))
+
+
+def test_labels_of_another_domain_are_told_of():
+    points = [Point(n, (end,), Interval(end, end, end)) for n, end in ((10, 0.4), (80, 0.9))]
+    note = labels(points, points, n_beside=1234).note
+    assert "transfer learned from 1,234 labelled rows of another domain" in note
+    assert "another domain" not in labels(points, points).note
+
+
+class Rises(Toy):
+    """Its fine-tuned arm learns by steps."""
+
+    def fit(self, X, y=None):
+        super().fit(X, y)
+        if self.finetune.startswith("only:"):
+            n, right = int((X.split == "train").sum()), self.right_
+            self.curve_ = Curve(seen=(n, 2 * n), score=(right - 0.1, right))
+        return self
+
+
+def test_whose_slope_it_is_is_said_where_it_is_not_that_of_the_chosen_arm():
+    def slope_of(**arms):
+        found = prove(Rises(gain=0.1), toy_data(60, 40), seeds=2, remedies_s=0, arms=arms)
+        return found.verdict.transfer, next(g.note for g in found.gains if g.name == "slope")
+
+    transfer, note = slope_of()
+    assert transfer == "probe" and note.startswith("of finetuned; area")
+    transfer, note = slope_of(better=Rises(gain=0.44, finetune="only:all"))
+    assert transfer == "better" and note.startswith("area")
+    assert (
+        steepness({0: Curve((8,), (0.5,))}, {}, "accuracy").note == "no fit of scratch to compare"
+    )
+
+
+def test_the_network_that_stands_in_for_a_frozen_one_is_named(monkeypatch):
+    frozen = dataclasses.replace(CARD, is_trainable=False)
+    monkeypatch.setattr("headstart.evidence.arms.take", lambda *_, **__: frozen)
+    found = prove(Toy(), toy_data(60, 40), seeds=2, remedies_s=0)
+    notes = {gain.name: gain.note for gain in found.gains}
+    for told in (notes["jumpstart"], notes["asymptote"], found.arm("random-probe").about):
+        assert "random" in told
+        assert re.search(r" of pkg:[\w.-]+, the smallest trainable network$", told)
+    assert stand_in(CARD) == ""
 
 
 def test_labels_saved_are_as_unsure_as_the_height_to_be_matched():
@@ -653,7 +744,10 @@ def test_a_fit_that_chose_by_the_rows_that_are_tested_on_is_counted():
     assert any("read 2 times" in note for note in found.verdict.notes)
 
 
-@pytest.mark.parametrize("wrong", [{"seeds": 0}, {"worth": -1.0}, {"budget_s": 0.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"seeds": 0}, {"budget_s": 0.0}, *({"worth": one} for one in (-1.0, 1.0, 2.0, math.nan))],
+)
 def test_options_that_cannot_be_right(wrong):
     with pytest.raises(UsageError):
         prove(Toy(), toy_data(), **wrong)

@@ -15,6 +15,7 @@ from headstart.checks.finding import Finding
 from headstart.data.words import sentence
 from headstart.evidence import report
 from headstart.evidence.evidence import ArmRecord, Evidence, Gain, Judged, Point
+from headstart.evidence.page.figures import mean_curve
 from headstart.evidence.page.mistakes import thumbnail
 from headstart.evidence.page.network import Network
 from headstart.evidence.page.story import facts
@@ -264,6 +265,57 @@ def test_a_study_that_found_little_still_has_a_page():
     assert "nan" not in report.markdown(bare)
 
 
+def with_arms(found, **tests):
+    """Return evidence in which arms have these test scores by seed."""
+    arms = tuple(dataclasses.replace(arm, test=tests.get(arm.name, arm.test)) for arm in found.arms)
+    return dataclasses.replace(found, arms=arms)
+
+
+def test_what_is_subtracted_are_means_over_the_seeds_that_both_have():
+    found = with_arms(
+        toy_evidence(), finetuned={0: 0.9, 1: 0.8, 2: 0.4}, scratch={0: 0.6, 1: 0.5}
+    )  # fmt: skip
+    told = "85.0 % with transfer (finetuned), 55.0 % without (scratch)"
+    text = report.markdown(found)
+    assert told in text
+    told = [row for row in text.splitlines() if "means over " in row and row.startswith("|")]
+    assert len(told) == 1 and told[0].startswith("| scratch ")
+    assert "means over 2 seeds" in told[0]
+
+
+def test_a_fine_tuning_that_lost_was_tried():
+    found = toy_evidence()
+    verdict = dataclasses.replace(found.verdict, transfer="probe", shipped="probe")
+    plan = found.transfer_plan | {"phase": None}
+    lost = dataclasses.replace(found, verdict=verdict, transfer_plan=plan)
+    assert "**Fine-tune.** Tried, and not kept." in report.markdown(lost)
+    arms = tuple(arm for arm in found.arms if arm.name != "finetuned")
+    never = dataclasses.replace(lost, arms=arms)
+    assert "**Fine-tune.** Left out." in report.markdown(never)
+
+
+def test_rows_of_another_domain_are_told_beside_the_labels_saved():
+    found = toy_evidence()
+    beside = dataclasses.replace(found, n_rows=found.n_rows | {"beside": 1234})
+    (saved,) = (fact for fact in facts(beside) if fact["name"] == "labels saved")
+    assert saved["note"] == "of 600, and 1,234 of another domain"
+    text = report.markdown(beside)
+    assert "Every point of finetuned learned from 1,234 labeled rows of another domain" in text
+    assert "is beside" not in report.markdown(found)
+
+
+def test_a_seed_that_stopped_keeps_the_score_of_the_weights_it_kept():
+    short = Curve(seen=(10, 20), score=(0.5, 0.75), loss=(0.4, 0.6))
+    longer = Curve(seen=(10, 20, 30), score=(0.5, 0.75, 1.0))
+    assert mean_curve("probe", "best", (short, longer)).y == (0.5, 0.75, 0.75)
+
+
+def test_gains_that_rest_on_seeds_alone_are_told_with_the_interval():
+    assert "Those of slope, time and labels saved count that in seeds alone" in Reader(
+        report.html(toy_evidence())
+    ).text  # fmt: skip
+
+
 def test_one_seed_has_no_interval():
     found = toy_evidence(n_seeds=1)
     gain = Interval(-math.inf, 0.262, math.inf)
@@ -324,6 +376,15 @@ def test_a_report_made_again_shows_the_same_texts(tmp_path):
     assert all(rows[name] == row for name, row in again.items())
     keep(found, tmp_path)
     assert kept_rows(tmp_path) == {}
+
+
+def test_evidence_whose_replacement_was_killed_half_way_is_there(tmp_path):
+    found = toy_evidence()
+    keep(found, tmp_path, dict.fromkeys(found.judged.names, "a text"))
+    (tmp_path / "evidence").rename(tmp_path / ".evidence.old")
+    assert kept_rows(tmp_path)
+    (tmp_path / "evidence").rename(tmp_path / ".evidence.old")
+    assert kept(tmp_path).to_json() == found.to_json()
 
 
 def test_what_is_no_picture_gives_no_thumbnail(tmp_path):

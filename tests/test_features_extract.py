@@ -6,12 +6,12 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 from PIL import Image
 
 from headstart.data.dataset import Dataset
-from headstart.errors import ResourceError, UsageError
+from headstart.errors import ResourceError, UnreadableRow, UsageError
 from headstart.features import engine
 from headstart.features import extract as extracting
 from headstart.features.engine import OnnxEngine, TorchEngine
-from headstart.features.extract import extract, extract_many, forward
-from headstart.features.inputs import inputs_for
+from headstart.features.extract import extract, extract_beside, extract_many, forward
+from headstart.features.inputs import PictureInputs, inputs_for
 from headstart.progress import listen
 from headstart.sources.catalog import resolve
 from headstart.task import Modality
@@ -124,6 +124,24 @@ def test_several_boundaries_in_one_pass_are_those_of_one_each(source):
     assert both[2].n_computed == 5 and both[4].boundary == 4
     assert np.array_equal(both[2].array()[:2], alone.array())
     assert extract(source, data, boundary=4).n_computed == 0
+
+
+def test_a_row_that_fails_above_a_kept_boundary_is_left_out_of_all(source, monkeypatch):
+    data = _pictures(4, seed=15)
+    extract(source, data.take([0, 1]), boundary=2)
+
+    def row(inputs, given, *_):
+        if given is data.rows[1]:
+            raise UnreadableRow("1", "it is gone")
+        return read(inputs, given)
+
+    read = PictureInputs.row
+    monkeypatch.setattr(PictureInputs, "row", row)
+    both = extract_many(source, data, (2, 4))
+    assert [one.kept.tolist() for one in both.values()] == [[0, 2, 3]] * 2
+    assert [one.reason for one in both[2].skipped] == ["it is gone"]
+    beside = extract_beside(source, data, (2, 4)).array()
+    assert np.array_equal(beside, np.hstack([both[2].array(), both[4].array()]))
 
 
 def test_activations_keep_their_places(source):

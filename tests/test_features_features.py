@@ -33,6 +33,14 @@ def test_take_keeps_which_rows_they_were():
     assert taken.array().tolist() == [[4, 5], [2, 3]]
 
 
+def test_other_rows_do_not_stand_beside_these():
+    features = _two_shards()
+    assert features.beside(features).array().tolist()[0] == [4, 5, 4, 5]
+    for index in ([0, 1], [0, 2, 1]):
+        with pytest.raises(ValueError, match="other rows"):
+            features.beside(features.take(index))
+
+
 def test_ragged_rows_come_one_by_one():
     shard = np.arange(6.0).reshape(3, 2)
     where = np.array([[0, 0], [0, 1]])

@@ -31,8 +31,8 @@ FLOORS = (
     "ground",
 )
 GROUND = {
-    "errors", "task", "extras", "machine", "progress", "registry", "io", "tensors", "store",
-    "runs", "jobs", "stopping", "units",
+    "errors", "task", "extras", "machine", "progress", "registry", "drafts", "io", "lock",
+    "tensors", "store", "runs", "jobs", "stopping", "units",
 }  # fmt: skip
 #: What may use a bundle and nothing that made it.
 OVER_BUNDLE_ONLY = {"deploy": {"evidence", "scenarios", "transfer", "ranking", "steps"}}

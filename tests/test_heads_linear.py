@@ -15,6 +15,7 @@ from headstart.data.sampling import folds
 from headstart.errors import DataError
 from headstart.features.features import Features
 from headstart.heads import choose, design
+from headstart.heads.calibrate import calibrated
 from headstart.heads.choose import groups_of
 from headstart.heads.head import head_from
 from headstart.heads.linear import LinearHead, fit_linear
@@ -396,4 +397,46 @@ def test_rows_that_count_for_nothing_judge_nothing():
     apart = [(np.arange(30, 60), np.arange(30)), (np.arange(0, 45), np.arange(45, 60))]
     found = fit_linear(Features.of(x), y, TWO, weight=weight, folds=apart)
     assert np.isfinite(found.head.weight).all() and found.penalty < 1
+    assert np.isnan(found.oof_outputs[:30]).all()
     assert np.isfinite(found.oof_outputs[45:]).all()
+
+
+@pytest.mark.parametrize("task", [TWO, PAIR], ids=lambda task: str(task.kind))
+def test_rows_that_count_nothing_do_not_calibrate(task):
+    """Their labels are wrong: the head would be asked to be sure of nothing."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 4)), np.arange(200) % 2
+    x[:, 0] += 2 * y
+    said = np.where(np.arange(200) < 100, y, 1 - y)
+    targets = {TWO: said, PAIR: np.stack([said, 1 - said], axis=1)}[task]
+    features, own = Features.of(x), np.arange(100)
+    whole = fit_linear(features, targets, task, weight=np.repeat([1.0, 0.0], 100))
+    alone = fit_linear(features.take(own), targets[own], task)
+    assert np.isfinite(whole.oof_outputs).all(axis=1).tolist() == [True] * 100 + [False] * 100
+    assert whole.head.temperature == pytest.approx(alone.head.temperature, rel=0.01)
+    assert whole.head.outputs(x) == pytest.approx(alone.head.outputs(x), abs=0.01)
+    if task is PAIR:
+        assert whole.head.thresholds == pytest.approx(alone.head.thresholds, abs=0.02)
+
+
+@pytest.mark.parametrize("kind", [Kind.MULTICLASS, Kind.MULTILABEL], ids=str)
+def test_a_row_calibrates_as_often_as_it_counts(kind):
+    rng = np.random.default_rng(1)
+    y, often = rng.integers(0, 2, 200), rng.integers(0, 4, 200)
+    logits = 2 * np.eye(2)[y] + 2 * rng.normal(size=(200, 2))
+    targets = y if kind is Kind.MULTICLASS else np.stack([y, 1 - y], axis=1)
+    head, again = LinearHead(np.eye(2), np.zeros(2), kind), np.repeat(np.arange(200), often)
+    found = calibrated(head, logits, targets, often.astype(float))
+    wanted = calibrated(head, logits[again], targets[again])
+    assert found.temperature == pytest.approx(wanted.temperature, rel=0.02)  # of n + 1 rows
+    if kind is Kind.MULTILABEL:
+        assert found.thresholds == pytest.approx(wanted.thresholds, abs=0.02)
+    assert calibrated(head, logits, targets, np.zeros(200)) is head
+
+
+def test_a_class_of_which_one_row_counts_is_in_every_fit():
+    x, _ = rows(43, 3)
+    y, weight = np.array([0] * 20 + [1] * 20 + [2] * 3), np.array([1.0] * 41 + [0.0] * 2)
+    fit = fit_linear(Features.of(x), y, THREE, weight=weight)
+    assert np.isfinite(fit.oof_outputs).all(axis=1).tolist() == [True] * 40 + [False] * 3
+    assert len(fit.path[0].losses) == 5

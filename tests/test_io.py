@@ -1,17 +1,13 @@
 """io.py: whole or not at all, hashed, checked."""
 
 import errno
-import fcntl
 import json
 import os
-import platform
-import re
 import shutil
 import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +15,6 @@ import pytest
 
 from headstart import io
 from headstart.errors import Busy, IntegrityError, ResourceError, UsageError
-from tests.drafts import draft_of
 
 FULL = Path("/dev/full")
 
@@ -38,6 +33,17 @@ def test_written_is_read_back(tmp_path):
     assert io.read_json(tmp_path / "a.json") == {"a": 0.5, "b": [1, None], "c": str(tmp_path)}
     assert np.load(tmp_path / "a.npy").tolist() == [0, 1, 2]
     assert names(tmp_path) == ["a.json", "a.npy", "deep"]
+
+
+def test_texts_that_are_no_utf_8_are_read_back(tmp_path):
+    name = os.fsdecode(b"\xe9t\xe9")  # a file's name as an old archive has it
+    value = {name: [name, "\\udce9", "été"]}
+    io.write_json(tmp_path / "a.json", value)
+    assert io.read_json(tmp_path / "a.json") == value
+    io.write_sealed_json(tmp_path / "b.json", value)
+    assert io.read_sealed_json(tmp_path / "b.json") == value
+    io.write_text(tmp_path / "a.txt", name)
+    assert (tmp_path / "a.txt").read_text() == "\\udce9t\\udce9"
 
 
 def test_a_failed_write_leaves_the_old_bytes_and_nothing_else(tmp_path):
@@ -93,65 +99,6 @@ def test_a_killed_writer_leaves_no_finished_looking_file(tmp_path):
     assert names(tmp_path) == []
     assert run("SIGKILL") == -signal.SIGKILL
     assert [name.startswith(".model.") for name in names(tmp_path)] == [True]
-    io.sweep(tmp_path)
-    assert names(tmp_path) == []
-
-
-def test_sweep_spares_the_living(tmp_path):
-    living = draft_of(tmp_path / "a.txt", os.getpid())
-    living.write_text("half")
-    (tmp_path / ".mine.tmp").write_text("a user's own")
-    io.sweep(tmp_path)
-    assert names(tmp_path) == [living.name, ".mine.tmp"]
-
-
-def left_elsewhere(folder, monkeypatch):
-    """Return a file and a folder that another machine is writing, and a file of an older version.
-
-    No process here has their numbers.
-    """
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setattr(io, "this_machine", lambda: "another machine")
-        drafts = [draft_of(folder / name, 999999999) for name in ("a.txt", "model")]
-    drafts.append(folder / ".a.txt.999999999-00000000.tmp")
-    for file in (drafts[0], drafts[1] / "deep" / "a.txt", drafts[2]):
-        io.write_text(file, "half")
-    return drafts
-
-
-def age(path, days):
-    at = time.time() - days * 86_400
-    os.utime(path, (at, at))
-
-
-def test_sweep_spares_for_a_day_what_other_machines_write(tmp_path, monkeypatch):
-    drafts = left_elsewhere(tmp_path, monkeypatch)
-    io.sweep(tmp_path)
-    assert names(tmp_path) == sorted(draft.name for draft in drafts)
-    for path in tmp_path.rglob("*"):
-        age(path, 0.9)
-    io.sweep(tmp_path)
-    assert names(tmp_path) == sorted(draft.name for draft in drafts)
-    for path in tmp_path.rglob("*"):
-        age(path, 1.1)
-    io.write_text(drafts[1] / "deep" / "b.txt", "the folder above it is as old as before")
-    io.sweep(tmp_path)
-    assert names(tmp_path) == [drafts[1].name]
-    for path in tmp_path.rglob("*"):
-        age(path, 1.1)
-    io.sweep(tmp_path)
-    assert names(tmp_path) == []
-
-
-def test_what_is_swept_is_out_of_the_way_before_it_is_removed(tmp_path, monkeypatch):
-    draft = draft_of(tmp_path / "model", 999999999)
-    io.write_text(draft / "a.txt", "half")
-    with monkeypatch.context() as stopped:  # as if the sweep were killed here
-        stopped.setattr(io, "remove", lambda path: None)
-        io.sweep(tmp_path)
-    (aside,) = tmp_path.iterdir()
-    assert aside != draft and names(aside) == ["a.txt"]
-    aside.rename(draft_of(tmp_path / "model", 999999999))
     io.sweep(tmp_path)
     assert names(tmp_path) == []
 
@@ -219,42 +166,6 @@ def test_a_folder_that_cannot_be_synced_is_left_at_that(tmp_path, monkeypatch, n
     with io.sealed_folder(tmp_path / "model") as draft:
         io.write_text(draft / "a.txt", "a")
     io.verify_folder(tmp_path / "model")
-
-
-# -- locks ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("number", [errno.ENOTSUP, errno.ENOLCK])
-def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, number):
-    def refuse(*_):
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(ResourceError, match="cannot be locked") as caught:
-        io.own(tmp_path / ".lock")
-    assert os.strerror(number) in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("said", "told"),
-    [
-        (f"{os.getpid()} {io.this_machine()}", f"(process {os.getpid()} on {platform.node()})"),
-        (f"{os.getpid()}", f"(process {os.getpid()} on {platform.node()})"),
-        ("999999999 build-1 boot pid:[4]", "(process 999999999 on build-1)"),
-        (f"999999999 {io.this_machine()}", "(process unknown)"),
-        ("", "(process unknown)"),
-    ],
-    ids=["alive", "of an older version", "of another machine", "the owner before", "not yet"],
-)
-def test_a_lock_says_who_has_it_and_where(tmp_path, monkeypatch, said, told):
-    monkeypatch.setattr(io.time, "sleep", lambda _: None)
-    with io.own(tmp_path / ".lock") as lock:
-        assert (tmp_path / ".lock").read_text() == f"{os.getpid()} {io.this_machine()}"
-        lock.truncate(0)
-        lock.write(said)
-        lock.flush()
-        with pytest.raises(Busy, match=re.escape(told)):
-            io.own(tmp_path / ".lock")
 
 
 # -- safetensors ----------------------------------------------------------------------------------
@@ -439,6 +350,48 @@ def test_death_between_the_two_renames_loses_nothing(sealed):
     assert names(sealed.parent) == ["model"]
 
 
+def test_a_folder_half_replaced_is_whole(sealed):
+    sealed.rename(io._old(sealed))
+    assert io.is_whole(sealed)
+    assert not io.is_whole(sealed / "nothing")
+
+
+def seal_again(path):
+    with io.sealed_folder(path) as draft:
+        io.write_text(draft / "a.txt", f"{(path / 'a.txt').read_text()}!")
+
+
+def test_a_folder_is_read_again_where_it_was_replaced_meanwhile(sealed):
+    looks = []
+
+    def read(path):
+        before = (path / "a.txt").read_text()
+        looks.append(before)
+        if len(looks) < 4:
+            seal_again(path)
+        if len(looks) == 2:
+            raise IntegrityError("a mix of both")
+        return before, (path / "a.txt").read_text()
+
+    assert io.read_sealed_folder(sealed, read) == ("aaaa!!!", "aaaa!!!")
+    assert looks == ["aaaa", "aaaa!", "aaaa!!", "aaaa!!!"]
+
+
+def test_a_folder_that_never_stays_is_told(sealed):
+    with pytest.raises(Busy, match="was replaced 5 times while it was read"):
+        io.read_sealed_folder(sealed, seal_again)
+
+
+def test_a_folder_that_nobody_replaced_is_read_once(sealed):
+    looks = []
+    (sealed / "a.txt").write_text("aaab")
+    with pytest.raises(IntegrityError, match="was changed"):
+        io.read_sealed_folder(sealed, lambda path: looks.append(path) or io.verify_folder(path))
+    assert looks == [sealed]
+    with pytest.raises(IntegrityError, match="missing"):
+        io.read_sealed_folder(sealed / "nothing", io.verify_folder)
+
+
 def test_a_folder_that_is_read_while_it_is_sealed_again_is_replaced(sealed, monkeypatch):
     looks = []
 
@@ -464,7 +417,7 @@ def test_whoever_puts_a_folder_back_too_late_changes_nothing(sealed, monkeypatch
 
     sealed.rename(io._old(sealed))
     monkeypatch.setattr(Path, "rename", moved)
-    io._recover(sealed)
+    io.recover(sealed)
     assert names(sealed) == ["new.txt"]
 
 
@@ -480,6 +433,22 @@ def test_a_folder_that_never_gets_its_place_leaves_the_old_one(sealed, monkeypat
         io.write_text(draft / "c.txt", "c")
     assert sorted(io.verify_folder(sealed)) == ["a.txt", "deep/b.txt"]
     assert names(sealed.parent) == ["model"]
+
+
+def test_what_file_managers_leave_is_passed_over(sealed, tmp_path):
+    for name in (".DS_Store", "deep/Thumbs.db", "desktop.ini"):
+        (sealed / name).write_text("a view")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / ".DS_Store").write_text("a view")
+    io.verify_folder(sealed)
+    for path in (sealed, tmp_path / "empty"):
+        with io.sealed_folder(path) as draft:
+            io.write_text(draft / "a.txt", "new")
+            (draft / ".DS_Store").write_text("a view, of the draft too")
+        assert list(io.verify_folder(path)) == ["a.txt"]
+    (sealed / ".DS_Store.txt").write_text("no such name")
+    with pytest.raises(IntegrityError, match="is not in the manifest"):
+        io.verify_folder(sealed)
 
 
 def test_a_folder_of_the_users_own_is_never_replaced(tmp_path, sealed):

@@ -31,6 +31,22 @@ def test_a_home_that_is_a_file_is_explained(tmp_path, monkeypatch):
         machine.home()
 
 
+def test_without_a_home_of_the_user_ours_may_be_named(tmp_path, monkeypatch):
+    """A container may run under a number that no user has."""
+
+    def no_user(_):
+        raise KeyError
+
+    monkeypatch.setattr("pwd.getpwuid", no_user)
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HEADSTART_HOME", str(tmp_path))
+    assert machine.home() == tmp_path.resolve()
+    monkeypatch.delenv("HEADSTART_HOME")
+    with pytest.raises(UsageError, match=r"home directory.\nExpected .* set HEADSTART_HOME"):
+        machine.home()
+
+
 def test_every_blas_runs_in_one_thread():
     # In a process of its own: SciPy's BLAS must be limited although nothing has loaded it yet.
     code = """

@@ -30,3 +30,9 @@ def test_a_curve_that_still_rises_has_not_converged():
 def test_points_must_be_as_many_as_rows_seen():
     with pytest.raises(ValueError, match=r"score has 1 points, `seen` has 2"):
         Curve(seen=(1, 2), score=(0.5,))
+
+
+def test_the_same_training_is_equal_whatever_time_it_took():
+    one = Curve(seen=(1, 2), score=(0.5, 0.8), seconds=(1.0, 2.0))
+    assert one == Curve(seen=(1, 2), score=(0.5, 0.8), seconds=(1.5, 4.0))
+    assert one != Curve(seen=(1, 2), score=(0.5, 0.7), seconds=(1.0, 2.0))

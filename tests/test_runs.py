@@ -1,6 +1,10 @@
 """runs.py: one owner, and checkpoints that are whole."""
 
+import errno
+import fcntl
 import os
+import platform
+import re
 import subprocess
 import sys
 import time
@@ -8,7 +12,9 @@ import time
 import numpy as np
 import pytest
 
-from headstart.errors import Busy, UsageError
+from headstart.errors import Busy, ResourceError, UsageError
+from headstart.lock import own
+from headstart.machine import this_machine
 from headstart.runs import Run
 from tests.drafts import draft_of
 
@@ -103,3 +109,36 @@ def test_a_killed_owner_frees_the_folder(tmp_path):
     with Run(tmp_path) as run:
         assert run.latest("train")[1] == {"step": 1}
     assert not leftover.exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOTSUP, errno.ENOLCK])
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(ResourceError, match="cannot be locked") as caught:
+        own(tmp_path / ".lock")
+    assert os.strerror(number) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (f"{os.getpid()} {this_machine()}", f"(process {os.getpid()} on {platform.node()})"),
+        (f"{os.getpid()}", f"(process {os.getpid()} on {platform.node()})"),
+        ("999999999 build-1 boot pid:[4]", "(process 999999999 on build-1)"),
+        (f"999999999 {this_machine()}", "(process unknown)"),
+        ("", "(process unknown)"),
+    ],
+    ids=["alive", "of an older version", "of another machine", "the owner before", "not yet"],
+)
+def test_a_lock_says_who_has_it_and_where(tmp_path, monkeypatch, said, told):
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with own(tmp_path / ".lock") as lock:
+        assert (tmp_path / ".lock").read_text() == f"{os.getpid()} {this_machine()}"
+        lock.truncate(0)
+        lock.write(said)
+        lock.flush()
+        with pytest.raises(Busy, match=re.escape(told)):
+            own(tmp_path / ".lock")

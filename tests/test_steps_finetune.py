@@ -238,3 +238,9 @@ def test_a_picture_in_memory_is_read_as_one_on_disk(tmp_path, pictures, sources)
     on_disk = Dataset(Modality.IMAGE, (tmp_path / "a.png",))
     states = [DecodedRows(d, preprocess).state(np.arange(1), 0)[0] for d in (pictures, on_disk)]
     assert torch.equal(*states)
+
+
+def test_activations_that_are_too_many_name_what_every_verb_has_first():
+    """`prove` has no `--cache-max`."""
+    with pytest.raises(UsageError, match=r"--finetune last:1(?s:.*)`headstart fit --cache-max`"):
+        Phase(cache_gb=1.0).capped(2_000_000_000)

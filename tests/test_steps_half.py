@@ -1,12 +1,14 @@
 """Half: gradients of grouped convolutions are float32 inside a bfloat16 step, others are not."""
 
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from headstart.steps import half
+from headstart.steps.attach import Tail
 
 
 @pytest.fixture
@@ -72,3 +74,17 @@ def test_a_head_alone_is_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(half, "has_bfloat16", lambda: True)
     assert half.is_half("cpu", nn.ModuleList([conv(1)]))
     assert not half.is_half("cpu", nn.ModuleList())
+
+
+def test_the_head_is_float32_whatever_the_stages_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(half, "has_bfloat16", lambda: True)
+    torch.manual_seed(0)
+    stages = SimpleNamespace(n_stages=1, blocks=slice(0, 1), stage=lambda i: nn.Linear(8, 8))
+    stages.run = lambda state, *_: (tail.stages[0](state[0]),)
+    tail = Tail(stages, 0, nn.Linear(8, 1))
+    with half.forward("cpu", tail.stages):
+        features, outputs = tail(torch.randn(4, 8))
+    assert features.dtype == torch.bfloat16
+    assert outputs.dtype == torch.float32
+    exact = tail.head(features.float())
+    torch.testing.assert_close(outputs, exact, rtol=0, atol=0)

@@ -6,8 +6,9 @@ import subprocess
 import sys
 import textwrap
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from headstart.features.features import Features
 from headstart.heads.head import outputs_of
 from headstart.heads.linear import LinearHead
 from headstart.losses.loss import Step, Supervised
+from headstart.metrics.curve import Curve
 from headstart.metrics.scores import cuts_of_others, scores
 from headstart.steps.attach import Tail
 from headstart.steps.batches import CachedRows, Examples
@@ -205,6 +207,26 @@ def test_a_loss_that_stays_broken_names_the_step_and_the_rows():
         descend(tail(), examples(), examples(32, 1), [(1.0, Always(TASK.kind))], PHASE)
 
 
+def test_weights_that_the_last_step_of_a_pass_broke_are_not_where_the_next_begins():
+    """One step a pass, so fast that validation overflows: a tenth of the rate does not."""
+    phase = Phase(epochs=4, rate=4e37, batch=64, patience=4, weight_decay=0.0)
+    terms = [(1.0, Supervised(TASK.kind))]
+    made = Descent(tail(), examples(), examples(32, 1), terms, phase, 0, None)
+    while not made.is_done():
+        made.epoch()
+    assert made.at.slowdown == 0.1 and made.at.step == len(made.curve) == 4
+    assert np.isfinite([*made.curve.loss, *made.curve.train_loss]).all()
+
+
+def test_weights_that_nothing_watches_are_looked_at_themselves():
+    made, phase = tail(), Phase(epochs=1, rate=1e39, batch=64, optimizer="sgd")
+    descend(made, examples(), None, [(1.0, Supervised(TASK.kind))], phase)
+    assert np.isfinite(np.concatenate([np.ravel(one) for one in weights(made)])).all()
+    wild = replace(phase, rate=1e41)
+    with pytest.raises(Diverged, match=r"training rows \d+"):
+        descend(tail(), examples(), None, [(1.0, Supervised(TASK.kind))], wild)
+
+
 def test_it_stops_when_validation_stops_improving():
     """Labels that say nothing: the validation loss cannot fall for long."""
     features, _ = rows(32, 5)
@@ -375,6 +397,59 @@ def test_a_stop_in_the_middle_of_a_pass_goes_on_to_the_same_bytes(at, tmp_path, 
         learn("stopped")
     calls.extend([0] * 100)
     assert learn("stopped") == whole
+
+
+def test_seconds_are_those_of_the_passes_and_add_up_over_processes(tmp_path, monkeypatch):
+    """A clock that a batch moves on by a second, and the time between two processes by much."""
+    from headstart import stopping
+    from headstart.runs import Run
+    from headstart.steps import loop
+
+    now, asked = [0.0], []
+
+    def term(step: Step) -> torch.Tensor:
+        now[0] += 1.0
+        return Supervised(TASK.kind)(step)
+
+    def ask() -> bool:
+        asked.append(1)
+        if len(asked) == 11:  # in the second pass
+            monkeypatch.setattr(stopping._Asked, "number", int(signal.SIGTERM))
+        return stopping.is_asked()
+
+    def learn(folder: str) -> Curve:
+        with Run(tmp_path / folder) as run:
+            return descend(tail(), examples(), examples(32, 1), [(1.0, term)], PHASE, run=run)
+
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    whole = learn("whole")
+    assert whole.seconds == tuple(9.0 * (i + 1) for i in range(6))  # 8 steps, and one look
+    monkeypatch.setattr(loop, "is_asked", ask)
+    with pytest.raises(stopping.Terminated):
+        learn("stopped")
+    now[0] += 1000.0
+    asked.extend([0] * 100)
+    resumed = learn("stopped")
+    assert resumed == whole and resumed.seconds == whole.seconds
+
+
+def test_a_checkpoint_that_notes_other_things_is_another_one(tmp_path, monkeypatch):
+    from headstart.runs import Run
+    from headstart.steps import loop
+
+    @dataclass
+    class Earlier(loop.Progress):
+        lost: int = 0
+
+    def name() -> str:
+        terms = [(1.0, Supervised(TASK.kind))]
+        return Descent(tail(), examples(), None, terms, PHASE, 0, run).name
+
+    with Run(tmp_path) as run:
+        now = name()
+        assert name() == now
+        monkeypatch.setattr(loop, "Progress", Earlier)
+        assert name() != now
 
 
 def test_a_step_after_a_checkpoint_is_the_step_without_one_where_channels_come_last():

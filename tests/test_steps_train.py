@@ -1,11 +1,14 @@
 """Step 4: an MLP learns numbers of any unit, says what its scores are of, and parts no twins."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from headstart.data.dataset import Dataset, from_arrays
 from headstart.features.features import Features
 from headstart.metrics.scores import r2
+from headstart.steps import train as train_step
 from headstart.steps.phase import Phase
 from headstart.steps.train import TUNED, WATCHED, train
 from headstart.task import Kind, Modality, Task
@@ -48,3 +51,25 @@ def test_equal_rows_of_an_mlp_are_learned_from_or_held_out_together():
     assert held_out.sum(axis=1).tolist() == [6, 6, 6]
     assert np.array_equal(held_out[0], held_out[1])
     assert np.array_equal(held_out[1], held_out[2])
+
+
+def test_rows_that_count_nothing_neither_stop_nor_calibrate_an_mlp():
+    X, y = RNG.normal(size=(60, 4)), np.arange(60) % 2
+    features, data = numbered(X, y, Task(Kind.MULTICLASS, ("a", "b")))
+    made = train("mlp", features, replace(data, weight=np.repeat([1.0, 0.0], 30)), phase=SHORT)
+    seen = np.isfinite(made.outputs).all(axis=1)
+    assert seen[:30].sum() == 6 and not seen[30:].any()
+
+
+def test_held_out_rows_calibrate_an_mlp_by_what_they_count(monkeypatch):
+    given, really = [], train_step.calibrated
+
+    def noted(*args):
+        given.append(args[3])
+        return really(*args)
+
+    monkeypatch.setattr(train_step, "calibrated", noted)
+    X, y, weight = RNG.normal(size=(60, 4)), np.arange(60) % 2, np.linspace(0.1, 2, 60)
+    features, data = numbered(X, y, Task(Kind.MULTICLASS, ("a", "b")))
+    made = train("mlp", features, replace(data, weight=weight), phase=SHORT)
+    assert given[0].tolist() == weight[np.isfinite(made.outputs).all(axis=1)].tolist()

@@ -310,6 +310,13 @@ def test_an_unknown_store_is_refused_without_its_password(url, monkeypatch):
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_store_in_memory_is_refused(url, monkeypatch):
+    monkeypatch.setenv("HEADSTART_STORE", url)
+    with pytest.raises(UsageError, match=r"(?s)its journal is 'memory'.*sqlite:///PATH"):
+        open_store()
+
+
 def test_a_store_elsewhere(tmp_path):
     open_store(f"sqlite:///{tmp_path / 'x.sqlite'}").close()
     assert (tmp_path / "x.sqlite").exists()

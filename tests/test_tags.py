@@ -18,8 +18,9 @@ from headstart.data.words import sentence
 from headstart.errors import DataError, UsageError
 from headstart.features import extract
 from headstart.features.features import Features
+from headstart.heads.chain import CHAIN_WORDS, fit_chain
 from headstart.heads.head import head_from
-from headstart.heads.tags import CHAIN_WORDS, TagHead, fit_chain, fit_tags
+from headstart.heads.tags import TagHead, fit_tags
 from headstart.metrics.chain import Chain, legal_chain, legal_paths
 from headstart.metrics.entities import counts, f1
 from headstart.sources.catalog import open_backbone, resolve
@@ -256,12 +257,12 @@ def test_equal_sentences_are_held_out_together(monkeypatch, split_above):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_chain_costs_what_a_loop_over_sentences_says(seed):
-    from headstart.heads.tags import _ChainProblem
+    from headstart.heads.chain import _ChainProblem
 
     rng = np.random.default_rng(seed)
     truth = list(chains(9, seed))
     rows = [rng.normal(size=(len(path), 5)) for path in truth]
-    problem = _ChainProblem(rows, truth, legal_chain(5))
+    problem = _ChainProblem(rows, truth, legal_chain(5), np.ones(len(rows)))
     x = rng.normal(size=31)
     temperature, chain = problem.parts(x)
     likely = 0.0
@@ -278,11 +279,11 @@ def test_the_chain_costs_what_a_loop_over_sentences_says(seed):
 def test_the_gradient_of_the_chain_is_right():
     from scipy.optimize import check_grad
 
-    from headstart.heads.tags import _ChainProblem
+    from headstart.heads.chain import _ChainProblem
 
     truth = chains(8)
     rows = list(words_of(truth))
-    problem = _ChainProblem(rows, list(truth), legal_chain(5))
+    problem = _ChainProblem(rows, list(truth), legal_chain(5), np.ones(len(rows)))
     x = np.random.default_rng(0).normal(size=31) * 0.3
     legal = np.concatenate([[True], np.isfinite(legal_chain(5).start),
                             np.isfinite(legal_chain(5).transition).ravel()])  # fmt: skip
@@ -290,6 +291,38 @@ def test_the_gradient_of_the_chain_is_right():
     gap = check_grad(lambda y: problem(np.where(legal, y, 0))[0],
                      lambda y: np.where(legal, problem(y)[1], 0), x)  # fmt: skip
     assert gap < 1e-3
+
+
+def test_a_sentence_teaches_the_chain_as_often_as_it_counts():
+    from headstart.heads.chain import _ChainProblem
+
+    truth, often = chains(12), np.array([0, 1, 2] * 4)
+    rows, again, x = words_of(truth), np.repeat(np.arange(12), often), np.full(31, 0.2)
+    weighted = _ChainProblem(list(rows), list(truth), legal_chain(5), often.astype(float))
+    repeated = _ChainProblem(list(rows[again]), list(truth[again]), legal_chain(5), np.ones(12))
+    assert weighted(x)[0] == pytest.approx(repeated(x)[0])
+    np.testing.assert_allclose(weighted(x)[1], repeated(x)[1])
+    seen = np.flatnonzero(often == 1)
+    wrong = ragged(
+        [row if n == 1 else np.zeros_like(row) for row, n in zip(truth, often, strict=True)]
+    )
+    found = fit_chain(rows, wrong, (often == 1).astype(float))
+    wanted = fit_chain(rows[seen], truth[seen])
+    assert found[0] == wanted[0]
+    np.testing.assert_array_equal(found[1].transition, wanted[1].transition)
+
+
+def test_sentences_that_count_nothing_are_not_held_out():
+    from headstart.data.tags import tag_task
+
+    truth, weight = chains(40), np.repeat([1.0, 0.0], 20)
+    features, task = handle(words_of(truth)), tag_task(["A", "B"])
+    wrong = ragged([row if n else np.zeros_like(row) for row, n in zip(truth, weight, strict=True)])
+    whole = fit_tags(features, wrong, task, weight=weight)
+    alone = fit_tags(features.take(np.arange(20)), truth[:20], task)
+    judged = [bool(np.isfinite(row).all()) for row in whole.oof_outputs]
+    assert judged == [True] * 20 + [False] * 20
+    assert whole.head.temperature == pytest.approx(alone.head.temperature, rel=0.05)
 
 
 def test_broken_gold_is_repaired_before_it_is_learned():

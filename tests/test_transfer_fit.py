@@ -1,5 +1,7 @@
 """Fits end to end on toy sources: several labels, numbers, the choice, what is planned."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -83,6 +85,40 @@ def test_auto_tries_step_5_and_says_what_came_of_it(encoder):
     )
     assert model.plan_.holds_out and model.plan_.n_rows["to validate on"] == 20
     assert "finetuned − probe" in model.plan_.outcome
+
+
+def test_a_network_that_was_asked_for_ships_and_the_plan_says_so(encoder):
+    texts = [f"{'good fine' if i % 2 else 'bad poor'} thing {i}" for i in range(40)]
+    options = {"finetune": "only:last:1", "phase": hs.Phase(epochs=1, rate=1e-8)}
+    model = hs.Transfer(encoder, **options).fit(texts, [str(i % 2) for i in range(40)])
+    assert model.bundle_.facts["arm"] == "finetuned"
+    assert model.plan_.outcome.startswith("finetuned, as asked: finetuned − probe = ")
+
+
+def test_validation_rows_calibrate_a_moved_network_by_what_they_count(encoder, monkeypatch):
+    given = []
+    monkeypatch.setattr(
+        "headstart.transfer.fitting.calibrated", lambda *args: given.append(args) or args[0]
+    )
+    texts = [f"{'good fine' if i % 2 else 'bad poor'} thing {i}" for i in range(40)]
+    data = from_arrays(texts, [str(i % 2) for i in range(40)])
+    data = replace(data, weight=np.linspace(0, 2, 40))
+    data = data.with_split(["train"] * 30 + ["validation"] * 10)
+    hs.Transfer(encoder, finetune="only:last:1", phase=hs.Phase(epochs=1)).fit(data)
+    assert given[0][3].tolist() == data.weight[30:].tolist()
+
+
+@pytest.mark.parametrize("names_rows", [False, True])
+def test_scores_are_of_what_ships(encoder, names_rows):
+    """Once the probe has learned from the rows that were held out, they judge it out of fold."""
+    texts = [f"{'good fine' if i % 2 else 'bad poor'} thing {i}" for i in range(40)]
+    data = from_arrays(texts, [str(i % 2) for i in range(40)])
+    if names_rows:
+        data = data.with_split(["train"] * 30 + ["validation"] * 10)
+    options = {"finetune": "last:1", "phase": hs.Phase(epochs=1, rate=1e-8, head_rate=1e-8)}
+    model = hs.Transfer(encoder, **options).fit(data)
+    assert model.plan_.outcome.startswith("probe, the simpler")
+    assert set(model.scores_) == {"out_of_fold"} | ({"validation"} if names_rows else set())
 
 
 @pytest.mark.parametrize("error", [

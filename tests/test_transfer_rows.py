@@ -65,6 +65,18 @@ def test_numbers_of_a_data_frame_are_read_by_name_once_loaded(tmp_path: Path) ->
     assert list(loaded.predict(frame[["b", "a"]])) == list(model.predict(frame))
 
 
+def test_numbers_of_a_data_frame_with_labels_beside_it_are_read_by_name(tmp_path: Path) -> None:
+    frame = table_of_numbers(str)[["a", "b"]]
+    labels = ["low" if b < 1 else "high" for b in frame["b"]]
+    data = hs.read((frame, labels))
+    assert data.columns == ("a", "b")
+    model = Transfer().fit(data)
+    assert model.predict(frame[["b", "a"]]).tolist() == labels
+    assert model.predict(frame.to_numpy()).tolist() == labels
+    twice = pd.DataFrame(frame.to_numpy(), columns=["a", "a"])
+    assert hs.read((twice, labels)).columns == ()
+
+
 @pytest.mark.parametrize("labelled", [pd.DataFrame, lambda columns: columns])
 def test_labelled_data_need_no_y(encoder: str, labelled: Callable[..., Any]) -> None:
     made = Transfer(encoder, finetune="no").fit(labelled({"body": TEXTS, "label": LABELS}))

@@ -6,35 +6,34 @@ looks finished.
 """
 
 import errno
-import fcntl
 import hashlib
 import json
 import math
 import os
-import re
-import secrets
 import shutil
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.errors import Busy, IntegrityError, ResourceError, UsageError
-from headstart.machine import free_space_bytes, is_in_use, name_of, this_machine
+from headstart.drafts import remove, sweep, temporary
+from headstart.errors import Busy, HeadstartError, IntegrityError, ResourceError, UsageError
+from headstart.machine import LITTER, free_space_bytes
 from headstart.tensors import checked, header, storable, view
 
 MANIFEST = "manifest.json"
 
-#: What is being written is called `.NAME.MACHINE-PID-TOKEN.tmp`; older versions had no MACHINE.
-_DRAFT = re.compile(r"\..+\.(?:(?P<machine>[0-9a-f]{8})-)?(?P<pid>[0-9]{1,9})-[0-9a-f]{8}\.tmp")
-#: Seconds without a change after which what another machine was writing counts as left behind.
-QUIET_S = 86_400.0
 #: How a system says that where a folder is to go there is one.
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
+#: What is said where a folder may not be moved.
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+#: How often a sealed folder is read that others replace meanwhile.
+_N_READS = 5
+
+T = TypeVar("T")
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -44,12 +43,18 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` as UTF-8, its line ends as they are."""
-    write_bytes(path, text.encode())
+    r"""Write `text` to `path` as UTF-8, its line ends as they are.
+
+    What UTF-8 cannot hold, as an odd byte in a file's name, is written as JSON writes it: \udce9.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write plain values, arrays and paths as JSON; what is not finite becomes null."""
+    """Write plain values, arrays and paths as JSON; what is not finite becomes null.
+
+    `read_json` gives texts back as they are, those too that are no UTF-8.
+    """
     text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
 
@@ -165,11 +170,11 @@ def sealed_folder(path: Path) -> Iterator[Path]:
         Where the temporary folder was removed meanwhile, and what was written in it is lost.
     """
     path = path.absolute()
-    _recover(path)
+    recover(path)
     check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path.parent)
-    draft = _temporary(path)
+    draft = temporary(path)
     draft.mkdir()
     made = os.open(draft, os.O_RDONLY)  # while it is open, no other folder gets its number
     try:
@@ -195,7 +200,7 @@ def verify_folder(path: Path) -> dict[str, str]:
         The SHA-256 of every file, by its path in the folder.
     """
     path = path.absolute()
-    _recover(path)
+    recover(path)
     if not path.is_dir():
         raise IntegrityError(f"{path} is missing; expected a folder that Headstart saved.")
     if linked := next((p for p in path.rglob("*") if p.is_symlink() and p.is_dir()), None):
@@ -203,7 +208,7 @@ def verify_folder(path: Path) -> dict[str, str]:
             f"{linked} is a link to a folder, which no manifest covers.\nCopy what it leads to."
         )
     manifest = _manifest(path)
-    there = {name for name in _files(path) if name != MANIFEST}
+    there = {name for name in _files(path, manifest) if name != MANIFEST}
     for name in sorted(manifest.keys() | there):
         if reason := _difference(path, name, manifest, there):
             raise IntegrityError(
@@ -215,8 +220,6 @@ def verify_folder(path: Path) -> dict[str, str]:
 
 def is_whole(path: Path) -> bool:
     """Say whether a sealed folder is there, and as it was sealed."""
-    if not path.exists():
-        return False
     try:
         verify_folder(path)
     except IntegrityError:
@@ -224,94 +227,41 @@ def is_whole(path: Path) -> bool:
     return True
 
 
-def own(path: Path) -> IO[str]:
-    """Take the lock of a file, held until the handle is closed or this process dies.
-
-    The kernel frees it, however the process ends. The file says who has it, for people.
+def read_sealed_folder(path: Path, read: Callable[[Path], T]) -> T:
+    """Return what `read` makes of a sealed folder: of one, though it is replaced meanwhile.
 
     Raises
     ------
     Busy
-        Where another has it; the error says who.
-    ResourceError
-        Where the file system has no locks.
+        Where it was replaced each time.
     """
-    handle = path.open("a+", encoding="utf-8", errors="replace")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        with handle:
-            raise Busy(
-                f"{path.parent} belongs to another run ({_owner_said_in(handle)}).\n"
-                "Wait for it to end, stop it, or name another folder."
-            ) from error
-    except OSError as error:
-        handle.close()
-        raise ResourceError(
-            f"{path.parent} cannot be locked ({error.strerror}): two runs could write there.\n"
-            "Name a folder on a file system with locks, such as a disk of this machine."
-        ) from error
-    handle.truncate(0)
-    handle.write(f"{os.getpid()} {this_machine()}")
-    handle.flush()
-    return handle
-
-
-def _owner_said_in(handle: IO[str]) -> str:
-    """Return who has a lock; the owner of a moment ago may not have written it yet."""
-    for _ in range(100):
-        handle.seek(0)
-        pid, _, machine = handle.read().strip().partition(" ")  # older versions said no machine
-        is_elsewhere = machine not in ("", this_machine())  # where nobody here can ask
-        who = f"process {pid} on {name_of(machine or this_machine())}"
-        if pid.isdecimal() and not is_elsewhere and is_in_use(int(pid)):
-            return who
-        time.sleep(0.01)
-    return who if pid.isdecimal() and is_elsewhere else "process unknown"
-
-
-def sweep(folder: Path) -> None:
-    """Remove what writers that no longer live have left half-written in `folder`.
-
-    Which processes live is known on this machine alone. What another one was writing counts as
-    left behind once nothing of it has changed for a day.
-    """
-    for draft in folder.glob(".*.tmp"):
-        if _is_left(draft):
-            # Moved at once: whoever writes there after all must not go on with a part of it.
-            aside = _temporary(draft)
-            with suppress(OSError):  # another sweep had it
-                draft.rename(aside)
-                remove(aside)
-
-
-def is_draft(path: Path) -> bool:
-    """Say whether a file or folder, or one above it, is being written: `sweep` sees to it.
-
-    >>> is_draft(Path("a/.x.npy.1234abcd-17-0123abcd.tmp")), is_draft(Path("a/x.npy"))
-    (True, False)
-    """
-    return any(_DRAFT.fullmatch(part) for part in path.parts)
-
-
-def _is_left(draft: Path) -> bool:
-    match = _DRAFT.fullmatch(draft.name)
-    if match is None:
-        return False
-    if match["machine"] == _here():
-        return not is_in_use(int(match["pid"]))
-    try:
-        changed = max(path.lstat().st_mtime for path in (draft, *draft.rglob("*")))
-    except OSError:  # it has just been finished
-        return False
-    return time.time() - changed > QUIET_S
+    for _ in range(_N_READS):
+        recover(path)
+        try:
+            opened = os.open(path, os.O_RDONLY)  # while it is open, no other gets its number
+        except OSError:
+            return read(path)  # which says what is wrong
+        try:
+            made = read(path)
+        except (HeadstartError, OSError):
+            if _is_at(opened, path):
+                raise
+        else:
+            if _is_at(opened, path):
+                return made
+        finally:
+            os.close(opened)
+    raise Busy(
+        f"{path} was replaced {_N_READS} times while it was read.\n"
+        "Read it again once nobody saves there."
+    )
 
 
 @contextmanager
 def _writing(path: Path, n_bytes: int) -> Iterator[IO[bytes]]:
     with _space_errors(path, n_bytes):
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = _temporary(path)
+        draft = temporary(path)
         try:
             with draft.open("xb") as file:
                 yield file
@@ -338,16 +288,6 @@ def _space_errors(path: Path, n_bytes: int | None = None) -> Iterator[None]:
             f"No space left to write {path}:{needed} {free_space_bytes(path):,} bytes free.\n"
             "Free some, or set HEADSTART_HOME to a folder on a larger disk. Nothing was changed."
         ) from error
-
-
-def _temporary(path: Path) -> Path:
-    # Machine and process let a later `sweep` tell a dead writer's file from a living one's.
-    writer = f"{_here()}-{os.getpid()}"
-    return path.with_name(f".{path.name[:80]}.{writer}-{secrets.token_hex(4)}.tmp")
-
-
-def _here() -> str:
-    return sha256_bytes(this_machine().encode())[:8]
 
 
 def _fsync(path: Path) -> None:
@@ -383,10 +323,10 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _files(folder: Path) -> list[str]:
-    return sorted(
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()
-    )
+def _files(folder: Path, known: Container[str] = ()) -> list[str]:
+    """Return every file below a folder by its path in it; of what others litter only the known."""
+    files = {p.relative_to(folder).as_posix(): p.name for p in folder.rglob("*") if not p.is_dir()}
+    return sorted(path for path, name in files.items() if name not in LITTER or path in known)
 
 
 def _seal(draft: Path) -> None:
@@ -402,12 +342,16 @@ def _seal(draft: Path) -> None:
 
 def _check_made(made: int, draft: Path) -> None:
     """Refuse a draft that is not the folder that was made: a write makes a removed one again."""
-    try:
-        is_same = os.path.samestat(os.fstat(made), draft.stat())
-    except OSError:
-        is_same = False
-    if not is_same:
+    if not _is_at(made, draft):
         raise _removed(draft)
+
+
+def _is_at(opened: int, path: Path) -> bool:
+    """Say whether a folder that is open is still the one at a path."""
+    try:
+        return os.path.samestat(os.fstat(opened), path.stat())
+    except OSError:
+        return False
 
 
 def _removed(draft: Path) -> IntegrityError:
@@ -446,7 +390,7 @@ def check_replaceable(path: Path) -> None:
     UsageError
         Naming what is there that Headstart did not write.
     """
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    if not path.exists() or (path.is_dir() and all(map(_is_litter, path.iterdir()))):
         return
     foreign = [path.name]
     if path.is_dir() and (path / MANIFEST).is_file():
@@ -458,10 +402,14 @@ def check_replaceable(path: Path) -> None:
         )
 
 
+def _is_litter(path: Path) -> bool:
+    return path.name in LITTER and not path.is_dir()
+
+
 def _swap(draft: Path, path: Path) -> None:
     """Put a draft in the place of a folder, which whoever reads it meanwhile may put back."""
     for n_left in reversed(range(10)):
-        _recover(path)
+        recover(path)
         remove(_old(path))
         try:
             with suppress(FileNotFoundError):
@@ -469,31 +417,26 @@ def _swap(draft: Path, path: Path) -> None:
             draft.rename(path)
             break
         except OSError as error:
-            _recover(path)
+            recover(path)
             if error.errno not in _TAKEN or not n_left:
                 raise
     _fsync_folder(path.parent)
     remove(_old(path))
 
 
-def _recover(path: Path) -> None:
-    # Left there by a process that died between the two renames of `_swap`; one that lives goes on.
+def recover(path: Path) -> None:
+    """Put a sealed folder back that was being replaced by a process that died half-way.
+
+    It died between the two renames of `_swap`; one that lives goes on.
+    """
+    path = path.absolute()
     if _old(path).is_dir() and not path.exists():
         try:
             _old(path).rename(path)
         except OSError as error:
-            if error.errno not in (errno.ENOENT, *_TAKEN):
+            if error.errno not in (errno.ENOENT, *_TAKEN, *_FORBIDDEN):
                 raise
 
 
 def _old(path: Path) -> Path:
-    return path.with_name(f".{path.name}.old")
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder; one that is gone already, or cannot go, is left."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
+    return path.parent / f".{path.name}.old"

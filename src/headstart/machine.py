@@ -27,6 +27,9 @@ DEVICES = ("cpu", "cuda", "mps")
 #: How many files a process may want to hold open at once.
 MANY_FILES = 65_536
 
+#: What file managers leave in a folder that a person looks into.
+LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
+
 #: What may change a result, in the order it is shown.
 DISTRIBUTIONS = (
     "headstart",
@@ -50,13 +53,15 @@ def home() -> Path:
 
     `HEADSTART_HOME` names it; otherwise it is `headstart` in the user's cache folder.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(os.environ.get("HEADSTART_HOME") or cache / "headstart").expanduser()
+    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folder = Path(os.environ.get("HEADSTART_HOME") or Path(caches, "headstart"))
     try:
+        folder = folder.expanduser()
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # a "~" of a user without a home is the latter
+        reason = (getattr(error, "strerror", None) or str(error)).rstrip(".")
         raise UsageError(
-            f"HEADSTART_HOME={str(folder)!r} cannot be made: {error.strerror}.\n"
+            f"HEADSTART_HOME={str(folder)!r} cannot be made: {reason}.\n"
             "Expected a folder that you may write to: set HEADSTART_HOME to one."
         ) from error
     return folder.resolve()

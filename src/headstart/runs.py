@@ -11,8 +11,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.drafts import sweep
 from headstart.errors import IntegrityError, UsageError
-from headstart.io import MANIFEST, own, read_safetensors, sweep, write_safetensors
+from headstart.io import MANIFEST, read_safetensors, write_safetensors
+from headstart.lock import own
 
 #: How many checkpoints of a name stay: the newest, and one to fall back on.
 _N_KEPT = 2

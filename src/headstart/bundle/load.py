@@ -9,9 +9,10 @@ from headstart.bundle.save import FACTS, HEAD, REFERENCE, TRUNK, WEIGHTS
 from headstart.checks.shift import Reference
 from headstart.data.folders import home_expanded
 from headstart.errors import HeadstartError, IntegrityError, UsageError
-from headstart.features.compile import Graph, Seen, mark
+from headstart.features.compile import Graph, Seen
 from headstart.heads.head import Head, head_from
-from headstart.io import read_json, read_safetensors, verify_folder
+from headstart.io import read_json, read_safetensors, read_sealed_folder, recover, verify_folder
+from headstart.sources.location import mark
 from headstart.sources.preprocess import preprocess_hash
 from headstart.sources.source import BUNDLE_FORMAT, Source, from_json
 from headstart.task import Kind, Task
@@ -19,6 +20,8 @@ from headstart.task import Kind, Task
 
 def load(path: str | Path) -> Bundle:
     """Read a saved bundle; every byte is checked first.
+
+    Where another process saves to the folder meanwhile, all that is read is of one of both.
 
     Parameters
     ----------
@@ -31,18 +34,19 @@ def load(path: str | Path) -> Bundle:
         Where a file is missing, changed, or not the bundle's; or another version wrote it.
     UsageError
         Where there is no bundle.
+    Busy
+        Where others save there without a pause.
     """
     # Parts are opened when they are asked for, wherever the process then stands.
-    folder = _folder_of(home_expanded(str(path))).absolute()
+    return read_sealed_folder(_folder_of(home_expanded(str(path))).absolute(), _loaded)
+
+
+def _loaded(folder: Path) -> Bundle:
     trunk = mark(folder / TRUNK)  # first: what is put there from here on is not what was checked
     hashes = verify_folder(folder)
     facts = read_json(folder / FACTS)
-    if facts.get("format") != BUNDLE_FORMAT:
-        raise IntegrityError(
-            f"{folder} has format {facts.get('format')!r}, this Headstart reads {BUNDLE_FORMAT}.\n"
-            "Load it with the version that wrote it: bundle.json names it under versions."
-        )
     try:
+        _check_format(folder, facts)
         return _read(folder, facts, Seen(trunk, hashes.get(TRUNK, "")))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, HeadstartError):
@@ -51,6 +55,14 @@ def load(path: str | Path) -> Bundle:
             f"{folder / FACTS} is no description of a model: {type(error).__name__}: {error}.\n"
             "Save the model again, or restore the folder."
         ) from error
+
+
+def _check_format(folder: Path, facts: dict[str, Any]) -> None:
+    if facts.get("format") != BUNDLE_FORMAT:
+        raise IntegrityError(
+            f"{folder} has format {facts.get('format')!r}, this Headstart reads {BUNDLE_FORMAT}.\n"
+            "Load it with the version that wrote it: bundle.json names it under versions."
+        )
 
 
 def _read(folder: Path, facts: dict[str, Any], trunk: Seen) -> Bundle:
@@ -69,6 +81,7 @@ def _read(folder: Path, facts: dict[str, Any], trunk: Seen) -> Bundle:
 
 def _folder_of(path: Path) -> Path:
     for folder in (path, path / "model"):
+        recover(folder)
         if (folder / FACTS).exists() or (folder / "manifest.json").exists():
             return folder
     raise UsageError(

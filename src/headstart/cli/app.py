@@ -8,11 +8,12 @@ Results go to stdout, progress and notes to stderr; `--json` prints one JSON doc
 import errno
 import os
 import sys
-from io import TextIOWrapper
+import traceback
 from typing import Annotated
 
 import typer
 
+from headstart.cli import streams
 from headstart.cli.verbs.cache import cache
 from headstart.cli.verbs.demo import demo
 from headstart.cli.verbs.doctor import doctor
@@ -72,7 +73,7 @@ def main() -> None:
     # ten times slower. It must be said before the first library that has such threads is read.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     listen()
-    _ready_streams()
+    streams.ready()
     try:
         said = app(standalone_mode=False)
         sys.stdout.flush()  # what cannot be written is told here, not at the end of Python
@@ -82,7 +83,7 @@ def main() -> None:
     except Terminated:
         code = TERMINATED
     except SystemExit as error:
-        # Where the reader of a pipe is gone, typer ends the process itself, as if it had failed.
+        # Where the reader of results is gone, typer ends the process itself, as if it had failed.
         if not isinstance(error.__context__, BrokenPipeError):
             raise
         code = _drop_output(0)
@@ -95,26 +96,16 @@ def main() -> None:
     sys.exit(code)
 
 
-def _ready_streams() -> None:
-    """Let a closed stream lead nowhere; where a terminal knows few letters, name the others."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
-        elif isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
 def _drop_output(code: int) -> int:
-    """Let what nobody can be given go nowhere: Python would try again at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Let the results that nobody can be given go nowhere."""
+    streams.lead_nowhere(sys.stdout.fileno())
     return code
 
 
 def _failed(error: Exception) -> int:
-    """Say what went wrong; the traceback only where it was asked for."""
+    """Say what went wrong; the traceback before it, where that was asked for."""
     if os.environ.get("HEADSTART_DEBUG"):
-        raise error
+        _say("".join(traceback.format_exception(error)), 1)
     if isinstance(error, HeadstartError):
         return _say(f"error: {error}", error.exit_code)
     if hasattr(error, "show") and hasattr(error, "exit_code"):  # usage, in the words of typer

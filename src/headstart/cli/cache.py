@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from headstart.drafts import is_draft, remove, sweep
 from headstart.errors import IntegrityError
-from headstart.features.cache import is_intact
-from headstart.io import is_draft, is_whole, read_sealed_json, remove, sha256_file, sweep
+from headstart.io import is_whole, read_sealed_json, sha256_file
 from headstart.machine import home
 from headstart.sources.files import is_kept_whole
+from headstart.store.leases import is_under_way
 from headstart.store.store import Shard, Store, open_store
 
 #: The folders of the home, and what is in them.
@@ -58,10 +59,14 @@ class Swept:
 
 @dataclass(frozen=True)
 class Verified:
-    """How many files were looked at, and those that are not as they were written."""
+    """How many files were looked at, and those that are not as they were written.
+
+    `left` names those of the damaged that could not be removed.
+    """
 
     n_files: int
     damaged: tuple[str, ...]
+    left: tuple[str, ...] = ()
 
 
 def size() -> list[Part]:
@@ -92,18 +97,23 @@ def collect(older_than_s: float | None = None) -> Swept:
 
 
 def verify() -> Verified:
-    """Read every byte that is kept; what is damaged is set aside or removed, and made again."""
-    damaged, n_files = [], 0
+    """Read every byte that was written with its hash; what is damaged is removed, and made again.
+
+    Cards of added sources have no hash: a person may change them.
+    """
+    damaged: list[str] = []
+    left: list[Path] = []
+    n_files = 0
     with open_store() as store:
         store.check()
         for path, is_whole in _looked_at(store):
             n_files += 1
             if not is_whole():
                 damaged.append(str(path.relative_to(home())))
-                if path.exists():
-                    remove(path)
+                remove(path)
+                left += [path] if path.exists() else []
         _forget(store)
-    return Verified(n_files, tuple(damaged))
+    return Verified(n_files, tuple(damaged), _named(left))
 
 
 def _named(paths: Iterable[Path]) -> tuple[str, ...]:
@@ -154,16 +164,19 @@ def _moved() -> Iterator[Path]:
 def _old(store: Store, older_than_s: float) -> Iterator[Path]:
     """Yield every file of the home that was not used for so long, and forget old studies.
 
-    Cards of added sources stay: a person wrote what they say, and nothing makes them again.
+    Cards of added sources stay: a person wrote what they say, and nothing makes them again. What a
+    study found goes as a whole: one under way reads at its end what it found at its beginning.
     """
     cards = home() / "sources" / "added"
-    for study in store.studies():
-        files = list(_files(home() / "outcomes" / study))
-        if files and all(_unused_s(path) > older_than_s for path in files):
-            store.drop_study(study)
-    for path in (path for name in KEPT for path in _files(home() / name)):
+    for path in (path for name in KEPT if name != "outcomes" for path in _files(home() / name)):
         if path.parent != cards and _unused_s(path) > older_than_s:
             yield path
+    for study in store.studies():
+        files = list(_files(home() / "outcomes" / study))
+        is_old = bool(files) and all(_unused_s(path) > older_than_s for path in files)
+        if is_old and not is_under_way(store, study):
+            store.drop_study(study)
+            yield from files
 
 
 def _unused_s(path: Path) -> float:
@@ -201,6 +214,8 @@ def _looked_at(store: Store) -> Iterator[tuple[Path, Callable[[], bool]]]:
         if graph.meta.get("reason", "") == "":
             path = home() / "graphs" / graph.file
             yield path, partial(_has_sha256, path, graph.sha256)
+    for path, sha256 in _outputs(store):
+        yield path, partial(_has_sha256, path, sha256)
     for path in _files(sources / "moved"):
         yield path, partial(is_kept_whole, path)
     for path in sorted([*sources.glob("*.state"), *sources.glob("*.head")]):
@@ -209,8 +224,18 @@ def _looked_at(store: Store) -> Iterator[tuple[Path, Callable[[], bool]]]:
         yield path, partial(_passes, read_sealed_json, path)
 
 
+def _outputs(store: Store) -> Iterator[tuple[Path, str]]:
+    """Yield every file of what a fit said of the test rows, and its hash; gone ones harm nobody."""
+    for study in store.studies():
+        for job, facts in store.outcomes(study).items():
+            path = home() / "outcomes" / study / f"{job}.safetensors"
+            if facts.get("outputs") and path.exists():
+                yield path, facts["outputs"]
+
+
 def _is_shard_whole(store: Store, shard: Shard) -> bool:
-    return store.shard(shard.id) is not None and is_intact(home() / "features", shard)
+    path = home() / "features" / shard.file
+    return store.shard(shard.id) is not None and _has_sha256(path, shard.sha256)
 
 
 def _has_sha256(path: Path, sha256: str) -> bool:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from headstart.cli.options import MAX_SKIPPED
 from headstart.data.dataset import Dataset, Row, Skipped, limit_skipped, listed
 from headstart.data.pictures import decode
 from headstart.errors import HeadstartError, UnreadableRow
@@ -29,9 +30,6 @@ OPTIONAL = {"pandas": "parquet", "pyarrow": "parquet", "datasets": "datasets"}
 
 #: Below this, features of a middling data set may not fit.
 SPACE_BYTES = 2 * 10**9
-
-#: The share of rows that `fit` leaves out without being told to.
-MAX_SKIPPED = 0.01
 
 
 @dataclass(frozen=True)

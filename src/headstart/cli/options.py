@@ -1,6 +1,7 @@
 """Options that several verbs share, and how their words are read."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,17 @@ import typer
 from headstart.errors import UsageError
 from headstart.task import Kind
 from headstart.units import SECONDS, amount
+
+
+def path_named(text: str | Path) -> Path:
+    """Return the path that a word names, "~" being one's home: shells leave it in `--out=~/runs`.
+
+    >>> path_named("~/runs") == Path.home() / "runs"
+    True
+    """
+    from headstart.data.folders import home_expanded
+
+    return home_expanded(str(text))
 
 
 def named_folder(text: str | Path) -> Path:
@@ -26,7 +38,7 @@ def named_folder(text: str | Path) -> Path:
     """
     if not str(text):
         raise typer.BadParameter("expected the name of a folder, got none.")
-    folder = Path(text)
+    folder = path_named(text)
     if folder.is_file():
         raise typer.BadParameter(f"{folder} is a file; expected a folder, there or to be made.")
     return folder
@@ -90,6 +102,9 @@ MaxSkipped = Annotated[
 ]
 
 
+#: The share of rows that are left out, where a person says nothing.
+MAX_SKIPPED = 0.01
+
 #: The time for a proof and, on top of it, for remedies, where a person says nothing.
 BUDGET, REMEDIES = "15m", "10m"
 
@@ -151,6 +166,20 @@ def time_to_prove(budget: str | None, remedies: str | None) -> dict[str, Any]:
     }
 
 
+def given(options: Mapping[str, Any]) -> list[str]:
+    """Return options as a person types them; those of no value were not given.
+
+    >>> given({"text": "body", "image": None, "kind": Kind.REGRESSION, "max_skipped": 0.05})
+    ['--text', 'body', '--kind', 'regression', '--max-skipped', '0.05']
+    """
+    return [
+        word
+        for name, value in options.items()
+        if value is not None
+        for word in (f"--{name.replace('_', '-')}", str(value))
+    ]
+
+
 def columns_of(path: str, data: str, columns: dict[str, Any]) -> dict[str, Any]:
     """Return how to read rows that come beside the data: columns of a table are none of a folder.
 
@@ -161,7 +190,7 @@ def columns_of(path: str, data: str, columns: dict[str, Any]) -> dict[str, Any]:
     columns
         How the data are read.
     """
-    if Path(data).is_dir() or not Path(path).is_dir():
+    if path_named(data).is_dir() or not path_named(path).is_dir():
         return columns
     of_tables = ("text", "image", "label", "separator")
     return {name: value for name, value in columns.items() if name not in of_tables}

@@ -1,7 +1,7 @@
 """A ranking as a person reads it: what to choose, what it costs, and what else was computed."""
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from headstart.cli.show import out, table
@@ -21,7 +21,7 @@ SCORES: tuple[tuple[str, str, str], ...] = (
 WHOLE = "  # all of it, not only up to its best boundary; --source auto ranks whole sources"
 
 
-def ranking(found: Any, data: str = "DATA") -> None:
+def ranking(found: Any, data: Sequence[str]) -> None:
     """Print the sources, the one to start from first.
 
     Parameters
@@ -29,7 +29,7 @@ def ranking(found: Any, data: str = "DATA") -> None:
     found
         The ranking.
     data
-        What was ranked on, as a person typed it.
+        What was ranked on, and the options that say what is in it, as a person typed them.
     """
     _measured(found)
     out("")
@@ -40,8 +40,8 @@ def ranking(found: Any, data: str = "DATA") -> None:
     for note in found.notes:
         out(f"note       {note}")
     whole = "" if found.rows[0].boundary is None else WHOLE
-    uri = shlex.quote(found.best.uri)
-    out(f"next       headstart fit {shlex.quote(data)} --source {uri}{whole}")
+    words = ["headstart", "fit", *data, "--source", found.best.uri]
+    out(f"next       {shlex.join(words)}{whole}")
 
 
 def _measured(found: Any) -> None:

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -120,7 +121,7 @@ def fit(found: dict[str, Any], plan: Any) -> None:
     for skipped in found["skipped"]:
         out(f"skipped    {skipped['row']}: {skipped['reason']}")
     out(f"model      {found['model']}")
-    out(f"predict    headstart predict {found['run']} NEW…")
+    out(f"predict    headstart predict {shlex.quote(found['run'])} NEW…")
 
 
 def predictions(found: list[dict[str, Any]], labels: Sequence[str] = ()) -> None:
@@ -187,8 +188,7 @@ def write_csv(path: Any, found: list[dict[str, Any]]) -> None:
         unlike = "yes" if row.get("unlike") else ""
         cells = [row["name"], row.get("prediction", ""), *values, unlike, row.get("error", "")]
         writer.writerow(map(harmless, cells))
-    # A file's name may hold bytes that are no UTF-8.
-    write_text(path, page.getvalue().encode(errors="backslashreplace").decode())
+    write_text(path, page.getvalue())
 
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
@@ -345,5 +345,9 @@ def verified(found: Any) -> None:
     from headstart.units import plural
 
     for name in found.damaged:
-        out(f"damaged    {one_line(name)}: set aside; it is made again when it is needed")
+        if name in found.left:
+            done = "could not be removed: see that you may write there and that the disk works"
+        else:
+            done = "removed; it is made again when it is needed"
+        out(f"damaged    {one_line(name)}: {done}")
     out(f"checked    {plural(found.n_files, 'file')}, {len(found.damaged):,} damaged")

@@ -82,7 +82,7 @@ def phase(source: str, modality: Any, finetune: str, given: dict[str, Any]) -> A
     """
     from headstart.steps.phase import FEW_TEXTS, default_phase
     from headstart.task import Modality
-    from headstart.transfer.plan import FEW
+    from headstart.transfer.plan import FEW, ONLY
 
     if not given:
         return None
@@ -91,7 +91,8 @@ def phase(source: str, modality: Any, finetune: str, given: dict[str, Any]) -> A
             f"{_options(given)}: how step 5 learns, and rows of numbers have no network to "
             f"fine-tune.\nExpected no {OPTIONS[next(iter(given))]}."
         )
-    base = FEW_TEXTS if finetune == FEW else default_phase(source, modality)
+    is_few = finetune.removeprefix(ONLY) == FEW
+    base = FEW_TEXTS if is_few else default_phase(source, modality)
     return dataclasses.replace(base, **given)
 
 

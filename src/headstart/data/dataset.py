@@ -60,7 +60,8 @@ class Dataset:
     skipped
         Rows the reader had to leave out.
     columns
-        The names of the input columns a table was read by, in order; empty for other data.
+        The names of the input columns of a table, or of a DataFrame of numbers, in order; empty for
+        other data.
     notes
         What the reader guessed, a sentence each; the command line prints them.
     label_type
@@ -326,8 +327,9 @@ def from_arrays(
     given = unwrapped(rows)
     kind_of_rows = _known(modality) if modality else _modality(given)
     ready = _ROWS_OF[kind_of_rows](given)
+    columns = _names_of(rows) if kind_of_rows is Modality.VECTOR else ()
     if targets is None:
-        return Dataset(kind_of_rows, ready)
+        return Dataset(kind_of_rows, ready, columns=columns)
     if kind_of_rows is Modality.WORDS:
         tagged = read_tags(tag_lists(unwrapped(targets)))
         made = Dataset(kind_of_rows, ready, tagged.task, tagged.values)
@@ -340,11 +342,18 @@ def from_arrays(
             f"the first at row {encoded.missing[0]}.\nExpected a label for every row."
         )
     made = Dataset(
-        kind_of_rows, ready, encoded.task, encoded.values, notes=encoded.notes,
+        kind_of_rows, ready, encoded.task, encoded.values, notes=encoded.notes, columns=columns,
         label_type=encoded.label_type,
     )  # fmt: skip
     made._check_lengths()
     return made
+
+
+def _names_of(rows: Any) -> tuple[str, ...]:
+    """Return the names of the columns of a DataFrame; none where two are alike, or only numbers."""
+    names = tuple(getattr(rows, "column_names", getattr(rows, "columns", ())))
+    are_names = all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
+    return names if are_names else ()
 
 
 def _encoded(targets: Any, kind: Kind | str | None, separator: str | None) -> Targets:

@@ -5,13 +5,18 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from headstart.data.columns import SPLIT_NAMES
 from headstart.data.dataset import TRAIN, UNASSIGNED, Skipped
 from headstart.data.pictures import PICTURE_SUFFIXES, problem
 from headstart.data.tables import decoded
 from headstart.errors import DataError
+from headstart.machine import LITTER
 from headstart.task import Modality
+
+#: Folders that systems make where a disk begins, or in an archive; people may not read some.
+_OF_THE_SYSTEM = ("__MACOSX", "lost+found", "System Volume Information", "$RECYCLE.BIN")
 
 
 @dataclass(frozen=True)
@@ -75,19 +80,49 @@ def split_folders(folder: Path) -> dict[str, Path]:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Yield every file below a folder that is not hidden; links to folders are not followed."""
-    for place, inner, files in os.walk(folder):
+    """Yield every file below a folder that is not hidden; links to folders are not followed.
+
+    Raises
+    ------
+    DataError
+        Where a folder cannot be read: what is in it would be lost without a word.
+    """
+    for place, inner, files in os.walk(folder, onerror=_refuse_closed):
         inner[:] = [name for name in inner if not _is_hidden(name)]
         yield from (Path(place, name) for name in files if not _is_hidden(name))
 
 
 def _subfolders(folder: Path) -> dict[str, Path]:
-    with os.scandir(folder) as entries:
-        return {e.name: Path(e.path) for e in entries if e.is_dir() and not _is_hidden(e.name)}
+    try:
+        with os.scandir(folder) as entries:
+            return {e.name: Path(e.path) for e in entries if e.is_dir() and not _is_hidden(e.name)}
+    except OSError as error:
+        _refuse_closed(error)
+
+
+def inside(folder: Path) -> list[Path]:
+    """Return what lies right in a folder, in order.
+
+    Raises
+    ------
+    DataError
+        Where it cannot be read.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        _refuse_closed(error)
+
+
+def _refuse_closed(error: OSError) -> NoReturn:
+    raise DataError(
+        f"The folder {error.filename} cannot be read: {error.strerror}.\n"
+        "Let it be read, or move it out of the data."
+    ) from error
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
+    return name.startswith(".") or name in (*_OF_THE_SYSTEM, *LITTER)
 
 
 Place = tuple[str, str, Path]

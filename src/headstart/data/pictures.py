@@ -6,6 +6,7 @@ a small file that unfolds to gigabytes. `decode` returns RGB pixels or raises `U
 
 import hashlib
 import io
+import threading
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,9 @@ _ORIENTATION = 0x0112  # the EXIF tag
 # Odd metadata and large pictures make Pillow warn; here they are either fine or an error. Once,
 # and for all threads: rows are decoded in several, whose `catch_warnings` would undo each other's.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+
+#: One is held while a PIL picture reads its file, which the same picture in another row reads too.
+_LOADING = tuple(threading.Lock() for _ in range(64))
 
 
 def problem(path: Path) -> str:
@@ -183,6 +187,8 @@ def _opened(row: Any) -> "Image":
     from PIL import Image
 
     if _is_pil(row):
+        with _LOADING[id(row) // 16 % len(_LOADING)]:
+            row.load()  # of a loaded picture, nothing
         return row.copy()
     if not isinstance(row, str | Path | bytes):
         return _from_array(np.asarray(as_array(row)))
@@ -265,7 +271,8 @@ def _scaled(values: NDArray[Any]) -> NDArray[np.uint8]:
         return values
     if values.dtype == bool:
         return values.astype(np.uint8) * np.uint8(255)
-    largest = 1 if values.dtype.kind == "f" else 65535 if values.dtype == np.uint16 else 255
+    is_wide = values.dtype.kind == "u" and values.dtype.itemsize == 2  # in either byte order
+    largest = 1 if values.dtype.kind == "f" else 65535 if is_wide else 255
     _refuse_outside(values, largest)
     return np.rint(values * (255 / largest)).astype(np.uint8)
 

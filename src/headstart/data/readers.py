@@ -34,7 +34,14 @@ from headstart.data.dataset import (
     limit_skipped,
     pick,
 )
-from headstart.data.folders import Found, class_folders, home_expanded, split_folders, text_files
+from headstart.data.folders import (
+    Found,
+    class_folders,
+    home_expanded,
+    inside,
+    split_folders,
+    text_files,
+)
 from headstart.data.tables import TABLE_SUFFIXES, Table, read_table, table_of
 from headstart.data.tagged import encode_tags, named
 from headstart.data.tags import is_tag
@@ -179,7 +186,7 @@ def _near(path: Path) -> str:
 
 def _split_files(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     """Return the tables of a folder that are named by a split, and a note on those that are not."""
-    files = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in TABLE_SUFFIXES]
+    files = [p for p in inside(folder) if p.suffix.lower() in TABLE_SUFFIXES]
     named = [(SPLIT_NAMES.get(p.stem.lower()), p) for p in files]
     found = {split: p for split, p in named if split}
     if len(found) < sum(bool(split) for split, _ in named):

@@ -245,14 +245,45 @@ def _records(
     Where quotes are not as CSV has them, each line is a row if all lines are as wide as the header.
     """
     try:
-        return list(_parsed(text, delimiter, strict=True)), [], []
+        records = list(_parsed(text, delimiter, strict=True))
     except csv.Error as error:
-        if rows := _line_a_row(text, delimiter):
-            note = "each line was read as a row, and those inside of cells were kept"
-            return rows, [], [f"{path} has quotes that are not closed or not doubled: {note}."]
-        if "unexpected end" in str(error):
-            line = max((line for line, *_ in _parsed(text, delimiter)), default=1)
-            raise DataError(_open_quote(path, line)) from error
+        return _despite_quotes(error, text, delimiter, path)
+    are_joined = any(line < last for line, last, _ in records)
+    rows = _line_a_row(text, delimiter) if are_joined else []
+    if not rows:
+        return records, [], []
+    # By its form alone, it may be either: a quotation that two rows share, or a cell of two lines.
+    note = f"{path} has quotes that join lines, each of which is as wide as the header"
+    if _are_of_a_kind(rows, records):
+        return rows, [], [f"{note}: each line was read as a row."]
+    return records, [], [f"{note}: they were read as cells of several lines."]
+
+
+def _are_of_a_kind(rows: Sequence[_Record], records: Sequence[_Record]) -> bool:
+    """Tell whether lines are rows like the records: some column holds but what theirs holds.
+
+    A label of a row is a label elsewhere, too; the lines of a text put words, or nothing, under
+    every column. Numbers are no evidence: a line of an address holds some.
+    """
+    width = len(rows[0][2])
+    columns = zip(*(cells for *_, cells in rows[1:]), strict=True)
+    theirs = zip(*(cells for *_, cells in records[1:] if len(cells) == width), strict=True)
+    return any(
+        set(cells) <= set(others) - {""}
+        for cells, others in zip(columns, theirs, strict=False)  # of no record there are none
+    )
+
+
+def _despite_quotes(
+    error: csv.Error, text: str, delimiter: str, path: Path
+) -> tuple[list[_Record], list[Skipped], list[str]]:
+    """Return the same where quotes are not as CSV has them."""
+    if rows := _line_a_row(text, delimiter):
+        note = "each line was read as a row, and those inside of cells were kept"
+        return rows, [], [f"{path} has quotes that are not closed or not doubled: {note}."]
+    if "unexpected end" in str(error):
+        line = max((line for line, *_ in _parsed(text, delimiter)), default=1)
+        raise DataError(_open_quote(path, line)) from error
     records, skipped = _mended(text, delimiter, path)
     note = "where a cell begins with one, it and the next were left out"
     return records, skipped, [f"{path} has quotes inside of cells that are not doubled: {note}."]

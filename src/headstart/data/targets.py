@@ -25,6 +25,11 @@ MOST_NUMBERED_CLASSES = 20
 #: Labels that are no texts, by the kind of their dtype.
 LABEL_TYPES = {"i": "int64", "u": "uint64", "f": "float64", "b": "bool"}
 
+#: A number as people write it, with a comma and a unit, too: "4,5", "1,234.50", "~12,95 €",
+#: "4,5/5". Not so "1,5,7" and "4, 5", which are labels and nothing else.
+_WRITTEN = re.compile(
+    r"[^\d,;|]{0,8}(\d{1,3}([.,\s]\d{3})+|\d+)([.,]\d+)?(\s?/\s?\d+)?[^\d,;|]{0,12}"
+)
 #: What a whole number ends in where its column was read as fractions.
 _WHOLE = re.compile(r"(?<=\d)\.0+$")
 _SEPARATORS = (";", "|", ",")
@@ -70,11 +75,13 @@ def encode(
         Labels, numbers, texts that hold them, lists of labels; or 0 and 1 of shape (n, labels), as
         an array or as lists of equal length.
     kind
-        Guessed if None. Lists, or texts joined by a consistent separator, are several labels;
+        Guessed if None. Lists, or texts joined by a consistent separator, are several labels, but
+        numbers with a comma are refused;
         numbers with a fraction, or whole numbers of many different values, are quantities; the
         rest are classes.
     separator
-        What stands between the labels of a row; it makes them several labels.
+        What stands between the labels of a row; it makes them several labels. Without it, such
+        labels are parted at the ";", "|" or "," in them.
     name
         The column's name, for the notes and the task.
 
@@ -93,7 +100,7 @@ def encode(
     if _are_indicators(values):
         _refuse_single(wanted)
         return _indicators(np.array(values), tuple(map(str, range(len(values[0])))), name)
-    guess = _guess(values, separator) if wanted is None else _Guess(wanted, separator)
+    guess = _guess(values, separator, name) if wanted is None else _Guess(wanted, separator)
     if guess.kind is Kind.MULTILABEL:
         return _several(values, guess, name)
     empty = [is_missing(value) for value in values]
@@ -154,19 +161,52 @@ class _Guess:
     kind: Kind
     separator: str | None = None
     note: str = ""
+    option: str = "--kind"
 
 
-def _guess(cells: list[Any], separator: str | None) -> _Guess:
+def _guess(cells: list[Any], separator: str | None, name: str) -> _Guess:
     if separator is not None or any(_is_several(cell) for cell in cells):
         return _Guess(Kind.MULTILABEL, separator)
     present = [cell for cell in cells if not is_missing(cell)]
     numbers = _as_numbers(present)
     if numbers is not None and len(numbers):
         return _guess_numbers(present, numbers)
-    found = _consistent_separator([str(cell) for cell in present])
+    texts = [str(cell).strip() for cell in present]
+    _refuse_commas(texts, name)
+    found = _consistent_separator(texts)
     if found is None:
         return _Guess(Kind.MULTICLASS)
-    return _Guess(Kind.MULTILABEL, found, f"holds several labels a row, separated by {found!r}")
+    return _Guess(Kind.MULTILABEL, found, _SEPARATED.format(found))
+
+
+_SEPARATED = "holds several labels a row, separated by {!r}"
+
+
+def _refuse_commas(cells: Sequence[str], name: str) -> None:
+    """Refuse numbers with commas in them, which may be two labels each."""
+    joined = [cell for cell in cells if "," in cell]
+    if joined and all(map(_WRITTEN.fullmatch, joined)):
+        raise DataError(
+            f"{_column(name)} holds {joined[0]!r:.60}: a number with a comma, or two labels?\n"
+            "Write numbers with a point, and nothing else: 12.5. Several labels a row are told by "
+            "--separator , (separator=',') or --kind multilabel, classes by --kind multiclass."
+        )
+
+
+def _joined_by(cells: list[Any], name: str) -> _Guess:
+    """Return what stands between the labels of a row where nobody said, but that it has several."""
+    texts = [cell for cell in cells if isinstance(cell, str) and not is_missing(cell)]
+    there = [mark for mark in _SEPARATORS if any(mark in text for text in texts)]
+    found = _consistent_separator(texts)
+    if found is None and there[:1] != [";"] and len(there) > 1:  # a comma may stand in a label
+        raise DataError(
+            f"{_column(name)} holds {' and '.join(map(repr, there))}: what stands between labels?\n"
+            "Say it with --separator (separator=…)."
+        )
+    if not there:  # lists, or one label a row
+        return _Guess(Kind.MULTILABEL)
+    mark = found or there[0]
+    return _Guess(Kind.MULTILABEL, mark, _SEPARATED.format(mark), "--separator")
 
 
 def _is_several(cell: Any) -> bool:
@@ -251,7 +291,8 @@ def _parts(cell: str, separator: str) -> list[str]:
 
 
 def _said(guess: _Guess, name: str) -> tuple[str, ...]:
-    return (f"{_column(name)} {guess.note} (--kind says otherwise).",) if guess.note else ()
+    said = f"{_column(name)} {guess.note} ({guess.option} says otherwise)."
+    return (said,) if guess.note else ()
 
 
 def _column(name: str) -> str:
@@ -352,7 +393,10 @@ def _numbers(cells: Sequence[Any], name: str) -> NDArray[np.float64]:
     numbers = _as_numbers(cells)
     if numbers is None:
         wrong = next(cell for cell in cells if _as_numbers([cell]) is None)
-        raise DataError(f"{_column(name)} holds {wrong!r:.60}, expected numbers to predict.")
+        raise DataError(
+            f"{_column(name)} holds {wrong!r:.60}, expected numbers to predict, each written with "
+            "a point: 12.5."
+        )
     infinite = np.flatnonzero(~np.isfinite(numbers))
     if len(infinite):
         raise DataError(
@@ -364,8 +408,8 @@ def _numbers(cells: Sequence[Any], name: str) -> NDArray[np.float64]:
 
 def _several(cells: list[Any], guess: _Guess, name: str) -> Targets:
     """Encode rows of several labels; an empty cell says that none of them applies."""
-    separator = guess.separator or _consistent_separator([str(c) for c in cells if c]) or ";"
-    rows = [_labels_of(cell, separator) for cell in cells]
+    guess = guess if guess.separator else _joined_by(cells, name)
+    rows = [_labels_of(cell, guess.separator or _SEPARATORS[0]) for cell in cells]
     _refuse_nested([label for row in rows for label in row], name)
     order = _sorted({label for row in rows for label in row})
     at = {label: i for i, label in enumerate(order)}

@@ -284,7 +284,7 @@ def _unlabelled_roles(table: Table, modality: Modality, columns: _Columns) -> Ro
     what = f"The model reads {modality} rows, this table seems to hold {chosen.modality} rows."
     if modality is Modality.VECTOR:
         raise table_error(table, what, "Expected a column of numbers for each feature.")
-    raise column_error(table, what, f"--{modality} COLUMN")
+    raise column_error(table, what, f"--{modality.read_as} COLUMN")
 
 
 def _may_differ(table: Table, modality: Modality, columns: Sequence[str]) -> bool:

@@ -18,6 +18,7 @@ from headstart.evidence.evidence import YOURS, Role
 from headstart.evidence.tagger import Tagger
 from headstart.features.extract import extract_beside
 from headstart.machine import one_thread
+from headstart.sources.catalog import smallest_trainable
 from headstart.sources.source import Source
 from headstart.steps.phase import Phase
 from headstart.steps.take import take
@@ -128,12 +129,19 @@ def _controls(model: Any, source: Source, data: Dataset) -> list[Arm]:
         return arms
     control = like(model, f"scratch:{source.uri}", "all")
     frozen = like(model, f"scratch:{source.uri}", "head")
-    stand_in = "" if source.is_trainable else ", of the smallest trainable network"
+    other = stand_in(source)
     return [
         *arms,
-        Arm(RANDOM, frozen, "control", f"a head on frozen random features{stand_in}"),
-        Arm(SCRATCH, control, "control", f"all of it trained from random weights{stand_in}"),
+        Arm(RANDOM, frozen, "control", f"a head on frozen random features{other}"),
+        Arm(SCRATCH, control, "control", f"all of it trained from random weights{other}"),
     ]
+
+
+def stand_in(source: Source) -> str:
+    """Say whose random weights are taken where the source can only be used frozen; or nothing."""
+    if source.is_trainable or source.modality is Modality.VECTOR:
+        return ""
+    return f" of {smallest_trainable(source.modality).uri}, the smallest trainable network"
 
 
 def _classical(data: Dataset) -> Any:

@@ -42,3 +42,8 @@ def crossings(model: Any, source: Source, data: Dataset, also: Dataset) -> dict[
         arm: Arm(arm, More(learner, also, name, source.uri), "transfer", about)
         for arm, (learner, about) in made.items()
     }
+
+
+def n_beside(arm: Arm) -> int:
+    """Return how many labelled rows an arm learns from beside those of the study."""
+    return len(arm.estimator.also) if isinstance(arm.estimator, More) else 0

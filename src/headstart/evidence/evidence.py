@@ -18,6 +18,9 @@ FORMAT = 1
 
 Role = Literal["transfer", "control"]
 
+#: How rows of another domain are called in `Evidence.n_rows`.
+BESIDE = "beside"
+
 #: What is said about an arm of the caller's.
 YOURS = "yours"
 
@@ -300,7 +303,8 @@ class Evidence:
     source
         Facts of the source's card: uri, title, trained_on, license, n_parameters, modality.
     n_rows
-        Rows to learn from, of those to validate on, and to test on.
+        Rows to learn from, of those to validate on, and to test on; "beside": of another domain,
+        where the transfer arm learned from such too.
     arms
         Every arm, controls first.
     outcomes

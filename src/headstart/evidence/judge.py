@@ -5,7 +5,7 @@ Nothing here chooses: the arms that are compared, and the one that ships, come f
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -155,13 +155,22 @@ def point(bench: Bench, outcomes: Sequence[Outcome], fits: Sequence[Said]) -> Po
     )
 
 
-def jumpstart(bench: Bench, probe: Sequence[Said], random: Sequence[Said]) -> Gain:
-    """Return the higher start: frozen pretrained minus frozen random features, on test rows."""
+def jumpstart(
+    bench: Bench, probe: Sequence[Said], random: Sequence[Said], stand_in: str = ""
+) -> Gain:
+    """Return the higher start: frozen pretrained minus frozen random features, on test rows.
+
+    The note names the network whose random weights stand in for the source's, `stand_in`.
+    """
     if not probe:
         return Gain("jumpstart", None, bench.score, "no frozen features to compare")
     found = bench.bounded(bench.gain(probe, random))
-    return Gain("jumpstart", found, bench.score, "frozen trunk: pretrained minus random weights")
+    note = f"frozen trunk: pretrained minus random weights{stand_in}"
+    return Gain("jumpstart", found, bench.score, note)
 
+
+#: Why a gain over scratch is missing.
+NO_SCRATCH = "no fit of scratch to compare"
 
 #: Whether transfer and scratch ended by their stop rules → what that makes of the gain.
 ENDS = {
@@ -177,17 +186,29 @@ def asymptote(
     transfer: Sequence[Said],
     scratch: Sequence[Said],
     have_converged: tuple[bool, bool],
+    stand_in: str = "",
 ) -> Gain:
-    """Return the higher end: the transfer arm minus scratch, at their stop rules, on test rows."""
+    """Return the higher end: the transfer arm minus scratch, at their stop rules, on test rows.
+
+    The note says which bound it is, and names the network that stands in for the source's own.
+    """
     if not transfer:
-        return Gain("asymptote", None, bench.score, "no scratch arm to compare")
+        return Gain("asymptote", None, bench.score, NO_SCRATCH)
     found = bench.bounded(bench.gain(transfer, scratch))
-    return Gain("asymptote", found, bench.score, ENDS[have_converged])
+    note = ENDS[have_converged] + (f"; random weights{stand_in}" if stand_in else "")
+    return Gain("asymptote", found, bench.score, note)
 
 
-def steepness(transfer: Mapping[int, Curve], scratch: Mapping[int, Curve], score: str) -> Gain:
-    """Return the higher slope, of validation scores, for the seeds that both have."""
+def steepness(
+    transfer: Mapping[int, Curve], scratch: Mapping[int, Curve], score: str, of: str = ""
+) -> Gain:
+    """Return the higher slope, of validation scores, for the seeds that both have.
+
+    The note says whose slope it is, `of`, where that is not the transfer arm of the other gains.
+    """
     unit = f"{score} per doubling of rows processed"
+    if not scratch:
+        return Gain("slope", None, unit, NO_SCRATCH)
     pairs = [(transfer[s], scratch[s]) for s in transfer if s in scratch]
     pairs = [(ours, theirs) for ours, theirs in pairs if min(len(ours), len(theirs)) > 1]
     found = [slope(ours, theirs) for ours, theirs in pairs]
@@ -195,7 +216,15 @@ def steepness(transfer: Mapping[int, Curve], scratch: Mapping[int, Curve], score
     if not gains:
         return Gain("slope", None, unit, "a head that is solved has no slope")
     area = float(np.mean([one.area for one in found]))
-    return Gain("slope", over_seeds(gains), unit, f"area between the curves {area:+.3f}")
+    note = f"{f'of {of}; ' if of else ''}area between the curves {area:+.3f}"
+    return _of_seeds(Gain("slope", over_seeds(gains), unit, note))
+
+
+def _of_seeds(gain: Gain) -> Gain:
+    """Say of a gain's interval, where it has one, that it speaks of new seeds and no new rows."""
+    if gain.interval is None or not math.isfinite(gain.interval.high - gain.interval.low):
+        return gain
+    return replace(gain, note=f"{gain.note}; interval over seeds, on these rows")
 
 
 def time_saved(
@@ -215,7 +244,7 @@ def time_saved(
     name, unit = "time to threshold", "s saved"
     theirs = {one.seed: one for one in scratch}
     if not scratch:
-        return Gain(name, None, unit, "no scratch arm to compare")
+        return Gain(name, None, unit, NO_SCRATCH)
     wanted = float(np.mean([threshold(one.curve, target) for one in scratch]))
     if target is None and wanted <= least:  # anything reaches that before it has learned a row
         return Gain(name, None, unit, "scratch learned nothing: there is no score to reach")
@@ -231,7 +260,7 @@ def time_saved(
     times = [a for a, _ in reached if a is not None]
     note = f"to {wanted:.3f} on validation: transfer {_times(times, len(pairs), cold_s)}, "
     note += f"scratch {_times([b for _, b in reached if b is not None], len(pairs))}"
-    return Gain(name, over_seeds(saved) if saved else None, unit, note)
+    return _of_seeds(Gain(name, over_seeds(saved) if saved else None, unit, note))
 
 
 def _times(times: Sequence[float], n: int, cold_s: float = 0.0) -> str:
@@ -251,14 +280,17 @@ def labels(
     scratch: Sequence[Point],
     least: float = -math.inf,
     n_validation: int = 0,
+    n_beside: int = 0,
 ) -> Gain:
     """Return the labelled rows saved, from the mean data curves.
 
     A score that is not surely above that of the most frequent class, `least`, is none to be
-    matched. Rows that validate are labelled too, and the same for every point: the note tells of
-    them.
+    matched. Rows that validate are labelled too, and the same for every point; so are those of
+    another domain that the transfer has beside. The note tells of both.
     """
     name = "labels saved"
+    if not scratch:
+        return Gain(name, None, "rows", NO_SCRATCH)
     if len(transfer) < 2 or len(scratch) < 2:
         return Gain(name, None, "rows", "too few points on the data curves")
     ours, theirs = (_curve(points) for points in (transfer, scratch))
@@ -266,6 +298,8 @@ def labels(
     note = str(found) + ("" if all(p.is_converged for p in scratch) else "; provisional: scratch "
                          "had not converged everywhere")  # fmt: skip
     note += f"; and {n_validation} to validate on, each time" if n_validation else ""
+    others = f"; transfer learned from {n_beside:,} labelled rows of another domain, too"
+    note += others if n_beside else ""
     ends = {"transfer": transfer[-1], "scratch": scratch[-1]}
     if flat := [who for who, end in ends.items() if not end.interval.low > least]:
         none = "learned nothing that can be told from one answer for every row"
@@ -274,7 +308,7 @@ def labels(
         return Gain(name, None, "rows", note)
     spread = math.inf if found.transfer.is_bound else _spread_saved(transfer, scratch, found.n)
     interval = Interval(found.saved - spread, found.saved, found.saved + spread)
-    return Gain(name, interval, "rows", note)
+    return _of_seeds(Gain(name, interval, "rows", note))
 
 
 def _curve(points: Sequence[Point], seed: int | None = None) -> Curve:

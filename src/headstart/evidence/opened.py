@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 
 from headstart.evidence import judge
-from headstart.evidence.arms import FINETUNED, MAJORITY, PROBE, RANDOM, SCRATCH, Arm
+from headstart.evidence.arms import FINETUNED, MAJORITY, PROBE, RANDOM, SCRATCH, Arm, stand_in
 from headstart.evidence.choice import Chosen, validation
-from headstart.evidence.evidence import ArmRecord, Evidence, Gain, Outcome, Point
+from headstart.evidence.crossing import n_beside
+from headstart.evidence.evidence import BESIDE, ArmRecord, Evidence, Gain, Outcome, Point
 from headstart.evidence.findings import card
 from headstart.evidence.fits import Fits
 from headstart.evidence.judge import Bench, Said
 from headstart.evidence.verdict import Verdict, word_of
 from headstart.machine import versions
+from headstart.metrics.curve import Curve
 from headstart.task import Kind
 
 #: What test rows are that tell no model from another.
@@ -131,6 +133,7 @@ class Opened:
 
     def _gains(self, data: Mapping[str, Sequence[Point]], target: float | None) -> tuple[Gain, ...]:
         fits, transfer, none = self.fits, self.chosen.transfer, dict[int, Said]()
+        n_rows, other = self._n_rows(), stand_in(fits.study.source)
         scratch = [one for one in fits.whole(SCRATCH) if not one.error]
         starts = _paired(self.said.get(PROBE, none), self.said.get(RANDOM, none))
         ends = _paired(self.said[transfer], self.said.get(SCRATCH, none))
@@ -139,14 +142,22 @@ class Opened:
         tested = _mean_of(
             self.bench.score_of(one) for one in self.said.get(MAJORITY, none).values()
         )
-        rising = FINETUNED if FINETUNED in fits.arms else transfer
         return (
-            judge.jumpstart(self.bench, *starts),
-            judge.steepness(fits.curves(rising), fits.curves(SCRATCH), self.bench.score),
-            judge.asymptote(self.bench, *ends, have_converged),
+            judge.jumpstart(self.bench, *starts, other),
+            self._slope(),
+            judge.asymptote(self.bench, *ends, have_converged, other),
             judge.time_saved(fits.whole(transfer), scratch, target, fits.preparation_s, least),
-            judge.labels(data[transfer], data[SCRATCH], tested, self._n_rows()["validation"]),
+            judge.labels(
+                data[transfer], data[SCRATCH], tested, n_rows["validation"], n_rows.get(BESIDE, 0)
+            ),
         )
+
+    def _slope(self) -> Gain:
+        """Return the slope of the transfer arm; where its head is solved, of the fine-tuned one."""
+        curves, transfer = self.fits.curves, self.chosen.transfer
+        of = next((arm for arm in (transfer, FINETUNED) if _rises(curves(arm))), transfer)
+        named = "" if of == transfer else of
+        return judge.steepness(curves(of), curves(SCRATCH), self.bench.score, named)
 
     def _data_curve(self, arm: str) -> tuple[Point, ...]:
         """Return the points of an arm's data curve, rising; diverged fits have none."""
@@ -195,7 +206,9 @@ class Opened:
         study = self.fits.study
         n_train = study.n_train()
         n_held_out = len(study.pool) - n_train
-        return {"train": n_train, "validation": n_held_out, "test": len(study.test)}
+        found = {"train": n_train, "validation": n_held_out, "test": len(study.test)}
+        others = n_beside(self.fits.arms[self.chosen.transfer])
+        return found | ({BESIDE: others} if others else {})
 
 
 def _of_few_seeds(n: int) -> list[str]:
@@ -206,6 +219,11 @@ def _of_few_seeds(n: int) -> list[str]:
         return ["Two seeds hardly show how far seeds differ: where that is most of what varies, "
                 "such a verdict is wrong up to one time in eight, not in twenty."]  # fmt: skip
     return []
+
+
+def _rises(curves: Mapping[int, Curve]) -> bool:
+    """Say whether an arm learned by steps; a head that is solved is a single point."""
+    return any(len(curve) > 1 for curve in curves.values())
 
 
 def _mean_of(scores: Iterable[float]) -> float:

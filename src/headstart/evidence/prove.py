@@ -1,5 +1,6 @@
 """Prove: fit every arm, choose by validation, then open the test labels once."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -23,7 +24,7 @@ from headstart.evidence.verdict import wins
 from headstart.evidence.worker import Job
 from headstart.machine import whole
 from headstart.store.store import open_store
-from headstart.task import Kind
+from headstart.task import Kind, Task
 
 
 def prove(  # noqa: PLR0913
@@ -60,7 +61,7 @@ def prove(  # noqa: PLR0913
     arms
         More arms: name → unfitted estimator.
     worth
-        The gain from which a transfer is worth its trouble.
+        The gain from which a transfer is worth its trouble: 0.02 is two points of accuracy.
     target
         The validation score to be reached in *time to threshold*; None: 95 % of scratch's.
     best_effort
@@ -87,10 +88,10 @@ def prove(  # noqa: PLR0913
         Where the model transfers nothing.
     """
     seeds = whole("seeds", seeds, least=1)
-    if worth < 0 or (budget_s is not None and budget_s <= 0) or remedies_s < 0:
+    if (budget_s is not None and budget_s <= 0) or remedies_s < 0:
         raise UsageError(
-            f"worth={worth:g}, budget_s={budget_s}, remedies_s={remedies_s:g} cannot be right.\n"
-            "Expected worth ≥ 0, a budget above 0 (or None) and remedies_s ≥ 0."
+            f"budget_s={budget_s}, remedies_s={remedies_s:g} cannot be right.\n"
+            "Expected a budget above 0 (or None) and remedies_s ≥ 0."
         )
     if isinstance(model, type) or not hasattr(model, "get_params"):
         raise UsageError(
@@ -100,6 +101,7 @@ def prove(  # noqa: PLR0913
     data = read(data, kind=kind, max_skipped=getattr(model, "max_skipped", 0.01))
     # Test rows keep the names they have among all: the report looks them up by these.
     data, others = apart(replace(data, names=[data.name(i) for i in range(len(data))]))
+    check_worth(worth, data.task)
     also = others if also is None else read(also, kind=kind)
     study = prepare(model, data, seeds, best_effort)
     # Counted by now: of the part that an arm learns from, those left out are a larger share.
@@ -120,6 +122,22 @@ def prove(  # noqa: PLR0913
     named = (chosen.shipped.arm, chosen.transfer, chosen.control)
     findings = (*in_rows(study, opened.bench.truth), *by_heart(fits.outcomes, named))
     return replace(found, findings=findings, remedies=remedied)
+
+
+def check_worth(worth: float, task: Task | None) -> None:
+    """Refuse a gain that none can exceed; only numbers have a score without a lower bound.
+
+    Raises
+    ------
+    UsageError
+        Where it is negative, no number, or no difference of two scores.
+    """
+    most = math.inf if task is None or task.kind is Kind.REGRESSION else 1.0
+    if not 0 <= worth < most:
+        raise UsageError(
+            f"worth={worth:g}: no difference of scores that a gain could exceed.\n"
+            "Expected 0 or more, and below 1 for classes, labels or tags: 0.02 is two points."
+        )
 
 
 def _remedied(

@@ -9,7 +9,14 @@ from headstart.data.words import Sentence
 from headstart.errors import IntegrityError, UsageError
 from headstart.evidence.evidence import FORMAT, Evidence
 from headstart.evidence.page.mistakes import shown_names
-from headstart.io import read_json, sealed_folder, verify_folder, write_json
+from headstart.io import (
+    read_json,
+    read_sealed_folder,
+    recover,
+    sealed_folder,
+    verify_folder,
+    write_json,
+)
 
 FOLDER, FILE, ROWS = "evidence", "evidence.json", "rows.json"
 
@@ -40,11 +47,16 @@ def kept(run: Path) -> Evidence:
         Where the file was changed, or another version wrote it.
     """
     folder = run / FOLDER
+    recover(folder)
     if not folder.is_dir():
         raise UsageError(
             f"{run} holds no evidence.\nExpected a folder that `headstart prove DATA` named; "
             "prove the data first."
         )
+    return read_sealed_folder(folder, _read)
+
+
+def _read(folder: Path) -> Evidence:
     verify_folder(folder)
     values = read_json(folder / FILE)
     if values.get("format") != FORMAT:
@@ -58,6 +70,7 @@ def kept(run: Path) -> Evidence:
 def kept_rows(run: Path) -> dict[str, Any]:
     """Return the texts that were kept beside the evidence of a run, by the rows' names."""
     path = run / FOLDER / ROWS
+    recover(run / FOLDER)
     if not path.exists():  # an older proof
         return {}
     return {

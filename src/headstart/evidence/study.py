@@ -40,7 +40,7 @@ VALIDATION_SHARE = 0.2
 #: Rows a class that are learned from at the start of the data curve.
 LEAST_A_CLASS = 2
 #: Of what an outcome tells; older ones are computed again.
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,8 +283,8 @@ def _lacking(pool: Dataset, seeds: int, best_effort: bool) -> list[str]:
     )
     if not best_effort or len(pool) < needed:
         raise DataError(
-            f"{said}.\nAdd rows, leave such classes out, or prove what can be proved with "
-            "--best-effort (best_effort=True)."
+            f"{said}.\nAdd rows, leave such classes out, or prove what can be proved: "
+            "`headstart prove --best-effort` (best_effort=True)."
         )
     return [f"{said}: what was proved is less."]
 

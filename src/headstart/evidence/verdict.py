@@ -167,14 +167,30 @@ def best(scores: Scores, arms: Sequence[str]) -> str:
     """Return the arm with the highest mean score; of equal ones the first.
 
     Seeds differ in how hard their validation rows are, so an arm that lacks seeds is compared
-    with the others where it has them.
+    with the best of those that have most, on the seeds that both have; the largest lead wins.
 
     >>> best({"a": {0: 0.5, 1: 0.9}, "b": {0: 0.6}}, ["a", "b"])
     'b'
+    >>> some = {"always": {0: 0.5, 1: 0.5}, "a": {0: 0.9, 1: 0.4}, "b": {0: 0.8}}
+    >>> best(some, ["always", "a", "b"])  # on seed 0, an easy one, b is behind a
+    'a'
     """
-    full = max(arms, key=lambda arm: len(scores[arm]))
-    ahead = {arm: _gaps(scores, arm, full) for arm in arms}
-    return max(arms, key=lambda arm: float(ahead[arm].mean()) if len(ahead[arm]) else -math.inf)
+    most = max(len(scores[arm]) for arm in arms)
+    full = [arm for arm in arms if len(scores[arm]) == most]
+    shared = [seed for seed in scores[full[0]] if all(seed in scores[arm] for arm in full)]
+    top = max(full, key=lambda arm: _mean(scores[arm], shared))
+    return max(arms, key=lambda arm: _lead(scores, arm, top))
+
+
+def _mean(scores: Mapping[int, float], seeds: Sequence[int]) -> float:
+    """Return the mean over some seeds; over all where there are none of these."""
+    return float(np.mean([scores[seed] for seed in seeds or scores]))
+
+
+def _lead(scores: Scores, arm: str, other: str) -> float:
+    """Return by how much an arm is ahead on the seeds that both have; without any it is not."""
+    gaps = _gaps(scores, arm, other)
+    return float(gaps.mean()) if len(gaps) else -math.inf
 
 
 def ships(scores: Scores, transfer: str, control: str) -> Preferred:

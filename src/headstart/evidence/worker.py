@@ -186,9 +186,7 @@ def _with_effort(done: Outcome, model: Any) -> Outcome:
     else:
         phase = getattr(plan, "phase", None)
         stopped = curve.has_converged(getattr(phase, "patience", 1))
-    if not curve.seconds:
-        spread = tuple(learning * seen / curve.seen[-1] for seen in curve.seen)
-        curve = replace(curve, seconds=spread)
+        curve = _since_the_start(curve, learning)
     said = {} if plan is None else {"plan": json.loads(json.dumps(plan.to_json(), default=str))}
     return replace(
         done,
@@ -197,3 +195,21 @@ def _with_effort(done: Outcome, model: Any) -> Outcome:
         preparation_s=before,
         facts=done.facts | said,
     )
+
+
+def _since_the_start(curve: Curve, learning_s: float) -> Curve:
+    """Return the curve with seconds since the fit began, its preparation left out.
+
+    What a fit does beside its passes (a timed step, the head's solution, activations, calibration)
+    is waited for whichever point is good enough, so every point has all of it. Without seconds of
+    the passes they are spread over the rows.
+
+    >>> curve = Curve(seen=(8, 16), score=(0.5, 0.7), seconds=(1.0, 3.0))
+    >>> _since_the_start(curve, 10.0).seconds, _since_the_start(Curve(seen=(8, 16)), 10.0).seconds
+    ((8.0, 10.0), (5.0, 10.0))
+    """
+    if not curve.seconds:
+        spread = tuple(learning_s * seen / curve.seen[-1] for seen in curve.seen)
+        return replace(curve, seconds=spread)
+    beside_s = max(0.0, learning_s - curve.seconds[-1])
+    return replace(curve, seconds=tuple(beside_s + one for one in curve.seconds))

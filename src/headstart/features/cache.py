@@ -11,8 +11,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.io import read_safetensors, sha256_file, sweep, write_npy, write_safetensors
+from headstart.drafts import sweep
+from headstart.io import read_safetensors, sha256_file, write_npy, write_safetensors
 from headstart.progress import track
+from headstart.sources.location import mark
 from headstart.sources.preprocess import TextPreprocess, preprocess_hash
 from headstart.sources.source import Source
 from headstart.store.store import Shard, Store
@@ -158,8 +160,8 @@ class MemoryCache:
         return self.blocks[shard]
 
 
-#: Files checked by this process: path, hash, size and time of change.
-_checked: set[tuple[str, str, int, int]] = set()
+#: Files checked by this process: path, hash, and `mark`.
+_checked: set[tuple[str, str, tuple[int, ...]]] = set()
 
 
 class FeatureCache:
@@ -205,7 +207,7 @@ class FeatureCache:
         else:
             write_safetensors(path, {"values": block.values, "offsets": block.offsets})
         sha256 = sha256_file(path)
-        _checked.add(_mark(path, sha256))
+        _checked.add(_seen(path, sha256))
         file = str(path.relative_to(self.folder))
         shard = self.store.add_shard(key, file, sha256, str(block.values.dtype), hashes.tolist())
         self._files[shard] = file
@@ -240,14 +242,13 @@ def is_intact(folder: Path, entry: Shard) -> bool:
     path = folder / entry.file
     if not path.exists():
         return False
-    mark = _mark(path, entry.sha256)
-    if mark in _checked or sha256_file(path) == entry.sha256:
-        _checked.add(mark)
+    seen = _seen(path, entry.sha256)
+    if seen in _checked or sha256_file(path) == entry.sha256:
+        _checked.add(seen)
         return True
     path.replace(path.with_suffix(path.suffix + ".bad"))
     return False
 
 
-def _mark(path: Path, sha256: str) -> tuple[str, str, int, int]:
-    status = path.stat()
-    return str(path), sha256, status.st_size, status.st_mtime_ns
+def _seen(path: Path, sha256: str) -> tuple[str, str, tuple[int, ...]]:
+    return str(path), sha256, mark(path)

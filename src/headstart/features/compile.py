@@ -24,6 +24,7 @@ from headstart.features.trials import noise, other_lengths, random_inputs
 from headstart.io import sha256_bytes, sha256_file, write_bytes
 from headstart.machine import home, versions
 from headstart.progress import track
+from headstart.sources.location import mark
 from headstart.sources.preprocess import preprocess_hash
 from headstart.sources.source import Source
 from headstart.store.store import Store
@@ -67,15 +68,6 @@ class Seen:
         """Say whether a path has these bytes; they are read only where its mark is another."""
         found = mark(path)
         return bool(found) and (found == self.mark or sha256_file(path) == self.sha256)
-
-
-def mark(path: Path) -> tuple[int, ...]:
-    """Return what changes when a file is replaced or written to; empty if there is none."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return ()
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 @dataclass(frozen=True)

@@ -261,7 +261,9 @@ class _Pass:
             for start in range(0, n, STRETCH_ROWS):
                 rows = range(start, min(start + STRETCH_ROWS, n))
                 n_computed += self._take(rows, tracked)
-        return [self._handle(b, n_computed) for b in range(len(self.keys))]
+        # A boundary may be kept of a row that fails above it: the handles are of the same rows.
+        is_kept = np.all([where[:, 0] >= 0 for where in self.where], axis=0)
+        return [self._handle(b, is_kept, n_computed) for b in range(len(self.keys))]
 
     def _take(self, rows: range, tracked: Progress) -> int:
         """Run what is missing of a stretch of rows, note where all are; return how many ran."""
@@ -379,9 +381,8 @@ class _Pass:
             if i not in skipped and (reason := reasons.get(stretch.which(i))):
                 self.reading.skip(i, reason)
 
-    def _handle(self, b: int, n_computed: int) -> Features:
+    def _handle(self, b: int, is_kept: NDArray[np.bool_], n_computed: int) -> Features:
         where = self.where[b]
-        is_kept = where[:, 0] >= 0
         blocks = [self.cache.open(shard) for shard in self.shards[b]]
         offsets = [block.offsets for block in blocks if block.offsets is not None]
         return Features(

@@ -151,9 +151,18 @@ class Features:
     def beside(self, *others: "Features") -> "Features":
         """Return a handle whose rows have the columns of these and of others, side by side.
 
+        Raises
+        ------
+        ValueError
+            Where others are of other rows: `take` those that all have.
+
+        Examples
+        --------
         >>> Features.of(np.zeros((1, 2))).beside(Features.of(np.ones((1, 1)))).array()
         array([[0., 0., 1.]])
         """
+        if not all(np.array_equal(one.kept, self.kept) for one in others):
+            raise ValueError("features of other rows cannot stand beside these: take common ones")
         key = "+".join(one.key for one in (self, *others))
         return dataclasses.replace(self, more=(*self.more, *others), key=key)
 

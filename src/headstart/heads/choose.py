@@ -33,7 +33,7 @@ DEFAULT_PENALTY = 0.1
 WORTH = 0.999
 #: So many penalties in a row that are no better than the best end the path.
 PATIENCE = 2
-#: Above so many rows one split takes the place of the folds.
+#: Above so many rows that may be held out one split takes the place of the folds.
 SPLIT_ABOVE = 20_000
 #: Raw numbers that stand for more rows than this, on average, are no copies.
 MOST_COPIES = 10
@@ -88,7 +88,7 @@ class Choice:
     Parameters
     ----------
     logits
-        Shape (n, k): of each row when it was held out; NaN where it never was.
+        Shape (n, k): of each row when it was held out; NaN where it never was, or counts nothing.
     start
         A solution near the one for all the rows.
     """
@@ -114,22 +114,25 @@ def holdouts(
     features
         What the rows of the job were made of.
     judges
-        Which rows may be held out, shape (n,); the others are in every fit. All if None.
+        Which rows may be held out, shape (n,); the others are in every fit. All if None. Rows that
+        count nothing are not.
     """
     if not isinstance(folds, int):
         return folds
     if folds < 2:
         return ()
-    n, groups = len(job.targets), groups_of(features)
-    at = np.arange(n) if judges is None else np.flatnonzero(judges)
+    n, groups, counts = len(job.targets), groups_of(features), job.weight > 0
+    at = np.flatnonzero(counts if judges is None else counts & judges)
     at, most = _judging(job, at, groups)
     k = min(folds, most)
     if k < 2:
         return ()
-    if n > SPLIT_ABOVE:
+    # Of few judges beside many rows all are asked: one split would leave a handful to decide.
+    is_split = len(at) > SPLIT_ABOVE
+    if is_split:
         k = min(max(folds, 5), len(np.unique(groups[at])))
     found = folds_of(job.targets[at], job.task, k, seed, groups[at])
-    return among(found[:1] if n > SPLIT_ABOVE else found, at, n)
+    return among(found[:1] if is_split else found, at, n)
 
 
 def groups_of(features: Features) -> NDArray[np.int64]:
@@ -181,7 +184,8 @@ def _judging(
         return at, len(np.unique(groups[at])) // 2
     label, k = job.targets[np.unique(groups, return_index=True)[1]], job.task.n_outputs
     here = np.bincount(label[np.unique(groups[at])], minlength=k)
-    alone = np.where(here == np.bincount(label, minlength=k), here, 0)  # no other row teaches them
+    teach = np.unique(groups[job.weight > 0])
+    alone = np.where(here == np.bincount(label[teach], minlength=k), here, 0)  # no other does them
     if (alone == 1).any():
         at = at[alone[label[groups[at]]] != 1]
         if len(np.unique(job.targets[at])) < 2:
@@ -211,7 +215,7 @@ def choose(job: Job, penalties: Sequence[float] | None, folds: Sequence[Fold]) -
         path.append(Tried(penalty, losses))
         if len(path) == 1 or path[-1].loss < WORTH * path[lowest].loss:
             lowest = len(path) - 1
-            best = Choice(penalty, logits=_spread(said, folds, len(job.rows)), start=found[0])
+            best = Choice(penalty, logits=_spread(said, folds, job.weight), start=found[0])
         elif len(path) - 1 - lowest >= PATIENCE:
             break
         starts = list(found)
@@ -232,10 +236,11 @@ def _unchecked(penalties: Sequence[float] | None) -> Choice:
 
 
 def _spread(
-    said: Sequence[NDArray[np.float32]], folds: Sequence[Fold], n: int
+    said: Sequence[NDArray[np.float32]], folds: Sequence[Fold], weight: NDArray[np.float64]
 ) -> NDArray[np.float32]:
     # Back to the order of the rows, shape (n, k).
-    logits = np.full((n, said[0].shape[1]), np.nan, dtype=np.float32)
+    logits = np.full((len(weight), said[0].shape[1]), np.nan, dtype=np.float32)
     for values, (_, out) in zip(said, folds, strict=True):
         logits[out] = values
+    logits[weight == 0] = np.nan  # what counts for nothing is no evidence of how sure to be
     return logits

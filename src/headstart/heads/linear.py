@@ -113,7 +113,8 @@ class LinearFit:
         The chosen penalty.
     oof_outputs
         Shape (n, k): what heads fitted without a row say of it (out of fold), with the head's
-        temperature; rows that were never held out hold NaN. None where nothing was held out.
+        temperature; rows that were never held out, or count nothing, hold NaN. None where nothing
+        was held out.
     path
         The penalties tried, from the strongest.
     converged
@@ -157,14 +158,14 @@ def fit_linear(  # noqa: PLR0913  (what is solved, and how it is chosen)
     targets
         As in a dataset: shape (n,), or (n, k) for several labels.
     weight
-        How much each row counts, shape (n,); 1 if None.
+        How much each row counts, shape (n,); 1 if None. One that counts nothing judges nothing.
     penalties
         The path; `headstart.heads.choose.PENALTIES` if None. They are per row (see
         `headstart.heads.solve`).
     folds
         How many, or the folds themselves as (rows to fit, rows to hold out). 0: nothing is held
-        out, and the first of `penalties` is taken, or the default. Above 20,000 rows a number
-        above 0 means one split.
+        out, and the first of `penalties` is taken, or the default. Above 20,000 rows that may be
+        held out a number above 0 means one split.
     judges
         Which rows may be held out, shape (n,), where `folds` is a number; all if None.
 
@@ -184,7 +185,7 @@ def fit_linear(  # noqa: PLR0913  (what is solved, and how it is chosen)
         job, scaler, level = convex(features, targets, task, counts)
         choice = choose(job, penalties, holdouts(job, features, folds, seed, judges))
         found = job.whole().solve(choice.penalty, choice.start, FINE)
-    head, outputs = _calibrated(unscaled(job, scaler, found), choice.logits, job.targets)
+    head, outputs = _calibrated(unscaled(job, scaler, found), choice.logits, job)
     if task.kind is Kind.REGRESSION:
         head = dataclasses.replace(head, bias=head.bias + level)
         outputs = None if outputs is None else outputs + level
@@ -221,13 +222,13 @@ def unscaled(job: Job, scaler: Scaler, found: Solution) -> LinearHead:
 
 
 def _calibrated(
-    head: LinearHead, logits: NDArray[np.float32] | None, targets: NDArray[Any]
+    head: LinearHead, logits: NDArray[np.float32] | None, job: Job
 ) -> tuple[LinearHead, NDArray[Any] | None]:
     """Return the head with its temperature and thresholds, and what it says out of fold."""
     if logits is None:
         return head, None
     held = np.isfinite(logits).all(axis=1)
-    head = calibrated(head, logits[held], targets[held])
+    head = calibrated(head, logits[held], job.targets[held], job.weight[held])
     said = outputs_of(head.kind, logits[held], head.temperature)
     outputs = np.full(logits.shape, np.nan, dtype=said.dtype)
     outputs[held] = said

@@ -246,12 +246,21 @@ def held_out_losses(kind: Kind, logits: Array, targets: Array) -> NDArray[np.flo
     return np.asarray(LOSSES[kind](exact, targets)[0])
 
 
-def temperature_of(kind: Kind, logits: Array, targets: Array) -> float:
+def temperature_of(
+    kind: Kind, logits: Array, targets: Array, weight: NDArray[np.float64] | None = None
+) -> float:
     """Return what to divide held-out logits by so that their log-loss is least.
 
     One row whose label says nothing is added to the n, as in the law of succession: where all n
     are right, the answer is then not to be sure of everything, but to be wrong about once in n.
     1 for a number.
+
+    Parameters
+    ----------
+    logits, targets
+        Shape (n, k), and as in a dataset.
+    weight
+        How much each row counts beside the others, shape (n,), not 0 for all; 1 if None.
 
     References
     ----------
@@ -268,8 +277,9 @@ def temperature_of(kind: Kind, logits: Array, targets: Array) -> float:
 
     if kind is Kind.REGRESSION:
         return 1.0
+    share = np.ones(len(logits)) if weight is None else weight / weight.mean()
     found = minimize_scalar(
-        lambda power: _tempered_loss(kind, logits * np.exp(-power), targets),
+        lambda power: _tempered_loss(kind, logits * np.exp(-power), targets, share),
         bounds=(-np.log(20), np.log(20)),
         method="bounded",
         options={"xatol": 1e-4},
@@ -277,14 +287,14 @@ def temperature_of(kind: Kind, logits: Array, targets: Array) -> float:
     return float(np.exp(found.x))
 
 
-def _tempered_loss(kind: Kind, logits: Array, targets: Array) -> float:
+def _tempered_loss(kind: Kind, logits: Array, targets: Array, share: NDArray[np.float64]) -> float:
     # The added row is the mean of the rows, its label the mean of all labels.
     losses = held_out_losses(kind, logits, targets)
     if kind is Kind.MULTICLASS:
         gap = logits[np.arange(len(logits)), targets] - logits.mean(axis=1)
     else:
         gap = ((targets - 0.5) * logits).sum(axis=1)
-    return float(losses.sum() + (losses + gap).mean())
+    return float((share * losses).sum() + (share * (losses + gap)).mean())
 
 
 def _counts(kind: Kind, targets: Array, weight: NDArray[np.float64], k: int) -> Array:

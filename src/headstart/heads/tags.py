@@ -23,6 +23,7 @@ from headstart.errors import IntegrityError
 from headstart.features.compile import Boundaries
 from headstart.features.extract import TOP_OF_WORDS
 from headstart.features.features import Features
+from headstart.heads.chain import fit_chain
 from headstart.heads.choose import PENALTIES, Choice, Fold, Job, among, choose, groups_of
 from headstart.heads.design import Scaler, design, scaler_of
 from headstart.heads.head import Layer, run_layers
@@ -32,17 +33,12 @@ from headstart.machine import one_thread, seeds
 from headstart.metrics.chain import (
     Chain,
     best_paths,
-    blocks,
     legal_chain,
     legal_paths,
     marginals,
-    passed,
 )
 from headstart.task import Kind, Task
 
-#: Sentences that the chain is learned on, at most, and words of each, from its first: it has some
-#: dozens of unknowns, and every word of the longest sentence is a step of its own.
-CHAIN_SENTENCES, CHAIN_WORDS = 2_000, 256
 #: In how many parts held-out sentences are read by a chain that the others taught.
 CHAIN_PARTS = 3
 #: Above so many words one split takes the place of the folds, and the penalty is chosen on some.
@@ -139,9 +135,11 @@ class TagHead:
             row[each, path], row[each, likeliest] = row[each, likeliest], row[each, path]
         return ragged([row.astype(np.float32) for row in told])
 
-    def calibrated(self, logits: Ragged, targets: Ragged) -> "TagHead":
+    def calibrated(
+        self, logits: Ragged, targets: Ragged, weight: NDArray[np.float64] | None = None
+    ) -> "TagHead":
         """Return the head with the temperature and the chain that suit held-out sentences best."""
-        temperature, chain = fit_chain(logits, targets)
+        temperature, chain = fit_chain(logits, targets, weight)
         return dataclasses.replace(self, temperature=temperature, chain=chain)
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -152,9 +150,8 @@ class TagHead:
             "start": self.chain.start,
             "transition": self.chain.transition,
         }
-        facts = {"temperature": self.temperature, "reads": list(self.reads)}
-        facts |= {"splitting": splitting()}
-        return arrays, {"head": self.name} | facts
+        facts = {"head": self.name, "temperature": self.temperature, "reads": list(self.reads)}
+        return arrays, facts | {"splitting": splitting()}
 
     @classmethod
     def from_state(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> "TagHead":
@@ -235,7 +232,7 @@ def fit_tags(
     targets
         Codes as in a dataset; they are repaired here.
     weight
-        How much each sentence counts, shape (n,); 1 if None.
+        How much each sentence counts, shape (n,); 1 if None. Those of 0 judge nothing.
     folds
         How many, or the folds of sentences themselves; sentences are never cut. Above 20,000
         words a number means one split.
@@ -246,14 +243,12 @@ def fit_tags(
     counts = np.ones(len(np.asarray(targets))) if weight is None else np.asarray(weight, float)
     of = {TOP_OF_WORDS: candidates} if isinstance(candidates, Features) else candidates
     rows = {reads: _Sentences.of(one, targets, task, counts) for reads, one in of.items()}
-    codes = next(iter(rows.values())).codes
-    may_judge = np.ones(len(codes), dtype=bool) if judges is None else judges
+    may_judge = counts > 0 if judges is None else (counts > 0) & judges
     with one_thread():
         solved = _solved(rows, folds, may_judge, seed)
         linear, choice = solved.head, solved.choice
         head = TagHead(linear.weight, linear.bias, legal_chain(task.n_outputs), reads=solved.reads)
-        groups = groups_of(next(iter(rows.values())).features)
-        head, outputs = _chained(head, choice, codes, groups, seed)
+        head, outputs = _chained(head, choice, next(iter(rows.values())), seed)
     seconds = time.perf_counter() - began
     return LinearFit(head, choice.penalty, outputs, choice.path, solved.converged, seconds,
                      choice.warnings)  # fmt: skip
@@ -375,7 +370,7 @@ def _split(
 
 
 def _chained(
-    head: TagHead, choice: Choice, codes: NDArray[Any], groups: NDArray[np.int64], seed: int
+    head: TagHead, choice: Choice, rows: _Sentences, seed: int
 ) -> tuple[TagHead, NDArray[Any] | None]:
     """Return the head with its chain, and what it says of the sentences when they were held out.
 
@@ -383,6 +378,7 @@ def _chained(
     """
     if choice.logits is None:
         return head, None
+    codes, weight, groups = rows.codes, rows.weight, groups_of(rows.features)
     held = like(choice.logits, codes)
     seen = np.array([i for i, row in enumerate(held) if len(row) and np.isfinite(row).all()])
     k = choice.logits.shape[1]
@@ -390,8 +386,8 @@ def _chained(
     n_parts = min(CHAIN_PARTS, len(np.unique(groups[seen])))
     parts = folds_of(np.zeros(len(seen)), ANY, n_parts, seed, groups[seen]) if n_parts > 1 else []
     for fit, out in [(seen[fit], seen[out]) for fit, out in parts] or [(seen, seen)]:
-        outputs[out] = head.calibrated(held[fit], codes[fit]).outputs_from(held[out])
-    return head.calibrated(held[seen], codes[seen]), outputs
+        outputs[out] = head.calibrated(held[fit], codes[fit], weight[fit]).outputs_from(held[out])
+    return head.calibrated(held[seen], codes[seen], weight[seen]), outputs
 
 
 def word_folds(sizes: NDArray[np.int64], folds: Sequence[Fold]) -> list[Fold]:
@@ -409,84 +405,3 @@ def _words(sizes: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int6
     starts = np.repeat(ends[rows] - sizes[rows], sizes[rows])
     within = np.arange(len(starts)) - np.repeat(np.cumsum(sizes[rows]) - sizes[rows], sizes[rows])
     return np.asarray(starts + within)
-
-
-# The chain ---------------------------------------------------------------------------------------
-
-
-def fit_chain(logits: Ragged, targets: Ragged) -> tuple[float, Chain]:
-    """Return the temperature and the chain under which held-out sentences are likeliest.
-
-    Every legal step has a score of its own, drawn to 0 by a normal prior of variance 1, so that a
-    step that was rarely met is little more than legal.
-
-    Parameters
-    ----------
-    logits
-        Ragged: what a layer said of sentences it has not seen.
-    targets
-        Codes; they are repaired here.
-    """
-    from scipy.optimize import minimize
-
-    k = logits[0].shape[1]
-    legal = legal_chain(k)
-    full = np.flatnonzero(lengths(logits))
-    spread = np.linspace(0, len(full) - 1, min(len(full), CHAIN_SENTENCES)).astype(np.int64)
-    some = full[spread].tolist()
-    rows = [np.asarray(logits[i][:CHAIN_WORDS], dtype=np.float64) for i in some]
-    truth = [repaired(np.asarray(targets[i][:CHAIN_WORDS])) for i in some]
-    problem = _ChainProblem(rows, truth, legal)
-    found = minimize(problem, np.zeros(1 + k + k * k), jac=True, method="L-BFGS-B",
-                     options={"maxiter": 60, "ftol": 1e-7})  # fmt: skip
-    return problem.parts(found.x)
-
-
-class _ChainProblem:
-    """The negative log-probability of the true paths, and its gradient.
-
-    Of the true paths it is enough to know how often each step is made in all of them.
-    """
-
-    def __init__(
-        self, rows: Sequence[NDArray[np.float64]], truth: Sequence[NDArray[np.int64]], legal: Chain
-    ) -> None:
-        self.blocks, self.legal = list(blocks(rows)), legal
-        k, said, tags = len(legal.start), flat(rows), flat(truth)
-        goes_on = np.ones(len(tags), dtype=bool)
-        goes_on[np.cumsum(lengths(truth)) - 1] = False
-        after = np.flatnonzero(goes_on) + 1
-        self.first = np.bincount([path[0] for path in truth], minlength=k)
-        self.pairs = np.zeros((k, k))
-        np.add.at(self.pairs, (tags[after - 1], tags[after]), 1)
-        self.said = float(said[np.arange(len(tags)), tags].sum())  # by the layer, of the paths
-
-    def parts(self, x: NDArray[np.float64]) -> tuple[float, Chain]:
-        """Return the temperature and the chain of the unknowns."""
-        k = len(self.legal.start)
-        start, transition = x[1 : 1 + k], x[1 + k :].reshape(k, k)
-        return float(np.exp(-x[0])), Chain(
-            np.where(np.isfinite(self.legal.start), start, -np.inf),
-            np.where(np.isfinite(self.legal.transition), transition, -np.inf),
-        )
-
-    def __call__(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Return the objective and its gradient."""
-        temperature, chain = self.parts(x)
-        likely = self.said / temperature
-        likely += _made(self.first, chain.start) + _made(self.pairs, chain.transition)
-        said, first, pairs = self.said, self.first.astype(np.float64), self.pairs.copy()
-        for block in self.blocks:
-            found = passed(block, chain, temperature)
-            likely -= float(found.log_totals.sum())
-            said -= float(np.vdot(block.emissions, found.marginals))
-            first -= found.first
-            pairs -= found.pairs
-        ascent = np.concatenate([[said / temperature], first, pairs.ravel()])
-        return float(x @ x / 2 - likely), x - ascent
-
-
-def _made(counts: NDArray[Any], scores: NDArray[np.float64]) -> float:
-    """Return what steps score in all, where those that are never made may not be legal."""
-    made = counts > 0
-    return float(counts[made] @ scores[made])

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from headstart.registry import Registry
 from headstart.task import Kind, Task
 
 
@@ -41,10 +40,6 @@ class Term(Protocol):
     def __call__(self, step: Step) -> Any:
         """Return a scalar tensor."""
         ...
-
-
-#: Terms by name; others are added by the entry point group `headstart.losses`.
-TERMS: Registry[Term] = Registry("headstart.losses")
 
 
 @dataclass(frozen=True)

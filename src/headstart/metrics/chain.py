@@ -65,27 +65,32 @@ class Block:
         How many words each has, shape (n,).
     emissions
         Shape (n, longest, k); 0 past the end of a sentence.
+    weight
+        How much each counts, shape (n,).
     """
 
     at: NDArray[np.int64]
     sizes: NDArray[np.int64]
     emissions: Array
+    weight: Array
 
 
-def blocks(emissions: Ragged) -> Iterator[Block]:
+def blocks(emissions: Ragged, weight: Array | None = None) -> Iterator[Block]:
     """Yield all sentences that have words, the shortest first.
 
     Parameters
     ----------
     emissions
         An array of shape (words, k) a sentence.
+    weight
+        How much each counts, shape (n,); 1 if None.
 
     Examples
     --------
     >>> [block.emissions.shape for block in blocks([np.zeros((2, 3)), np.zeros((1, 3))])]
     [(2, 2, 3)]
     """
-    sizes = lengths(emissions)
+    sizes, counts = lengths(emissions), np.ones(len(emissions)) if weight is None else weight
     order = np.argsort(sizes, kind="stable")
     order = order[sizes[order] > 0]
     while len(order):
@@ -93,7 +98,7 @@ def blocks(emissions: Ragged) -> Iterator[Block]:
         n = max(1, np.count_nonzero(filled <= BLOCK_WORDS))
         at, order = order[:n], order[n:]
         rows = [np.asarray(emissions[i], dtype=np.float64) for i in at]
-        yield Block(at, sizes[at], padded(rows, 0.0))
+        yield Block(at, sizes[at], padded(rows, 0.0), counts[at])
 
 
 def best_paths(emissions: Ragged, chain: Chain) -> NDArray[Any]:
@@ -173,7 +178,7 @@ class Passed:
         Shape (n,): the logarithm of the sum over all sequences.
     first, pairs
         The expected number of sentences that begin with each tag, shape (k,), and of each tag
-        after each, shape (k, k); summed over the sentences.
+        after each, shape (k, k); summed over the sentences by what they count.
     """
 
     marginals: Array
@@ -216,9 +221,11 @@ def passed(block: Block, chain: Chain, temperature: float = 1.0) -> Passed:
         if t == 0:
             break
         ahead = odds[:, t] * backward / scale[:, t, None]  # (n, k)
-        pairs += moves * ((forward[:, t - 1] * alive[:, t, None]).T @ ahead)
+        counted = (alive[:, t] * block.weight)[:, None]
+        pairs += moves * ((forward[:, t - 1] * counted).T @ ahead)
         backward = np.where(alive[:, t, None], ahead @ moves.T, backward)
-    return Passed(told, totals, told[:, 0].sum(axis=0), pairs)
+    first = (told[:, 0] * block.weight[:, None]).sum(axis=0)
+    return Passed(told, totals, first, pairs)
 
 
 def _exponentials(chain: Chain) -> tuple[Array, Array, tuple[float, float]]:

@@ -5,7 +5,7 @@ is labelled rows and each point was trained to its stop rule.
 """
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Curve:
     train_loss
         The training loss up to there; empty where it was not measured.
     seconds
-        The time spent up to there; empty where it was not measured.
+        The time spent up to there; empty where it was not measured. No part of what makes two
+        curves equal: the same training takes another time when it is done again.
 
     Examples
     --------
@@ -36,7 +37,7 @@ class Curve:
     score: tuple[float, ...] = ()
     loss: tuple[float, ...] = ()
     train_loss: tuple[float, ...] = ()
-    seconds: tuple[float, ...] = ()
+    seconds: tuple[float, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         for name in ("score", "loss", "train_loss", "seconds"):

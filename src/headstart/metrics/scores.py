@@ -282,7 +282,7 @@ def mean_average_precision(targets: ArrayLike, outputs: ArrayLike) -> float:
     return float(np.mean(each)) if each else 0.0
 
 
-def best_threshold(targets: ArrayLike, score: ArrayLike) -> float:
+def best_threshold(targets: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None) -> float:
     """Return the cut with the highest F1, midway between two scores; 0.5 where there is none.
 
     Of cuts with equal F1 the highest is taken. A label is said at most twice as often as it is
@@ -294,8 +294,8 @@ def best_threshold(targets: ArrayLike, score: ArrayLike) -> float:
     >>> best_threshold([1, 0, 0, 0], [0.2, 0.4, 0.6, 0.5])  # not below 0.2, for all of them
     0.55
     """
-    hits, said, values = _steps(targets, score)
-    allowed = said <= 2 * hits[-1]
+    hits, said, values = _steps(targets, score, weight)
+    allowed = (said <= 2 * hits[-1]) & (said > 0)
     if not allowed.any():
         return 0.5
     best = int(np.where(allowed, 2 * hits / (said + hits[-1]), -1).argmax())
@@ -303,13 +303,17 @@ def best_threshold(targets: ArrayLike, score: ArrayLike) -> float:
     return float((values[best] + below) / 2)
 
 
-def best_cuts(targets: ArrayLike, outputs: ArrayLike) -> NDArray[np.float64]:
+def best_cuts(
+    targets: ArrayLike, outputs: ArrayLike, weight: ArrayLike | None = None
+) -> NDArray[np.float64]:
     """Return the `best_threshold` of every label, shape (k,).
 
     Parameters
     ----------
     targets, outputs
         Shape (n, k).
+    weight
+        How much each row counts, shape (n,); 1 if None.
 
     Examples
     --------
@@ -317,7 +321,7 @@ def best_cuts(targets: ArrayLike, outputs: ArrayLike) -> NDArray[np.float64]:
     array([0.2, 0.5])
     """
     pairs = zip(np.asarray(targets).T, np.asarray(outputs).T, strict=True)
-    return np.array([best_threshold(truth, said) for truth, said in pairs])
+    return np.array([best_threshold(truth, said, weight) for truth, said in pairs])
 
 
 def cuts_of_others(targets: ArrayLike, outputs: ArrayLike) -> NDArray[np.float64]:
@@ -371,12 +375,13 @@ def mae(targets: ArrayLike, predicted: ArrayLike) -> float:
 
 
 def _steps(
-    targets: ArrayLike, score: ArrayLike
+    targets: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     # From the highest score down, at each distinct one: true rows so far, rows so far, the score.
     said = np.asarray(score, dtype=np.float64)
+    counts = np.ones(len(said)) if weight is None else np.asarray(weight, dtype=np.float64)
     order = np.argsort(-said, kind="stable")
     values = said[order]
     last = np.append(np.flatnonzero(np.diff(values)), len(values) - 1)
-    hits = np.cumsum(np.asarray(targets, dtype=np.float64)[order])[last]
-    return hits, last + 1.0, values[last]
+    true = np.asarray(targets, dtype=np.float64) * counts
+    return np.cumsum(true[order])[last], np.cumsum(counts[order])[last], values[last]

@@ -3,13 +3,13 @@
 It is measured in a process of its own: in this one, memory that was free already hides growth.
 """
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
+from headstart.errors import IntegrityError
 from headstart.features.compile import Graph
-from headstart.io import write_json
+from headstart.io import read_sealed_json, write_sealed_json
 from headstart.machine import home
 
 #: Tokens of the text that is run; pictures have their own size.
@@ -22,11 +22,11 @@ def memory_bytes(graph: Graph) -> int:
     """Return the bytes, measured once a graph; what its file takes where that cannot be done."""
     path = home() / "rankings" / f"{graph.key}.grown.json"
     try:
-        return int(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return int(read_sealed_json(path))
+    except (OSError, IntegrityError):
         found = _measured(graph.path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, found)
+        write_sealed_json(path, found)
         return found
 
 

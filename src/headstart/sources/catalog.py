@@ -125,12 +125,17 @@ def _from_package(name: str, uri: str) -> Source:
     return read_card(path, uri)
 
 
+def _anchored(name: str) -> Path:
+    """Return a path that is found wherever the process goes: parts of a source are read late."""
+    return Path(name).expanduser().absolute()
+
+
 SCHEMES: dict[str, Callable[[str, str], Source]] = {
     "pkg": _from_package,
     "timm": from_timm,
     "hf": from_hf,
-    "file": lambda name, uri: from_file(Path(name).expanduser(), uri),
-    "run": lambda name, uri: from_run(Path(name).expanduser(), uri),
+    "file": lambda name, uri: from_file(_anchored(name), uri),
+    "run": lambda name, uri: from_run(_anchored(name), uri),
 }
 
 
@@ -154,7 +159,7 @@ def _scratch(uri: str, seed: int) -> Source:
         )
     title = f"{source.title or uri}, random weights"
     if not source.is_trainable:
-        stand_in = _smallest_trainable(source.modality)
+        stand_in = smallest_trainable(source.modality)
         title = f"{stand_in.title}, random weights (in place of {uri}, which is frozen only)"
         source = dataclasses.replace(stand_in, preprocess=source.preprocess)
     identity = f"scratch\n{uri}\n{seed}"
@@ -181,7 +186,8 @@ def _outlined(uri: str) -> Source:
     return source if source.modality is Modality.IMAGE else resolve(uri)
 
 
-def _smallest_trainable(modality: Modality) -> Source:
+def smallest_trainable(modality: Modality) -> Source:
+    """Return the card of what random weights are drawn for in place of a frozen-only source."""
     sources = (outline(path, f"pkg:{name}") for name, path in packages.cards().items())
     found = [source for source in sources if source.modality is modality and source.is_trainable]
     return min(found, key=lambda source: source.n_parameters)

@@ -13,6 +13,7 @@ from headstart.errors import IntegrityError, UnknownSource
 from headstart.io import (
     read_json,
     read_safetensors,
+    recover,
     sha256_file,
     verify_folder,
     write_safetensors,
@@ -76,6 +77,7 @@ def _beside_card(path: Path, uri: str) -> Source:
 def from_run(path: Path, uri: str) -> Source:
     """Return the trunk of a saved bundle, or of the run folder that holds one."""
     for folder in (path, path / "model"):
+        recover(folder)
         if (folder / "bundle.json").exists():
             source = from_json(_verified(folder)["source"], folder)
             return dataclasses.replace(source, uri=uri, location=_rooted(source.location, folder))

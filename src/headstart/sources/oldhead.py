@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.io import is_whole, read_safetensors, remove, sealed_folder, write_safetensors
+from headstart.drafts import remove
+from headstart.io import is_whole, read_safetensors, sealed_folder, write_safetensors
 from headstart.machine import home
 from headstart.sources.source import Source
 from headstart.sources.weights import read_weights

@@ -11,6 +11,7 @@ from headstart.heads.head import Head
 from headstart.heads.linear import LinearHead
 from headstart.heads.tags import TagHead
 from headstart.metrics.chain import legal_chain
+from headstart.steps import half
 from headstart.task import Kind, Task
 
 
@@ -49,7 +50,8 @@ class Tail(nn.Module):
         if self.of_words:
             of_pieces, places = features[0].flatten(0, 1), features[-1]
             features = (of_pieces[places.clamp(min=0)],)  # (n, words, d)
-        return features[0], self.head(features[0])
+        with half.widened(features[0].device.type):
+            return features[0], self.head(features[0].float())
 
     def below(self, *state: Tensor) -> tuple[Tensor, ...]:
         """Return the state at the boundary of rows as the network reads them."""

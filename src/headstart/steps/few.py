@@ -45,7 +45,8 @@ class FewTuned:
     made
         The network moved by all the rows; its head is solved on it, and calibrated out of fold.
     outputs, frozen
-        Shape (n, k): what networks say of the rows that had not seen them, moved and frozen.
+        Shape (n, k): what networks say of the rows that had not seen them, moved and frozen; NaN
+        of rows that count nothing.
     """
 
     made: Finetuned
@@ -88,8 +89,10 @@ def finetune_few(
         frozen[out] = start.outputs(features.take(out).array())
     start = _solved(features, data, penalty)
     made = _moved(source, spec, start, data, penalty, phase, seed)
-    head = calibrated(made.head, moved, targets)
+    head = calibrated(made.head, moved, targets, data.weight)
     outputs = head.outputs_from(moved)
+    if data.weight is not None:
+        outputs[data.weight == 0] = frozen[data.weight == 0] = np.nan
     return FewTuned(dataclasses.replace(made, head=head), outputs, frozen)
 
 

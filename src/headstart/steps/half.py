@@ -1,4 +1,4 @@
-"""Half: training in bfloat16 where it pays, and the one operation that stays in float32 there."""
+"""Half: training in bfloat16 where it pays, and what stays in float32 there."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -25,6 +25,15 @@ def is_half(on: str, stages: Sequence[nn.Module]) -> bool:
 def forward(on: str, stages: Sequence[nn.Module]) -> AbstractContextManager[Any]:
     """Run what is within in bfloat16, where that pays."""
     return torch.autocast(on, torch.bfloat16, enabled=is_half(on, stages))
+
+
+def widened(on: str) -> AbstractContextManager[Any]:
+    """Run what is within in float32, inside `forward` too.
+
+    The head is: it is what ships with float32 features, and one that had learned to say the right
+    numbers by bfloat16 weights said others (R² of 0.99 in training was 0.87 to 0.98 afterwards).
+    """
+    return torch.autocast(on, enabled=False)
 
 
 def backward(on: str, stages: nn.ModuleList) -> AbstractContextManager[Any]:

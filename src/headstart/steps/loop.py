@@ -37,6 +37,7 @@ from headstart.steps import dropout, half
 from headstart.steps.attach import Tail
 from headstart.steps.batches import Examples
 from headstart.steps.evaluation import evaluation_batches, in_order, looked_at
+from headstart.steps.optimizer import optimizer_for, trained
 from headstart.steps.phase import Phase
 from headstart.steps.pieces import backward_in_pieces
 from headstart.steps.saved import (
@@ -59,7 +60,10 @@ POOL, LEAST_POOL = 64, 8
 
 @dataclass
 class Progress:
-    """Where a descent stands; what a checkpoint holds beside weights and optimizer."""
+    """Where a descent stands; what a checkpoint holds beside weights and optimizer.
+
+    Of `seconds` those of an earlier process are a part, up to its last checkpoint.
+    """
 
     epoch: int = 0
     step: int = 0
@@ -68,6 +72,7 @@ class Progress:
     best_loss: float = math.inf
     best_epoch: int = -1
     pieces: int = 1
+    seconds: float = 0.0
 
 
 def descend(
@@ -103,7 +108,7 @@ def descend(
     -------
     Curve
         Validation score and loss (training loss alone where none is watched) after each epoch,
-        against rows seen.
+        against rows seen and the seconds that the passes and looking at the validation rows took.
 
     Raises
     ------
@@ -144,6 +149,7 @@ class Descent:
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.at, self.curve = Progress(), Curve()
         self.best: dict[str, Tensor] = weights_of(tail)
+        self.began = time.perf_counter()
         self.under_way: Pass | None = None
         self.name = self._identity()
 
@@ -165,23 +171,34 @@ class Descent:
 
     def epoch(self) -> None:
         """Pass over the training rows once; roll back and slow down where the loss breaks."""
+        self.began = time.perf_counter()
         under_way = self.under_way or self._begun()
         try:
-            loss = self._pass(under_way)
+            measured = self._measured(under_way)
         except Diverged:
             if self.at.slowdown < 1:
                 raise
             under_way.before.restore(self.tail, self.optimizer)
             self.at.step, self.at.slowdown = under_way.before.step, 0.1
-            loss = self._pass(self._begun())
+            measured = self._measured(self._begun())
         self.under_way = None
-        self._note(loss)
+        self._note(measured)
         self._checkpoint()
 
     def _begun(self) -> Pass:
         """Begin a pass; its dropout follows from the seed and the epoch."""
         _seed_dropout(self.seed, self.at.epoch)
         return Pass(Moment.of(self.tail, self.optimizer, self.at.step), [])
+
+    def _measured(self, under_way: Pass) -> dict[str, float]:
+        """Measure a pass; weights that its last step broke are told while there is a way back."""
+        measured = {"train_loss": self._pass(under_way)}
+        if self.validation is not None:
+            measured["loss"], measured["score"] = self.validate(self.validation)
+        are_finite = all(bool(weight.isfinite().all()) for weight in trained(self.tail))
+        if not (are_finite and math.isfinite(measured.get("loss", 0.0))):
+            raise Diverged(self._broken(self._batches()[-1]))
+        return measured
 
     def _pass(self, under_way: Pass) -> float:
         """Return the mean loss of one pass, begun now or before a stop."""
@@ -190,6 +207,7 @@ class Descent:
             under_way.losses.append(self.step(rows))
             if is_asked():
                 self.under_way = under_way
+                self._count_seconds()
                 self._checkpoint()
                 stop_if_asked()
         return float(np.mean(under_way.losses))
@@ -293,39 +311,44 @@ class Descent:
         """Return the first term's mean over the validation rows, and their primary score."""
         self.tail.eval()
         _, term = self.terms[0]
-        task = validation.task
 
         def look(rows: NDArray[np.int64]) -> tuple[float, NDArray[Any]]:
             step = self.forward(validation, rows)
-            outputs = validation.unpadded(rows, step.outputs.cpu().numpy())
-            return float(term(step)) * len(rows), outputs_of(task.kind, outputs)
+            logits = validation.unpadded(rows, step.outputs.cpu().numpy())
+            return float(term(step)) * len(rows), logits
 
         batches, seen = looked_at(evaluation_batches(validation), look)
-        losses, said = zip(*seen, strict=True)
-        found = self._score(validation, in_order(said, batches))
-        return sum(losses) / len(validation), found
+        losses, logits = zip(*seen, strict=True)
+        loss = sum(losses) / len(validation)
+        score = self._score(validation, in_order(logits, batches)) if math.isfinite(loss) else loss
+        return loss, score
 
-    def _score(self, validation: Examples, said: NDArray[Any]) -> float:
+    def _score(self, validation: Examples, logits: NDArray[Any]) -> float:
         """Return the primary score of the validation rows, as it is told of every other model."""
         task, truth = validation.task, np.asarray(validation.targets)
+        said = outputs_of(task.kind, logits)
         cuts = cuts_of_others(truth, said) if task.kind is Kind.MULTILABEL else None
         learned = np.asarray(self.examples.targets)
         if task.kind is Kind.MULTICLASS:
             learned = learned[learned >= 0]
         return next(iter(scores(task, truth, said, cuts, learned_from=learned).values()))
 
-    def _note(self, train_loss: float) -> None:
+    def _note(self, measured: dict[str, float]) -> None:
         at = self.at
         at.rows += len(self.examples)
-        measured = {"train_loss": train_loss}
-        if self.validation is not None:
-            measured["loss"], measured["score"] = self.validate(self.validation)
-        self.curve = self.curve.then(at.rows, **measured)
+        self._count_seconds()
+        self.curve = self.curve.then(at.rows, seconds=at.seconds, **measured)
         loss = measured.get("loss", -at.epoch)  # unwatched, each epoch is better than the last
         if loss < at.best_loss:
             at.best_loss, at.best_epoch = loss, at.epoch
             self.best = weights_of(self.tail)
         at.epoch += 1
+
+    def _count_seconds(self) -> None:
+        """Add the seconds since the pass began, or went on."""
+        now = time.perf_counter()
+        self.at.seconds += now - self.began
+        self.began = now
 
     def _broken(self, rows: NDArray[np.int64]) -> str:
         return (
@@ -368,12 +391,14 @@ class Descent:
     def _identity(self) -> str:
         """Return the checkpoint's name, which changes with all that the outcome depends on.
 
-        A checkpoint of other rows, labels, options or starting weights is never resumed from.
+        A checkpoint of other rows, labels, options or starting weights is never resumed from, nor
+        one of a version that noted other things.
         """
         if self.run is None:
             return ""
         weights = [weight for weight, _ in self.terms]
-        digest = hashlib.sha256(repr((self.phase, self.seed, weights, self.device)).encode())
+        options = (self.phase, self.seed, weights, self.device, *asdict(Progress()))
+        digest = hashlib.sha256(repr(options).encode())
         for examples in (self.examples, *(() if self.validation is None else (self.validation,))):
             examples.rows.digest(digest)
             for column in (examples.targets, examples.domain, examples.weight):
@@ -447,28 +472,6 @@ def narrowed(values: Tensor, on: str) -> Tensor:
     """
     is_too_wide = on == "mps" and values.dtype == torch.float64
     return values.float() if is_too_wide else values
-
-
-def optimizer_for(tail: Tail, phase: Phase) -> torch.optim.Optimizer:
-    """Return the optimizer: a rate a stage, the head's apart, no decay on biases and norms."""
-    groups = []
-    n = len(tail.stages)
-    parts = [(phase.rate * phase.decay ** (n - 1 - i), part) for i, part in enumerate(tail.stages)]
-    parts.append((phase.head_rate or phase.rate, tail.head))
-    for rate, part in parts:
-        values = [p for p in part.parameters() if p.requires_grad]
-        matrices, others = [p for p in values if p.ndim > 1], [p for p in values if p.ndim <= 1]
-        groups += [{"params": matrices, "lr": rate, "weight_decay": phase.weight_decay}]
-        groups += [{"params": others, "lr": rate, "weight_decay": 0.0}]
-    groups = [group for group in groups if group["params"]]
-    if phase.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=phase.rate, momentum=0.9, nesterov=True, fused=True)
-    return torch.optim.AdamW(groups, lr=phase.rate, fused=True)
-
-
-def trained(tail: Tail) -> list[nn.Parameter]:
-    """Return what requires a gradient."""
-    return [p for p in tail.parameters() if p.requires_grad]
 
 
 def _seed_dropout(seed: int, epoch: int) -> None:

@@ -102,8 +102,9 @@ class Phase:
         if fit < 1:
             raise UsageError(
                 f"The activations of step 5 take {row_bytes / 1e9:.1f} GB, more than the "
-                f"{self.cache_gb:g} GB allowed.\nAllow more by --cache-max, or let fewer stages "
-                "move: a boundary nearer to the head has smaller activations."
+                f"{self.cache_gb:g} GB allowed.\nLet fewer stages move (--finetune last:1, say): "
+                "a boundary nearer to the head has smaller activations; or allow more "
+                "(`headstart fit --cache-max`, Phase(cache_gb=…) in Python)."
             )
         return replace(self, views=min(self.views, fit - 1))
 

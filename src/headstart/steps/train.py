@@ -151,14 +151,16 @@ def _held_out(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the rows to learn from and those that say when to stop; no class loses its last row.
 
-    Those of another domain are never held out, and equal rows stay together.
+    Those of another domain are never held out, nor those that count nothing, and equal rows stay
+    together.
 
     Raises
     ------
     DataError
         Where no row can be held out.
     """
-    own = np.flatnonzero(~is_also(data))
+    counted = True if data.weight is None else data.weight > 0
+    own = np.flatnonzero(~is_also(data) & counted)
     rows, groups = replace(data.take(own), split=None), groups_of(features)[own]
     parts = split(rows, seed=seed, validation=0.2, hashes=groups.tolist()).split
     held_out = own[np.asarray(parts) == VALIDATION]
@@ -264,7 +266,8 @@ def _descend(
     )  # fmt: skip
     trained = head.learned(tail.head)
     seen = features.take(held_out).array()
-    trained = calibrated(trained, trained.logits(seen), targets[held_out])
+    weight = data.take(held_out).weight
+    trained = calibrated(trained, trained.logits(seen), targets[held_out], weight)
     said = trained.outputs(seen)
     outputs = np.full((len(data), task.n_outputs), np.nan, dtype=said.dtype)
     outputs[held_out] = said

@@ -5,9 +5,10 @@ the others beside it under each weight, are judged on them. The weight of least 
 the head and for fine-tuning alike: frozen features make it cheap.
 
 What is fitted here is thrown away, so no more is done than the choice needs. Penalties are tried
-under one weight alone; under another the same prior on the weights of the head is the penalty as
-much larger as the rows count less. Of many rows some are looked at, each of which counts for
-several, so that either domain counts as much as all its rows. What was found is kept.
+where the others count nothing, which is a fit of the target domain alone, and under one weight;
+under another the same prior on the weights of the head is the penalty as much larger as the rows
+count less. Of many rows some are looked at, each of which counts for several, so that either domain
+counts as much as all its rows. What was found is kept.
 """
 
 import hashlib
@@ -37,7 +38,7 @@ from headstart.task import Kind
 
 #: What a row of the other domain may count; 0: it is left out.
 WEIGHTS = (0.0, 0.03, 0.1, 0.3, 1.0)
-#: The weight under which rows are scaled and penalties are tried.
+#: The weight under which rows of both are scaled and penalties are tried.
 MIDDLE = 0.1
 #: With fewer different rows of the target domain none is held out, and all rows count the same.
 LEAST = 8
@@ -46,7 +47,7 @@ FOLDS = 3
 #: Rows that the choice looks at, of the target domain and of the other; words, of either.
 TARGETS, OTHERS, WORDS = 1_000, 600, 20_000
 #: The way the choice is made; another number forgets what was kept.
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,10 @@ def weigh(features: Features, data: Dataset, seed: int = 0) -> Weighing:
     ----------
     features, data
         The rows and what the frozen trunk says of them, in the same order; validation and test
-        rows are not looked at.
+        rows are not looked at, nor those that count nothing.
     """
-    learns = np.flatnonzero(~_in(data, VALIDATION, TEST))
+    counted = True if data.weight is None else data.weight > 0
+    learns = np.flatnonzero(~_in(data, VALIDATION, TEST) & counted)
     others = learns[is_also(data)[learns]]
     targets = learns[~is_also(data)[learns]]
     if len(targets) < LEAST or not len(others):
@@ -120,45 +122,58 @@ def _some(data: Dataset, at: NDArray[np.int64], most: int, seed: int) -> NDArray
 
 
 @dataclass(frozen=True, eq=False)
+class _Rows:
+    """Rows as a convex problem, and folds of them."""
+
+    job: Job
+    folds: Sequence[Fold]
+
+    def tried(self, penalties: Sequence[float]) -> Facts:
+        """Return the penalty of least loss, and that loss."""
+        with one_thread():
+            choice = choose(self.job, penalties, self.folds)
+        return {"penalty": choice.penalty, "loss": min(tried.loss for tried in choice.path)}
+
+
+@dataclass(frozen=True, eq=False)
 class _Trial:
-    """Rows of both domains as one convex problem.
+    """Rows of both domains, and those of the target domain alone; the same are held out of both.
 
     Parameters
     ----------
-    job
+    both
         Where each row counts as if the weight were 1.
+    alone
+        In scales of its own: what the others say, these rows do not know.
     beside
-        Which rows are of the other domain, shape (n,).
-    folds
-        They hold out rows of the target domain.
+        Which rows of both are of the other domain, shape (n,).
     penalties
         From the strongest.
     """
 
-    job: Job
+    both: _Rows
+    alone: _Rows
     beside: NDArray[np.bool_]
-    folds: Sequence[Fold]
     penalties: Sequence[float]
 
     def middle(self, weight: float) -> Facts:
         """Return the penalty of least loss, and that loss."""
-        return self._tried(weight, self.penalties)
+        return self._under(weight).tried(self.penalties)
 
     def loss(self, weight: float, penalty: float) -> Facts:
-        """Return the loss under a weight, by the prior that a penalty is under the middle one."""
-        there, here = (self._under(one).weight.sum() for one in (MIDDLE, weight))
-        return self._tried(weight, [float(penalty * there / here)])
+        """Return the loss under a weight, by the prior that a penalty is under the middle one.
 
-    def _tried(self, weight: float, penalties: Sequence[float]) -> Facts:
-        folds = self.folds
+        Under 0 the path is tried anew: many rows that mislead ask for the strongest penalty, and
+        the target domain's, left alone, would be kept from saying anything.
+        """
         if weight == 0:
-            folds = [(fit[~self.beside[fit]], out) for fit, out in folds]
-        with one_thread():
-            choice = choose(self._under(weight), penalties, folds)
-        return {"penalty": choice.penalty, "loss": min(tried.loss for tried in choice.path)}
+            return self.alone.tried(self.penalties)
+        there, here = (self._under(one).job.weight.sum() for one in (MIDDLE, weight))
+        return self._under(weight).tried([float(penalty * there / here)])
 
-    def _under(self, weight: float) -> Job:
-        return replace(self.job, weight=_counts(self.job.weight, self.beside, weight))
+    def _under(self, weight: float) -> _Rows:
+        job = self.both.job
+        return replace(self.both, job=replace(job, weight=_counts(job.weight, self.beside, weight)))
 
 
 def _counts(
@@ -169,18 +184,30 @@ def _counts(
 
 def _trial(features: Features, data: Dataset, seed: int) -> _Trial:
     """Make the problem of weighted rows; the target domain's come first."""
-    task, targets, beside = labelled(data), targets_of(data), is_also(data)
+    task, beside = labelled(data), is_also(data)
     assert data.weight is not None
     own = np.flatnonzero(~beside)
-    held = folds_of(targets[own], task, FOLDS, seed, groups_of(features)[own])
-    folds = among(held, own, len(data))
-    counts, middle = data.weight, _counts(data.weight, beside, MIDDLE)
+    held = folds_of(targets_of(data)[own], task, FOLDS, seed, groups_of(features)[own])
+    middle = _counts(data.weight, beside, MIDDLE)
+    both = _rows(features, data, middle, among(held, own, len(data)))
+    alone = _rows(features.take(own), data.take(own), data.weight[own], held)
     if task.kind is Kind.TAGS:
-        job, sizes = words_of(features, targets, task, middle), lengths(targets)
-        job = replace(job, weight=np.repeat(counts, sizes))
-        return _Trial(job, np.repeat(beside, sizes), word_folds(sizes, folds), PATH)
-    job = convex(features, targets, task, middle)[0]
-    return _Trial(replace(job, weight=counts), beside, folds, PENALTIES)
+        return _Trial(both, alone, np.repeat(beside, lengths(targets_of(data))), PATH)
+    return _Trial(both, alone, beside, PENALTIES)
+
+
+def _rows(
+    features: Features, data: Dataset, scaled_by: NDArray[np.float64], folds: Sequence[Fold]
+) -> _Rows:
+    """Return rows (of sentences their words) as a convex problem, scaled as if they counted so."""
+    task, targets, weight = data.task, np.asarray(data.targets), data.weight
+    assert task is not None and weight is not None
+    if task.kind is Kind.TAGS:
+        sizes = lengths(targets)
+        job = words_of(features, targets, task, scaled_by)
+        return _Rows(replace(job, weight=np.repeat(weight, sizes)), word_folds(sizes, folds))
+    job = convex(features, targets, task, scaled_by)[0]
+    return _Rows(replace(job, weight=weight), folds)
 
 
 def _losses(trial: _Trial, key: str) -> dict[float, float]:

@@ -33,6 +33,13 @@ LOST = (
     "set was read is lost."
 )
 
+#: What is told where SQLite keeps its journal otherwise.
+_NO_LOG = (
+    "A store needs SQLite's write-ahead log, and SQLite has none there: its journal is {!r}.\n"
+    "Expected a file on a disk of this machine: HEADSTART_STORE=sqlite:///PATH, or another "
+    "HEADSTART_HOME."
+)
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -119,13 +126,20 @@ def _write_ahead(connection: Any) -> None:
 
     SQLite does not wait for a lock here: of several processes that open a new file, all but one
     would fail at once.
+
+    Raises
+    ------
+    UsageError
+        Where there can be none: in memory, or on a file system without shared memory.
     """
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
             if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
                 return
-            connection.execute("PRAGMA journal_mode=WAL")
+            mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+            if mode != "wal":
+                raise UsageError(_NO_LOG.format(mode))
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise

@@ -127,20 +127,29 @@ class Leases:
         self._held.discard(job)
 
     def _is_dead(self, held: Lease) -> bool:
-        try:
-            owner = self.other = Owner.of(held.owner)
-        except ValueError:
-            return True  # it was damaged: nobody says any more that they live
-        if owner.is_known():
-            return owner.is_dead()
+        if _is_known_dead(held):
+            return True
+        owner = self.other = Owner.of(held.owner)
         since = self._heard.setdefault(held, time.monotonic())
-        return owner.is_dead() or time.monotonic() - since > SILENT_S
+        return not owner.is_known() and time.monotonic() - since > SILENT_S
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_S):
             with contextlib.suppress(HeadstartError):  # the next one may come through
                 if self._held:
                     self.store.beat(self.study, self.owner)
+
+
+def is_under_way(store: Store, study: str) -> bool:
+    """Say whether somebody who is not known to be dead does a job of a study."""
+    return any(not _is_known_dead(lease) for lease in store.held(study))
+
+
+def _is_known_dead(lease: Lease) -> bool:
+    try:
+        return Owner.of(lease.owner).is_dead()
+    except ValueError:
+        return True  # it was damaged: nobody says any more that they live
 
 
 def waits(tell: Callable[[], None]) -> Iterator[float]:

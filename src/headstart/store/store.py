@@ -246,11 +246,23 @@ class Store:
 
     def outcomes(self, study: str) -> dict[str, dict[str, Any]]:
         """Return job → what came of it, for every finished job of a study."""
+        found = self._outcomes(outcomes.c.study == study)
+        return {job: facts for (_, job), facts in found.items()}
+
+    def outcomes_under(self, prefix: str) -> dict[tuple[str, str], dict[str, Any]]:
+        """Return (study, job) → what came of it, for every study whose name begins so."""
+        return self._outcomes(outcomes.c.study.startswith(prefix, autoescape=True))
+
+    def _outcomes(self, those: sa.ColumnElement[bool]) -> dict[tuple[str, str], dict[str, Any]]:
         table = outcomes.c
-        query = sa.select(table.job, table.facts, table.seal).where(table.study == study)
+        query = sa.select(table.study, table.job, table.facts, table.seal).where(those)
         with self._reading() as link:
             found = link.execute(query).all()
-        return {job: facts for job, facts, seal in found if seal == _seal(study, job, facts)}
+        return {
+            (study, job): facts
+            for study, job, facts, seal in found
+            if seal == _seal(study, job, facts)
+        }
 
     def studies(self) -> dict[str, str]:
         """Return study → when its last outcome was recorded."""
@@ -310,6 +322,12 @@ class Store:
         with self._writing() as link:
             only = mine if job is None else sa.and_(mine, table.job == job)
             link.execute(sa.delete(leases).where(only))
+
+    def held(self, study: str) -> tuple[Lease, ...]:
+        """Return the jobs of a study that somebody has."""
+        with self._reading() as link:
+            found = link.execute(sa.select(leases).where(leases.c.study == study))
+            return tuple(Lease(**row._mapping) for row in found)
 
     # -- inside -----------------------------------------------------------------------------------
 

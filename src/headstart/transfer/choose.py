@@ -53,6 +53,8 @@ def prefer(
     task: Task,
     targets: NDArray[Any] | None,
     among: NDArray[Any] | None = None,
+    *,
+    is_asked: bool = False,
 ) -> Choice:
     """Return the simpler arm unless the other is better by more than one standard error.
 
@@ -65,6 +67,8 @@ def prefer(
     among
         Of all rows that are learned from or validate, as in `headstart.metrics.scores.row_scores`;
         `targets` if None.
+    is_asked
+        Whether the other is to be kept whatever these rows say; the reason tells what they said.
 
     Notes
     -----
@@ -74,18 +78,30 @@ def prefer(
     if other is None or targets is None:
         return Choice(simple, f"{simple.name}: nothing else was tried")
     gain, noise, said = _compared(simple, other, task, targets, among)
+    if is_asked:
+        return Choice(other, f"{other.name}, as asked: {said}")
     if is_clear(gain, noise):
         return Choice(other, f"{other.name}: {said}")
     return Choice(simple, f"{simple.name}, the simpler: {said}")
 
 
-def unless_worse(simple: Candidate, other: Candidate, task: Task, targets: NDArray[Any]) -> Choice:
+def unless_worse(
+    simple: Candidate,
+    other: Candidate,
+    task: Task,
+    targets: NDArray[Any],
+    *,
+    is_asked: bool = False,
+) -> Choice:
     """Return the other arm unless it is worse than the simpler one by more than a standard error.
 
     For rows too few to show a gain, of a kind where gains were found before (NOTES.md of the
-    bench): what they cannot tell does not speak against it, a loss that they show does.
+    bench): what they cannot tell does not speak against it, a loss that they show does. `is_asked`
+    as in `prefer`.
     """
     gain, noise, said = _compared(simple, other, task, targets)
+    if is_asked:
+        return Choice(other, f"{other.name}, as asked: {said}")
     if is_clear(-gain, noise):
         return Choice(simple, f"{simple.name}: {said}")
     return Choice(other, f"{other.name}, not worse: {said}")

@@ -170,17 +170,21 @@ class Fitting:
         # All of them say what the score is: few validation rows may have other shares of classes.
         own = self._part(TEST, inverse=True)
         among = targets_of(self.data)[own[~is_also(self.data)[own]]]
-        choice = prefer(probe, tuned, task, self.data.only(VALIDATION).targets, among)
-        if choice.kept is tuned or self.plan.keeps_finetuned:
+        targets, asked = self.data.only(VALIDATION).targets, self.plan.keeps_finetuned
+        choice = prefer(probe, tuned, task, targets, among, is_asked=asked)
+        if choice.kept is tuned:
             return replace(choice, kept=replace(tuned, source=made.keep()))
         return self._without_step_5(probe, choice.why)
 
     def _without_step_5(self, probe: Candidate, why: str) -> Choice:
-        """Keep the probe; nothing is left to choose, so rows held out for that teach it too."""
+        """Keep the probe; nothing is left to choose, so rows held out for that teach it too.
+
+        What the head before it said of them is no score of it; its own are those out of fold.
+        """
         if not self.plan.holds_out:
             return Choice(probe, why)
         self.trained = self._train(self._part(TEST, inverse=True))
-        return Choice(replace(probe, head=self.trained.head), why)
+        return Choice(replace(probe, head=self.trained.head, validation=None), why)
 
     def _finetune_few(self, probe: Candidate, phase: Phase) -> Choice:
         """Move the network by all rows, and judge that on each as one that had not seen it."""
@@ -194,10 +198,12 @@ class Fitting:
             penalty=self.trained.facts["penalty"], phase=phase, seed=self.seed,
         )  # fmt: skip
         source = self.plan.source
-        frozen = Candidate("probe", source, probe.head, tuned.frozen)
-        moved = Candidate("finetuned", source, tuned.made.head, tuned.outputs)
-        choice = unless_worse(frozen, moved, labelled(rows), targets_of(rows))
-        if choice.kept is frozen and not self.plan.keeps_finetuned:
+        seen = are_finite(tuned.outputs)
+        frozen = Candidate("probe", source, probe.head, tuned.frozen[seen])
+        moved = Candidate("finetuned", source, tuned.made.head, tuned.outputs[seen])
+        asked, targets = self.plan.keeps_finetuned, targets_of(rows)[seen]
+        choice = unless_worse(frozen, moved, labelled(rows), targets, is_asked=asked)
+        if choice.kept is frozen:
             return replace(choice, kept=probe)
         self.trained = replace(self.trained, outputs=tuned.outputs, notes=(HALVES,))
         return replace(choice, kept=replace(moved, source=tuned.made.keep(), validation=None))
@@ -229,8 +235,9 @@ class Fitting:
 
     def _candidate(self, name: str, made: "Finetuned") -> Candidate:
         """Calibrate a head that was trained by gradient on the rows held out from it."""
-        targets = np.asarray(self.data.only(VALIDATION).targets)
-        head = calibrated(made.head, made.validation, targets)
+        held_out = self.data.only(VALIDATION)
+        targets = np.asarray(held_out.targets)
+        head = calibrated(made.head, made.validation, targets, held_out.weight)
         self.curve = made.curve
         outputs = head.outputs_from(made.validation)
         return Candidate(name, self.plan.source, head, outputs)

@@ -352,6 +352,13 @@ def _check_few(source: Source, data: Dataset, head: str) -> None:
             f"finetune='few' is for texts of one class each, a source that can be trained and a "
             f"linear head; got {given}.\nExpected 'auto', or a boundary such as 'last:25%'."
         )
+    labels, n_texts = labelled(data).labels, _texts_a_class(data.training())
+    if lacking := [labels[k] for k, n in sorted(n_texts.items()) if n < FEW_FOLDS]:
+        raise UsageError(
+            f"finetune='few' holds out half of the texts in turn, and too few differ of the class "
+            f"{', '.join(map(repr, lacking))}.\nExpected {FEW_FOLDS} different texts of every "
+            "class at least; or 'no', 'auto', or a boundary such as 'last:25%'."
+        )
 
 
 def _unlike_few(source: Source, data: Dataset, head: str) -> str:
@@ -371,8 +378,13 @@ def _are_few(data: Dataset) -> bool:
     """Return whether there are few texts, short enough, and different ones of every class."""
     if len(data) >= TEXTS_TO_HOLD_OUT or sum(map(len, data.rows)) > CHARACTERS_OF_FEW:
         return False
+    return min(_texts_a_class(data).values(), default=0) >= TEXTS_A_CLASS
+
+
+def _texts_a_class(data: Dataset) -> Counter[int]:
+    """Return how many different texts there are of each class that has some."""
     texts = {(int(k), row_hash(row)) for k, row in zip(targets_of(data), data.rows, strict=True)}
-    return min(Counter(k for k, _ in texts).values(), default=0) >= TEXTS_A_CLASS
+    return Counter(k for k, _ in texts)
 
 
 def _holding_out(data: Dataset, seed: int) -> tuple[Dataset, bool]:

@@ -18,6 +18,7 @@ from headstart.data.foreign import as_arrays
 from headstart.data.readers import read
 from headstart.data.targets import LABEL_TYPES, as_given
 from headstart.errors import UsageError
+from headstart.machine import whole as whole_number
 from headstart.progress import track
 from headstart.runs import Run
 from headstart.steps.phase import Phase
@@ -124,15 +125,16 @@ class _Transfer(BaseEstimator):
             self._fit(data, run, notes)
 
     def _fit(self, data: Dataset, run: Run | None, notes: tuple[str, ...]) -> None:
-        begin = start(self.source, data, self.seed)  # step 1
+        seed = whole_number("seed", self.seed)  # one of NumPy is not written to JSON
+        begin = start(self.source, data, seed)  # step 1
         self.source_ = begin.source
-        plan, data = intend(self.source_, data, self.head, self.finetune, self.phase, self.seed)
+        plan, data = intend(self.source_, data, self.head, self.finetune, self.phase, seed)
         notes = (*notes, *self._unused(plan), *plan.notes)
         plan = replace(plan, ranking=begin.ranking, notes=notes)
         with track("plan", None) as bar:
             bar.note(str(plan))
         fitted = Fitting(  # steps 2 to 5
-            plan, data, self.seed, self.max_skipped, run, weighs=self.also == "weighed"
+            plan, data, seed, self.max_skipped, run, weighs=self.also == "weighed"
         ).go()
         if run is not None:
             run.forget_unused()
@@ -182,7 +184,6 @@ class _Transfer(BaseEstimator):
         UsageError
             It names the option, what came and what was expected.
         """
-        is_whole = isinstance(self.seed, int | np.integer) and not isinstance(self.seed, bool)
         is_also_word = isinstance(self.also, str) and self.also in ALSO_WORDS
         is_number = isinstance(self.max_skipped, int | float | np.number)
         wanted = {
@@ -190,13 +191,13 @@ class _Transfer(BaseEstimator):
             "head": (isinstance(self.head, str), "'linear' or 'mlp'"),
             "finetune": (isinstance(self.finetune, str), "'auto', 'no', 'last:25%' or so"),
             "phase": (isinstance(self.phase, Phase | None), "a headstart.Phase, or None"),
-            "seed": (is_whole and self.seed >= 0, "a whole number from 0 up"),
             "max_skipped": (is_number and 0 <= self.max_skipped <= 1, "a share from 0 to 1"),
             "also": (is_also_word, f"one of {', '.join(ALSO_WORDS)}"),
         }
         for name, (is_right, expected) in wanted.items():
             if not is_right:
                 raise UsageError(f"{name}={getattr(self, name)!r}: expected {expected}.")
+        whole_number("seed", self.seed)
         check_finetune(self.finetune)
         if self.phase is not None:
             self.phase.check()
@@ -258,7 +259,8 @@ class Transfer(ClassifierMixin, _Transfer):
     plan_
         What was frozen, what trained, at which rate, how long it took, which arm was kept.
     scores_
-        By part of the data: "validation", "out_of_fold", "test".
+        By part of the data: "validation" (where what ships has not learned from its rows),
+        "out_of_fold", "test".
     curve_
         Validation score against rows processed, of what was trained by gradient last; None where
         nothing was, or nothing was watched ("few").

@@ -1,5 +1,6 @@
 """Demo: the main job on packaged data, and the proof."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -44,7 +45,7 @@ def demo(
             f"\nThe proof, on the names: up to {plural(seeds, 'seed')} of every arm, "
             f"{budget} for all fits.\n"
             "The pictures take longer; theirs is: headstart prove "
-            f"{parts.pictures(home())}\n"
+            f"{shlex.quote(str(parts.pictures(home())))}\n"
         )
         with bars(quiet, plans=False):
             evidence, page = proof.proved(

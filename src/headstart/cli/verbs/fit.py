@@ -7,6 +7,7 @@ import typer
 from headstart.cli import step5
 from headstart.cli.folders import HELD, record, run_folder, started
 from headstart.cli.options import (
+    MAX_SKIPPED,
     SEEDS,
     Also,
     Budget,
@@ -49,7 +50,7 @@ def fit(
     seed: Seed = 0,
     also: Also = None,
     test: Tests = None,
-    max_skipped: MaxSkipped = 0.01,
+    max_skipped: MaxSkipped = MAX_SKIPPED,
     strict: Strict = False,
     prove: Annotated[
         bool, typer.Option("--prove", help="Then measure what the transfer gains, as `prove` does.")

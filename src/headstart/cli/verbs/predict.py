@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from headstart.cli.options import ImageColumn, Json, Quiet, TextColumn
+from headstart.cli.options import ImageColumn, Json, Quiet, TextColumn, path_named
 from headstart.task import Kind, Modality
 
 
@@ -33,6 +33,7 @@ def predict(
     from headstart.data.unlabelled import read_rows
     from headstart.errors import DataError
 
+    csv = None if csv is None else path_named(csv)
     _refuse_inputs(csv, inputs)
     bundle = load(model)
     asked = [_meant(given, bundle.modality) for given in inputs]

@@ -6,6 +6,7 @@ import typer
 
 from headstart.cli.folders import record, run_folder
 from headstart.cli.options import (
+    MAX_SKIPPED,
     SEEDS,
     Budget,
     Fresh,
@@ -32,7 +33,9 @@ def prove(
     source: SourceName = "auto",
     seeds: Seeds = SEEDS,
     budget: Budget = None,
-    worth: Annotated[float, typer.Option(min=0, help="The gain from which it is worth it.")] = 0.0,
+    worth: Annotated[
+        float, typer.Option(min=0, help="The gain from which it is worth it: 0.02 is two points.")
+    ] = 0.0,
     target: Annotated[
         float | None, typer.Option(help="The validation score whose time is measured.")
     ] = None,
@@ -52,7 +55,7 @@ def prove(
     label: LabelColumn = None,
     separator: Separator = None,
     kind: KindOfLabels = None,
-    max_skipped: MaxSkipped = 0.01,
+    max_skipped: MaxSkipped = MAX_SKIPPED,
     finetune: Finetune = "auto",
     out: Out = None,
     fresh: Fresh = False,
@@ -63,6 +66,7 @@ def prove(
     from headstart.cli import proof, show
     from headstart.cli.bars import bars
     from headstart.data.readers import read
+    from headstart.evidence.prove import check_worth
     from headstart.steps.train import labelled
     from headstart.transfer.plan import check_finetune
     from headstart.transfer.transfer import Transfer
@@ -77,6 +81,7 @@ def prove(
     more = None if also is None else read(also, **columns_of(also, data, columns))
     model = Transfer(source, finetune=finetune, max_skipped=max_skipped)
     task = labelled(rows)
+    check_worth(worth, task)
     folder = run_folder(out, data, task, "evidence")
     with bars(quiet, plans=False):
         show.notes(rows.notes)

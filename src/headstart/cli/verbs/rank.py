@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from headstart.cli.options import (
+    MAX_SKIPPED,
     Fresh,
     ImageColumn,
     Json,
@@ -16,6 +17,7 @@ from headstart.cli.options import (
     Separator,
     TextColumn,
     budget_seconds,
+    given,
 )
 from headstart.units import milliseconds
 
@@ -42,7 +44,7 @@ def rank(
     label: LabelColumn = None,
     separator: Separator = None,
     kind: KindOfLabels = None,
-    max_skipped: MaxSkipped = 0.01,
+    max_skipped: MaxSkipped = MAX_SKIPPED,
     seed: Seed = 0,
     fresh: Fresh = False,
     json: Json = False,
@@ -72,4 +74,7 @@ def rank(
             seed=seed,
             fresh=fresh,
         )
-    show.as_json(found.to_json()) if json else ranked.ranking(found, data)
+    if json:
+        return show.as_json(found.to_json())
+    allowed = None if max_skipped == MAX_SKIPPED else max_skipped
+    ranked.ranking(found, [data, *given({**columns, "max_skipped": allowed})])

@@ -5,11 +5,14 @@ from typing import Annotated
 
 import typer
 
-from headstart.cli.options import Json
+from headstart.cli.options import Json, path_named
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="The folder that `prove` named.")],
+    run: Annotated[
+        Path,
+        typer.Argument(parser=path_named, metavar="RUN", help="The folder that `prove` named."),
+    ],
     json: Json = False,
 ) -> None:
     """Write the report of a proof again: HTML, Markdown and JSON."""

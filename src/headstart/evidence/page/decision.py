@@ -67,7 +67,7 @@ def verdict(evidence: Evidence) -> dict[str, Any]:
 
 def _scores_in_words(evidence: Evidence) -> str:
     found = evidence.verdict
-    mine, other = (test_score(evidence, arm) for arm in (found.transfer, found.control))
+    mine, other = _paired(evidence)
     n = evidence.n_rows.get("test", 0)
     n = n or evidence.n_rows.get("to test on", 0)
     unseen = " that no choice has seen" if evidence.n_test_reads == 1 else ""
@@ -76,6 +76,16 @@ def _scores_in_words(evidence: Evidence) -> str:
         f"{metric_name(evidence.score).capitalize()}{on}: {mine} with transfer "
         f"({found.transfer}), {other} without ({found.control})."
     )
+
+
+def _paired(evidence: Evidence) -> list[str]:
+    """Say the mean test scores of the two arms over the seeds that both have, as the gain is."""
+    found = evidence.verdict
+    tests = [arm_of(evidence, name).test for name in (found.transfer, found.control)]
+    shared = set.intersection(*map(set, tests))
+    return [
+        words.score(mean({seed: test[seed] for seed in shared}), evidence.score) for test in tests
+    ]
 
 
 def test_score(evidence: Evidence, name: str) -> str:
@@ -125,8 +135,8 @@ def _decided(evidence: Evidence) -> list[str]:
     said = [
         f"{found.transfer} is the best arm that transfers and {found.control} the best that does "
         "not; both were chosen on validation rows. The gain is the difference of their test "
-        f"scores. Positive means that its whole interval lies above {worth}, negative that it lies "
-        f"wholly below {minus}, undecided all else.",
+        "scores over the seeds that both have. Positive means that its whole interval lies above "
+        f"{worth}, negative that it lies wholly below {minus}, undecided all else.",
         f"What ships: {found.why or found.shipped}.",
     ]
     if math.isfinite(found.smallest_gain):

@@ -79,9 +79,10 @@ def mean_curve(name: str, style: str, curves: Iterable[Curve]) -> Line | None:
 
 def _clean(curve: Curve) -> Curve:
     """Leave out what was not measured, and what lies before the first row."""
-    pairs = zip(curve.seen, curve.score, strict=False)
-    good = [(n, score) for n, score in pairs if n > 0 and math.isfinite(score)]
-    return Curve(tuple(n for n, _ in good), tuple(score for _, score in good))
+    pairs = enumerate(zip(curve.seen, curve.score, strict=False))
+    good = [i for i, (n, score) in pairs if n > 0 and math.isfinite(score)]
+    seen, score = tuple(curve.seen[i] for i in good), tuple(curve.score[i] for i in good)
+    return Curve(seen, score, tuple(curve.loss[i] for i in good) if curve.loss else ())
 
 
 def data_line(name: str, style: str, points: Sequence[Point], metric: str = "") -> Line | None:

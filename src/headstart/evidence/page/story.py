@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from headstart.checks.finding import Finding
-from headstart.evidence.evidence import ArmRecord, Evidence, Gain
+from headstart.evidence.evidence import BESIDE, ArmRecord, Evidence, Gain
 from headstart.evidence.page import figures, words
 from headstart.evidence.page.decision import mean, metric_name, source_name, test_score, verdict
 from headstart.evidence.page.mistakes import errors
 from headstart.evidence.page.network import Network
 from headstart.evidence.page.sources import sources
-from headstart.evidence.page.use import use
+from headstart.evidence.page.use import TUNED, use
 from headstart.metrics.interval import Interval
 from headstart.task import Kind
 from headstart.units import plural
@@ -69,8 +69,11 @@ def facts(evidence: Evidence) -> list[dict[str, str]]:
     saved = figures.saving(evidence)
     is_provisional = "labels_saved" in known and "provisional" in known["labels_saved"].note
     provisional = ", provisional: scratch had not converged" if is_provisional else ""
+    n_beside = evidence.n_rows.get(BESIDE)
+    beside = f", and {n_beside:,} of another domain" if n_beside else ""
+    of = f"of {saved.n:,}" if saved else ""
     notes = {
-        "labels_saved": ("labels saved", (f"of {saved.n:,}" if saved else "") + provisional),
+        "labels_saved": ("labels saved", of + beside + provisional),
         "time_to_threshold": ("time saved", "to a good score, each training"),
         "jumpstart": ("head start", "before any fine-tuning"),
     }
@@ -186,7 +189,8 @@ def data(evidence: Evidence) -> dict[str, Any] | None:
         ),
         "caption": "Test score against labeled training rows; bands are 95 % intervals for new "
         f"seeds and new rows{_of_one_seed(evidence)}."
-        + ("" if saved is None else f" On these means, {saved}."),
+        + ("" if saved is None else f" On these means, {saved}.")
+        + _of_another_domain(evidence),
         "meaning": "Where the two curves reach the same height, the distance between them is what "
         "the pretrained network is worth in labels. “> n” means that it was not reached with all n "
         "rows; “≤ n” that the smallest training already reached it.",
@@ -196,6 +200,14 @@ def data(evidence: Evidence) -> dict[str, Any] | None:
 def _of_one_seed(evidence: Evidence) -> str:
     lone = any(len(point.scores) == 1 for points in evidence.data.values() for point in points)
     return ", of points with one seed for new rows alone" if lone else ""
+
+
+def _of_another_domain(evidence: Evidence) -> str:
+    n = evidence.n_rows.get(BESIDE)
+    if not n:
+        return ""
+    arm = evidence.verdict.transfer
+    return f" Every point of {arm} learned from {n:,} labeled rows of another domain, not counted."
 
 
 def network(evidence: Evidence) -> dict[str, Any]:
@@ -227,7 +239,7 @@ def steps(evidence: Evidence, drawn: Network) -> list[dict[str, Any]]:
         {"name": "Attach", "on": True,
          "text": f"A new {plan.get('head', 'linear')} head: {_asked(evidence)}."},
         {"name": "Train", "on": True, "text": f"The head alone, until it has converged.{took}"},
-        _fifth(plan, drawn),
+        _fifth(evidence, drawn),
     ]  # fmt: skip
 
 
@@ -240,10 +252,11 @@ def _asked(evidence: Evidence) -> str:
     return f"{'any' if evidence.task.kind is Kind.MULTILABEL else 'one'} of {n}"
 
 
-def _fifth(plan: Mapping[str, Any], drawn: Network) -> dict[str, Any]:
-    n = drawn.n_stages - drawn.n_frozen
+def _fifth(evidence: Evidence, drawn: Network) -> dict[str, Any]:
+    plan, n = evidence.transfer_plan, drawn.n_stages - drawn.n_frozen
     if n <= 0:
-        tried = "Tried, and not kept." if plan.get("phase") else "Left out."
+        is_tried = plan.get("phase") or any(arm.name in TUNED for arm in evidence.arms)
+        tried = "Tried, and not kept." if is_tried else "Left out."
         return {"name": "Fine-tune", "on": False, "text": tried}
     seconds = (plan.get("taken_s") or {}).get("finetune")
     took = f" It took {words.duration(seconds)}." if seconds else ""
@@ -289,7 +302,7 @@ def arms(evidence: Evidence) -> dict[str, Any]:
 
 def arm_row(arm: ArmRecord, evidence: Evidence) -> dict[str, Any]:
     """Return one arm as a row of the table."""
-    found = evidence.verdict
+    found, most = evidence.verdict, max(len(one.test) for one in evidence.arms)
     marks = ((found.shipped, "ships", True), (found.transfer, "best transfer", True),
              (found.control, "best control", False))  # fmt: skip
     return {
@@ -297,7 +310,7 @@ def arm_row(arm: ArmRecord, evidence: Evidence) -> dict[str, Any]:
         "is_shipped": arm.name == found.shipped,
         "tags": [{"text": text, "on": on} for name, text, on in marks if name == arm.name],
         "what": arm.about or words.ARMS.get(arm.name, ""),
-        "problem": _problem(arm),
+        "problem": _problem(arm, most),
         "validation": words.score(mean(arm.validation), evidence.score),
         "test": words.score(mean(arm.test), evidence.score),
         "range": _score_range(arm.interval, evidence.score),
@@ -312,13 +325,15 @@ def _score_range(interval: Interval | None, metric: str) -> str:
     return f"{low.removesuffix(' %')} to {high}"
 
 
-def _problem(arm: ArmRecord) -> str:
-    said = []
+def _problem(arm: ArmRecord, most: int) -> str:
+    """Say what keeps its scores from being those of the others, which have up to `most` seeds."""
+    n = len(arm.test)
+    said = [f"means over {plural(n, 'seed')}"] if 0 < n < most else []
     if arm.n_diverged:
         said.append(f"{arm.n_diverged} of {plural(arm.n_seeds, 'seed')} diverged")
     if arm.n_not_converged:
-        n = f"{arm.n_not_converged} of {plural(arm.n_seeds, 'seed')}"
-        said.append(f"{n} stopped before converging: it might get better")
+        cut = f"{arm.n_not_converged} of {plural(arm.n_seeds, 'seed')}"
+        said.append(f"{cut} stopped before converging: it might get better")
     return "; ".join(said)
 
 
@@ -388,7 +403,11 @@ def _method(evidence: Evidence) -> dict[str, str]:
     return {
         "source": str(source.get("uri", "")),
         "its license": str(source.get("license", "")),
-        "rows": ", ".join(f"{n:,} {part}" for part, n in evidence.n_rows.items() if n),
+        "rows": ", ".join(
+            f"{n:,} {'of another domain' if part == BESIDE else part}"
+            for part, n in evidence.n_rows.items()
+            if n
+        ),
         "asked": f"{metric_name(evidence.score)}; {evidence.task.kind}, {_asked(evidence)}",
         "time taken": words.duration(evidence.seconds),
         "budget": words.duration(budget) if budget else "none",

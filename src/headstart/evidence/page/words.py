@@ -50,7 +50,7 @@ SCORES = {
 ARMS = {
     "majority": "always says the most common answer",
     "classical": "word counts or pixels, and logistic regression",
-    "random-probe": "the same network with random weights, frozen, and a new head",
+    "random-probe": "a network with random weights, frozen, and a new head",
     "scratch": "a network trained from random weights on these rows alone",
     "probe": "the pretrained network, frozen, and a new head",
     "finetuned": "the pretrained network, its upper part trained on a little, and a new head",
@@ -62,36 +62,41 @@ GAINS = {
         "Jumpstart",
         "How much better is the start?",
         "A frozen pretrained network with a new head, against the same network with random "
-        "weights and a new head; both heads are trained to the end. What is left is what the "
-        "pretrained weights know about these rows before they see any of them.",
+        "weights and a new head (where the source can only be used frozen, against the smallest "
+        "network that can be trained); both heads are trained to the end. What is "
+        "left is what the pretrained weights know about these rows before they see any of them.",
     ),
     "slope": (
         "Slope",
         "Does it improve faster?",
         "By how much the score rises each time the number of rows processed doubles, fitted by "
         "least squares up to the point where the first of the two has 90 % of its final score; "
-        "transfer minus scratch. Who starts high has less left to climb, so a negative slope with "
-        "a large jumpstart is no fault.",
+        "transfer minus scratch. A head that is solved in one go has no slope; then it is that of "
+        "the fine-tuned arm. Who starts high has less left to climb, so a negative "
+        "slope with a large jumpstart is no fault.",
     ),
     "asymptote": (
         "Asymptote",
         "Does it end higher?",
         "The score where validation stops improving; transfer minus scratch. If scratch was "
         "stopped before that and transfer was not, this gain is an upper bound and says “at "
-        "most”.",
+        "most”. Scratch is the same network; where that can only be used frozen, the smallest that "
+        "can be trained.",
     ),
     "time_to_threshold": (
         "Time to a good score",
         "How much sooner is it good enough?",
         "The time until a score fixed beforehand: the target that was asked for, or 95 % of where "
-        "scratch ends. “Warm” leaves out preparing the network and its features, which "
+        "scratch ends. It is the time of the passes up to there, and of all else that the fit "
+        "does. “Warm” leaves out preparing the network and its features, which "
         "happens once; “cold” counts it, as far as it was not kept from before.",
     ),
     "labels_saved": (
         "Labels saved",
         "How many labels fewer are needed?",
         "On the data curve: how many labeled rows transfer needs to be as good as scratch is with "
-        "all of them, and how many scratch would need to be as good as transfer.",
+        "all of them, and how many scratch would need to be as good as transfer. Labeled rows of "
+        "another domain, which some transfer arms learn from, too, are not counted.",
     ),
 }
 
@@ -100,7 +105,8 @@ TERMS = {
     "95 % interval": (
         "If the study were repeated with new seeds and new test rows of the same kind, intervals "
         "made this way would hold the true gain 95 times of 100. Rows and seeds are crossed: every "
-        "seed answers the same test rows, and the interval counts the chance in both."
+        "seed answers the same test rows, and the interval counts the chance in both. Those of "
+        "slope, time and labels saved count that in seeds alone, and take these rows as given."
     ),
     "Arm": (
         "One way of making a model, trained by the study itself on the training rows only. "

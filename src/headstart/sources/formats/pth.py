@@ -9,8 +9,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.drafts import remove
 from headstart.errors import IntegrityError
-from headstart.io import is_whole, read_safetensors, remove, sealed_folder, write_safetensors
+from headstart.io import is_whole, read_safetensors, sealed_folder, write_safetensors
 from headstart.machine import home
 from headstart.sources.formats.opcodes import STORAGES, Refused, Storage, Strided, followed
 
