@@ -44,8 +44,9 @@ def count_read(store: Store, rows: Iterable[bytes], by: str) -> int:
     """
     rows = sorted(rows)
     here = PREFIX + hashlib.sha256(b"\0".join(rows)).hexdigest()[:24]
-    ours = np.unique([int.from_bytes(hashlib.sha256(row).digest()[:8]) for row in rows])[:N_KEPT]
-    store.put_outcome(here, by, {"rows": ours.astype(">u8").tobytes().hex()})
+    marks = b"".join(hashlib.sha256(row).digest()[:8] for row in rows)
+    ours = np.unique(np.frombuffer(marks, ">u8"))[:N_KEPT]
+    store.put_outcome(here, by, {"rows": ours.tobytes().hex()})
     return sum(
         study == here or _is_shared(ours, facts.get("rows", ""))  # older counts have no rows
         for (study, _), facts in store.outcomes_under(PREFIX).items()

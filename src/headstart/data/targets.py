@@ -76,9 +76,8 @@ def encode(
         an array or as lists of equal length.
     kind
         Guessed if None. Lists, or texts joined by a consistent separator, are several labels, but
-        numbers with a comma are refused;
-        numbers with a fraction, or whole numbers of many different values, are quantities; the
-        rest are classes.
+        numbers with a comma are refused; numbers with a fraction, or whole numbers of many
+        different values, are quantities; the rest are classes.
     separator
         What stands between the labels of a row; it makes them several labels. Without it, such
         labels are parted at the ";", "|" or "," in them.
