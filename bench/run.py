@@ -10,7 +10,7 @@ one. One that takes `known`, the facts of its first rounds, is kept after every 
 size; `--more` goes on where it was stopped. Another processor is told of beside its rounds: a
 ratio is of one round. Other versions of libraries, or another number of cores, begin anew.
 Results go to `bench/results/`, a file a study or part; `bench/RESULTS.md` is written anew from all
-files there.
+files there. A quick run never takes the place of a full one: it is kept in `bench/results/quick/`.
 A tiny run is a rehearsal: it shows that every part runs, judges no target and keeps nothing.
 """
 
@@ -207,9 +207,17 @@ def _keep(name: str, found: Study, size: str, repeats: int, rounds: Sequence[Rou
         "command": " ".join(["python -m bench.run", *words]),
         "machine": machine_facts(),
     }
-    RESULTS.mkdir(exist_ok=True)
-    _path(name).write_text(written(facts) + "\n", encoding="utf-8")
+    path = _path(name)
+    if size == "quick" and path.exists() and _of_size(path) == "full":
+        path = RESULTS / "quick" / path.name
+        print(f"kept in {path.relative_to(HERE)}: the full result stays")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(written(facts) + "\n", encoding="utf-8")
     write_report()
+
+
+def _of_size(path: Path) -> str:
+    return str(json.loads(path.read_text(encoding="utf-8"))["size"])
 
 
 def _path(name: str) -> Path:

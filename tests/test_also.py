@@ -8,7 +8,7 @@ import pytest
 
 import headstart as hs
 from headstart.data.also import beside, is_also, only_also, with_tests, without_also
-from headstart.data.dataset import Dataset, from_arrays
+from headstart.data.dataset import Dataset, from_arrays, untested
 from headstart.errors import DataError, UsageError
 from headstart.evidence.arms import roster
 from headstart.evidence.crossing import crossings
@@ -140,11 +140,19 @@ def test_equal_rows_of_the_target_are_held_out_together():
     ]
 
 
-def test_only_rows_of_the_target_are_held_out():
+def test_a_fit_says_what_rows_beside_count():
     both = beside(vectors(40, 0.0, 0), vectors(60, 0.0, 1))
     model = hs.Transfer().fit(both)
-    assert model.bundle_.facts["arm"] == "probe"
-    assert any("count" in note for note in model.plan_.notes)
+    assert any("rows beside count" in note for note in model.plan_.notes)
+
+
+def test_rows_that_judge_a_fit_do_not_say_what_those_beside_count(fresh_home):
+    split = np.repeat(["train", "validation", "test"], [30, 15, 15])
+    own = vectors(60, 0.0, 0).with_split(split)
+    turned = replace(own, targets=np.where(split == "train", own.targets, 1 - own.targets))
+    boths = [beside(data, vectors(60, 0.3, 1)) for data in (own, turned, untested(own))]
+    found = [weigh(features(both), both) for both in boths]
+    assert found[0].losses and found[0] == found[1] == found[2]
 
 
 def test_too_few_rows_to_choose_by_count_as_the_others():

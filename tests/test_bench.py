@@ -76,6 +76,16 @@ def test_a_quick_run_is_kept_and_told(study, tmp_path):
     assert "a note" in told
 
 
+def test_a_quick_run_does_not_take_the_place_of_a_full_one(study, tmp_path, capsys):
+    results = tmp_path / "results"
+    assert run.run("toy", "full", 3) and run.run("toy", "quick", 3)
+    kept = {path: json.loads(path.read_text("utf-8")) for path in results.rglob("*.json")}
+    sizes = {path.relative_to(results).as_posix(): facts["size"] for path, facts in kept.items()}
+    assert sizes == {"toy.json": "full", "quick/toy.json": "quick"}
+    assert "| speed | 5 × | 2 – 9 |" in (tmp_path / "RESULTS.md").read_text("utf-8")
+    assert "results/quick/toy.json" in capsys.readouterr().out
+
+
 def test_a_full_study_in_parts_keeps_each_by_itself(study, tmp_path):
     study.PARTS = {"small": {"value": 3.0}, "large": {"value": 4.0}}
     assert run.in_parts("toy", "quick") == run.in_parts("toy/small", "full") == []

@@ -394,6 +394,24 @@ def test_a_killed_ranking_goes_on_and_ends_the_same(toys, tmp_path, monkeypatch)
 # The search itself, on probes made by hand ------------------------------------------------------
 
 
+def test_what_fine_tuning_surely_adds_decides_which_source_is_best(toys):
+    a, b = _sources(toys, ["a", "b"])
+
+    def right(n):
+        return Probed(np.arange(100), (np.arange(100) < n).astype(float))
+
+    def standing(source, probe, tuned):
+        return Standing(source, 1, 100, 0, (right(probe),), final=right(probe), tuned=right(tuned))
+
+    first, second = standing(a, 70, 70), standing(b, 60, 90)
+    assert (first.lift, second.lift) == (0, pytest.approx(0.3))
+    assert max(first, second, key=lambda one: one.merit).source.uri == "b"
+    assert second.minus(first).mid == pytest.approx(0.2)
+    by_a_row = standing(b, 60, 61)  # within the noise of a row
+    assert by_a_row.lift == 0 and by_a_row.score == 0.6
+    assert max(first, by_a_row, key=lambda one: one.merit).source.uri == "a"
+
+
 class _Hand(Prober):
     """A prober whose answers are given: the share of rows each source has right."""
 

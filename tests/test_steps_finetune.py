@@ -1,5 +1,7 @@
 """Step 5 from cached activations: where it starts, what moves, what stays."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -96,6 +98,21 @@ def test_what_is_below_the_boundary_keeps_its_bytes_and_the_rest_moves(sources, 
     moved = dict(after.named_buffers())
     for name, value in before.named_buffers():  # statistics stay those of the source everywhere
         assert torch.equal(value, moved[name]), name
+
+
+@pytest.mark.parametrize("boundary", ["last:1", "all"])
+def test_rows_that_count_nothing_move_nothing(boundary, sources, pictures):
+    """Whatever their labels: from cached activations, and from decoded rows."""
+    source = resolve(sources[Modality.IMAGE])
+    weight = np.where(np.arange(32) < 12, 0.0, 1.0)
+    turned = np.where(weight == 0, 1 - pictures.targets, pictures.targets)
+    head = train("linear", extract(source, pictures), pictures).head
+    made = [
+        finetune(source, boundary, head, replace(pictures, targets=targets, weight=weight),
+                 phase=SHORT).keep().weights_sha256
+        for targets in (pictures.targets, turned)
+    ]  # fmt: skip
+    assert made[0] == made[1]
 
 
 def test_finetuning_twice_gives_the_same_bytes(sources, pictures):

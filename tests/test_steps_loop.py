@@ -152,7 +152,9 @@ import time
 from headstart.runs import Run
 torch.set_num_threads(1)
 class Slow(Supervised):
+    calls = 0
     def __call__(self, step):
+        Slow.calls += 1
         time.sleep(0.01)
         return super().__call__(step)
 made, apart = tail(), Apart()
@@ -160,6 +162,7 @@ terms = [(1.0, Slow(TASK.kind)), (0.5, apart)]
 with Run(Path(sys.argv[1])) as run:
     descend(made, two_domains(), examples(32, 1), terms, PHASE, seed=3, run=run)
 print(weights(made), (0, 1) in apart.domains)
+(Path(sys.argv[1]) / "calls").write_text(str(Slow.calls))
 """
 
 
@@ -182,6 +185,8 @@ def test_a_killed_descent_of_two_terms_and_domains_goes_on_to_the_same_bytes(tmp
     resumed, _ = start(tmp_path / "killed").communicate(timeout=60)
     assert whole.strip().endswith("True")
     assert resumed == whole
+    calls = [int((tmp_path / folder / "calls").read_text()) for folder in ("whole", "killed")]
+    assert calls[1] < calls[0]  # from the beginning it would come to the same bytes, too
 
 
 def test_a_loss_that_breaks_once_is_rolled_back_and_slowed_down():

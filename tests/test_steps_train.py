@@ -61,6 +61,15 @@ def test_rows_that_count_nothing_neither_stop_nor_calibrate_an_mlp():
     assert seen[:30].sum() == 6 and not seen[30:].any()
 
 
+@pytest.mark.parametrize("head", ["linear", "mlp"])
+def test_rows_that_count_nothing_teach_nothing(head):
+    X = RNG.normal(size=(120, 4))
+    y, wrong = (X[:, 0] > 0).astype(np.int64), np.arange(120) < 70
+    features, data = numbered(X, np.where(wrong, 1 - y, y), Task(Kind.MULTICLASS, ("a", "b")))
+    made = train(head, features, replace(data, weight=np.where(wrong, 0.0, 1.0)))
+    assert (made.head.outputs(X).argmax(axis=1) == y).mean() > 0.85  # most labels are wrong
+
+
 def test_held_out_rows_calibrate_an_mlp_by_what_they_count(monkeypatch):
     given, really = [], train_step.calibrated
 

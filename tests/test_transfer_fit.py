@@ -108,6 +108,37 @@ def test_validation_rows_calibrate_a_moved_network_by_what_they_count(encoder, m
     assert given[0][3].tolist() == data.weight[30:].tolist()
 
 
+def turned(data, *parts):
+    """Return the data with the other class on every row of some parts."""
+    return replace(data, targets=np.where(np.isin(data.split, parts), 1 - data.targets,
+                                          data.targets))  # fmt: skip
+
+
+@pytest.mark.parametrize("head", ["linear", "mlp"])
+def test_rows_that_are_held_out_teach_nothing(head):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 4))
+    split = np.repeat(["train", "validation", "test"], 40)
+    data = from_arrays(x, np.where(x[:, 0] + rng.normal(size=120) > 0, "a", "b")).with_split(split)
+    alone = data.take(split == "train")
+    heads = [hs.Transfer(head=head).fit(one).bundle_.head for one in
+             (data, turned(data, "validation", "test"), replace(alone, split=None))]  # fmt: skip
+    said = [one.outputs(x).tobytes() for one in heads]
+    assert said[0] == said[1] == said[2]
+
+
+def test_a_probe_that_learns_from_held_out_rows_too_learns_nothing_from_test_rows(encoder):
+    rng = np.random.default_rng(0)
+    texts = [f"{'good' if i % 2 else 'bad'} {rng.choice(['red', 'blue', 'film'])} {i}"
+             for i in range(60)]  # fmt: skip
+    parts = ["train"] * 40 + ["test"] * 20
+    data = from_arrays(texts, [str(i % 2) for i in range(60)]).with_split(parts)
+    options = {"finetune": "last:1", "phase": hs.Phase(epochs=1, rate=1e-8, head_rate=1e-8)}
+    made = [hs.Transfer(encoder, **options).fit(one) for one in (data, turned(data, "test"))]
+    assert all(one.plan_.outcome.startswith("probe") and one.plan_.holds_out for one in made)
+    assert made[0].predict_proba(texts).tobytes() == made[1].predict_proba(texts).tobytes()
+
+
 @pytest.mark.parametrize("names_rows", [False, True])
 def test_scores_are_of_what_ships(encoder, names_rows):
     """Once the probe has learned from the rows that were held out, they judge it out of fold."""

@@ -52,7 +52,8 @@ def prove(  # noqa: PLR0913
     model
         A `Transfer`, fitted or not.
     data
-        Labelled rows, or anything `headstart.read` reads. Without test rows a fifth is drawn.
+        Labelled rows, or anything `headstart.read` reads. Without test rows the validation rows are
+        tested on, and others drawn to validate; without either a fifth is drawn to test on.
     seeds
         How many times every arm is fitted, each time with another train–validation split and
         another initialization. The test rows never change.

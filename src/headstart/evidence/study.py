@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headstart.data.dataset import (
     TEST,
@@ -20,9 +19,15 @@ from headstart.data.dataset import (
 from headstart.data.pictures import row_hash
 from headstart.data.ragged import content
 from headstart.data.sampling import sample, split
-from headstart.data.tags import entities, types_of
 from headstart.errors import DataError
 from headstart.evidence.arms import identity, source_of
+from headstart.evidence.parting import (
+    LEAST_A_CLASS,
+    lacking,
+    names_tests,
+    parted,
+    validation_share,
+)
 from headstart.evidence.sealed import Sealed
 from headstart.features.extract import extract
 from headstart.features.features import Features
@@ -33,12 +38,6 @@ from headstart.sources.source import Source
 from headstart.task import Kind, Task
 from headstart.transfer.auto import AUTO, Start, start
 
-#: The share of rows that are drawn to test on, where the data name none.
-TEST_SHARE = 0.2
-#: The share of the rest that is drawn to validate on, where the data name none.
-VALIDATION_SHARE = 0.2
-#: Rows a class that are learned from at the start of the data curve.
-LEAST_A_CLASS = 2
 #: Of what an outcome tells; older ones are computed again.
 VERSION = 3
 
@@ -149,17 +148,17 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
     read = replace(data.take(features.kept), skipped=(*data.skipped, *features.skipped))
     notes: list[str] = []
     hashes = [row_hash(row) for row in read.rows]
-    parted = _parted(read, hashes, notes)
-    assert parted.split is not None and parted.targets is not None
-    is_test = parted.split == TEST
+    whole = parted(read, hashes, notes)
+    assert whole.split is not None and whole.targets is not None
+    is_test = whole.split == TEST
     order = np.concatenate([np.flatnonzero(~is_test), np.flatnonzero(is_test)])
-    pool, test = parted.take(~is_test), parted.take(is_test)
+    pool, test = whole.take(~is_test), whole.take(is_test)
     kept = [hashes[i] for i in order[: len(pool)]]
     tested = [hashes[i] for i in order[len(pool) :]]
-    begin = _begin(model, source, pool, notes, is_drawn=not _names_tests(read))
+    begin = _begin(model, source, pool, notes, is_drawn=not names_tests(read))
     if begin.source != source:
         features, prepared_s = _extracted(begin.source, read)
-    validation = _share(pool, notes)
+    validation = validation_share(pool, notes)
     subject = digest(
         "study",
         [
@@ -181,7 +180,7 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
         validation=validation,
         key=digest(subject, VERSION, sorted(versions().items()), n_threads()),
         features=features.take(order),
-        notes=(*notes, *_lacking(pool, seeds, best_effort)),
+        notes=(*notes, *lacking(pool, seeds, best_effort)),
         ranking=begin.ranking,
         subject=subject,
         preparation_s=prepared_s,
@@ -222,82 +221,10 @@ def _is_fitted(model: Any) -> bool:
     return getattr(model, "source_", None) is not None
 
 
-def _names_tests(data: Dataset) -> bool:
-    """Return whether data name rows that can be tested on: test rows, or validation rows."""
-    return data.split is not None and bool(np.isin(data.split, (TEST, VALIDATION)).any())
-
-
 def _has_chosen(model: Any, data: Dataset) -> bool:
     """Say whether a fitted model stopped and chose by rows that are to be tested on."""
     names = () if data.split is None else data.split
     return _is_fitted(model) and VALIDATION in names and TEST not in names
-
-
-def _parted(data: Dataset, hashes: Sequence[bytes], notes: list[str]) -> Dataset:
-    """Take the validation rows to test on where the data name no others, or draw some.
-
-    Validation rows are drawn anew by each seed, so that those of the data are free for this.
-    """
-    if data.split is not None and not (data.split == TEST).any():
-        notes.append("The data name no test rows: their validation rows were used to test on.")
-        data = data.with_split(np.where(data.split == VALIDATION, TEST, data.split))
-    if data.split is None or not (data.split == TEST).any():
-        notes.clear()
-        notes.append(f"The data name no test rows: {TEST_SHARE:.0%} were drawn, once for all.")
-    elif int((data.split == TEST).sum()) < 2:
-        raise DataError("There is 1 test row.\nExpected at least two: no interval has one row.")
-    else:
-        return data
-    drawn = split(data, seed=0, validation=0.0, test=TEST_SHARE, hashes=hashes)
-    assert drawn.split is not None
-    if int((drawn.split == TEST).sum()) < 2:
-        raise DataError(
-            f"Of {len(data)} rows {TEST_SHARE:.0%} is no two, and no interval has one row.\n"
-            "Add labelled rows, or name at least two to test on."
-        )
-    return drawn
-
-
-def _share(pool: Dataset, notes: list[str]) -> float:
-    """Return the share that validates: that of the data, drawn anew by each seed."""
-    n = 0 if pool.split is None else int((pool.split == VALIDATION).sum())
-    if n:
-        notes.append("Training and validation rows were put together and parted anew by each seed.")
-    return min(0.5, n / len(pool)) if n else VALIDATION_SHARE
-
-
-def _lacking(pool: Dataset, seeds: int, best_effort: bool) -> list[str]:
-    """Refuse classes with too few rows, or say what that means."""
-    assert pool.task is not None and pool.targets is not None
-    needed = LEAST_A_CLASS + 1  # one more to validate on
-    if pool.task.kind is Kind.REGRESSION:
-        counts, names = np.array([len(pool)]), ["in all"]
-    else:
-        counts, names = _label_counts(pool.task, pool.targets)
-    few = [f"{name!r} {n}" for name, n in zip(names, counts, strict=True) if n < needed]
-    if not few:
-        return []
-    said = (
-        f"Too few rows to learn from and to validate on, with {seeds} seeds: "
-        f"{', '.join(few[:5])}{' …' if len(few) > 5 else ''}; needed are {needed} of each class"
-    )
-    if not best_effort or len(pool) < needed:
-        raise DataError(
-            f"{said}.\nAdd rows, leave such classes out, or prove what can be proved: "
-            "`headstart prove --best-effort` (best_effort=True)."
-        )
-    return [f"{said}: what was proved is less."]
-
-
-def _label_counts(task: Task, targets: NDArray[Any]) -> tuple[NDArray[np.int64], list[str]]:
-    """Return how many rows have each label (of tags: how many entities of each type there are)."""
-    if task.kind is Kind.TAGS:
-        kinds = [one.kind - 1 for codes in targets for one in entities(codes)]
-        types = types_of(task)
-        return np.bincount(kinds, minlength=len(types)), list(types)
-    if task.kind is Kind.MULTILABEL:
-        return np.asarray(targets.sum(axis=0)), list(task.labels)
-    return np.bincount(targets, minlength=task.n_outputs), list(task.labels)
 
 
 def digest(*parts: Any) -> str:

@@ -296,7 +296,7 @@ def check_finetune(finetune: str) -> None:
         raise UsageError(
             f"finetune={finetune!r} says nothing of step 5.\nExpected 'auto', 'no', 'head', 'few', "
             "'last:25%', 'last:3', 'stage:NAME', 'stage:NUMBER' or 'all' (`headstart sources URI` "
-            "lists the stages)."
+            "lists the stages); 'only:' before the last six keeps it whatever held-out rows say."
         )
 
 

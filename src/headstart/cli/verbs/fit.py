@@ -81,7 +81,7 @@ def fit(
         "text": text, "image": image, "label": label, "separator": separator, "kind": kind,
         "max_skipped": max_skipped, "strict": strict,
     }  # fmt: skip
-    rows = _read(data, also, test, columns)
+    rows = _read(data, also, test, columns, to_prove)
     folder = run_folder(out, data, rows.task, *HELD if prove else ("model",))
     model = Transfer(
         source,
@@ -113,8 +113,17 @@ def fit(
         show.as_json(found)
 
 
-def _read(data: str, also: str | None, test: str | None, columns: dict[str, Any]) -> Any:
-    """Return the labelled rows, with those to learn from beside them and those to test on."""
+def _read(
+    data: str,
+    also: str | None,
+    test: str | None,
+    columns: dict[str, Any],
+    to_prove: dict[str, Any],
+) -> Any:
+    """Return the labelled rows, with those to learn from beside them and those to test on.
+
+    Rows that are too few for the proof that was asked for, if one was, are refused.
+    """
     from headstart.data.also import beside, with_tests
     from headstart.data.readers import read
     from headstart.steps.train import labelled
@@ -128,6 +137,10 @@ def _read(data: str, also: str | None, test: str | None, columns: dict[str, Any]
         rows = with_tests(rows, tests)
     rows = (rows if others is None else beside(rows, others)).check()
     labelled(rows)
+    if to_prove:
+        from headstart.evidence.parting import check_rows
+
+        check_rows(rows, to_prove["seeds"])
     return rows
 
 
