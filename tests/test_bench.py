@@ -262,6 +262,20 @@ def test_the_time_to_the_accuracy_of_a_peer_is_that_of_its_first_pass_there():
     assert rows["fashion: time of tutorial / ours, frozen, to its accuracy"].values == (20.0,)
     better = told(study_frozen._told(case, {**found, "tutorial": [outcome(16, 40.0)]}))
     assert "fashion: time of tutorial / ours, frozen, to its accuracy" not in better
+    thrice = {name: runs * 3 for name, runs in found.items()}
+    again = told(study_frozen._told(case, {**thrice, "tutorial": [outcome(15, 40.0)]}))
+    for name in (name for name in rows if "tutorial" in name):  # as in the one round it was in
+        assert again[name] == rows[name]
+
+
+def test_the_slowest_peers_see_drawings_once(tmp_path):
+    whole = {case.data: case for case in study_frozen.FULL}
+    for seed, there in ((0, True), (1, False), (2, False)):
+        sides = study_frozen._sides(whole["fashion"], tmp_path, seed)
+        assert ({*study_frozen.SLOW} <= sides.keys()) == there
+        assert {"ours", "ours, frozen", "Trainer", "fastai", "scikit-learn"} <= sides.keys()
+        others = study_frozen._sides(whole["hymenoptera"], tmp_path, seed)
+        assert {*study_frozen.PEERS} < others.keys()
 
 
 def tagger(right, seconds=1.0):

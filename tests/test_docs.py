@@ -287,6 +287,15 @@ def test_the_readme_says_what_a_choice_of_source_was_measured_to_lose(said, way)
          "guide {:.0f} ×, fastai {:.0f} ×, scikit-learn {:.1f} × |", "frozen-hymenoptera",
          ("hymenoptera: ours, frozen", *(f"hymenoptera: time of {peer} / ours, frozen" for peer in
           ("tutorial", "Keras guide", "fastai", "scikit-learn"))), (1,) * 5),
+        ("{:.0f} s (a processor with AVX-512 BF16) | the tutorial takes {:.0f} × as long, Keras's "
+         "guide {:.0f} ×, fastai {:.0f} ×, scikit-learn {:.1f} × |", "frozen-pacs-photo",
+         ("pacs photo: ours, frozen", *(f"pacs photo: time of {peer} / ours, frozen" for peer in
+          ("tutorial", "Keras guide", "fastai", "scikit-learn"))), (1,) * 5),
+        ("(PACS), 280 others to learn from (`--full frozen/pacs-photo`) | {:.0f}; scikit-learn on "
+         "the same network's features: {:.0f}; the tutorial's recipe and fastai: {:.0f}; Keras's "
+         "guide: {:.0f} |", "frozen-pacs-photo",
+         tuple(f"pacs photo: {side}, accuracy" for side in
+               ("ours, frozen", "scikit-learn", "tutorial", "Keras guide")), (280,) * 4),
         ("{:.1f} ×, {:.1f} ×, {:.1f} × |", "extraction",
          tuple(f"`extract` / {peer}" for peer in
                ("raw ONNX Runtime", "PyTorch compiled", "PyTorch eager, untuned")), (1,) * 3),
