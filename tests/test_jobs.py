@@ -99,12 +99,41 @@ def test_nothing_waits_behind_a_long_job_on_ray(tmp_path, store, cluster):
     assert found["long"] == {"saw": quick}
 
 
+class SlowToRead:
+    """What does jobs, and takes seconds to be read by all workers but the first of them."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __call__(self, job):
+        if job is not None:
+            time.sleep(60)
+        time.sleep(1)  # until the others are being read
+        raise ValueError("nothing to wait for")
+
+    def __reduce__(self):
+        return read_slowly, (self.folder,)
+
+
+def read_slowly(folder):
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        for _ in range(20):
+            time.sleep(0.2)
+    return SlowToRead(folder)
+
+
 @pytest.mark.slow
-def test_a_job_that_fails_on_ray_ends_the_rest(tmp_path, store, cluster):
+@pytest.mark.parametrize("is_read", [True, False])
+def test_a_job_that_fails_on_ray_ends_the_rest(tmp_path, store, cluster, is_read):
     """It is raised as it was, and what is under way beside it is stopped and given back."""
-    jobs = {"long": (f"sqlite:///{tmp_path}/store.sqlite", 5), "broken": "no pair at all"}
+    jobs = {"broken": None, "long": (f"sqlite:///{tmp_path}/store.sqlite", 5)}
+    do = SlowToRead(tmp_path / "read")
+    if is_read:
+        jobs, do = {"long": jobs["long"], "broken": "no pair at all"}, patient
     with joblib.parallel_config("ray", n_jobs=2), pytest.raises(ValueError) as raised:
-        run(jobs, patient, study="s", store=store)
+        run(jobs, do, study="s", store=store)
     assert type(raised.value) is ValueError and "ray" not in str(raised.value)
     assert Leases(store, "s").take("long")
     for _ in range(200):  # left alone, the long job would hold a processor for a minute

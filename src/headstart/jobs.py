@@ -20,6 +20,9 @@ from headstart.store.store import Store
 J = TypeVar("J")
 R = TypeVar("R")
 
+#: Seconds that a job has to stop in, before its process is ended.
+STOPS_S = 3.0
+
 #: What a job comes to: plain JSON values.
 Facts = dict[str, Any]
 
@@ -195,8 +198,22 @@ def _on_ray(
                 raise error.cause from error  # its own text is a traceback
             yield done
     finally:
-        for left in under_way:
-            ray.cancel(left)
+        _stop_on_ray(under_way)
+
+
+def _stop_on_ray(tasks: list[Any]) -> None:
+    """Stop what is under way on Ray: asked to, then by ending its process.
+
+    A task that its worker is still reading does not hear that it is asked.
+    """
+    if not tasks:
+        return
+    ray = need("ray", "ray")
+    for task in tasks:
+        ray.cancel(task)
+    _, deaf = ray.wait(tasks, num_returns=len(tasks), timeout=STOPS_S)
+    for task in deaf:
+        ray.cancel(task, force=True)
 
 
 def _one(key: str, job: J, do: Callable[[J], R]) -> tuple[str, R]:
