@@ -49,14 +49,14 @@ class Case:
     peers
         The names of the peers.
     n_slow
-        In how many of the rounds the slow ones of them take part.
+        In how many of the rounds the slow ones of them take part; None: in all.
     """
 
     data: str
     a_class: int | None = None
     n_test: int | None = None
     peers: tuple[str, ...] = tuple(PEERS)
-    n_slow: int = 3
+    n_slow: int | None = None
 
 
 SIZES = {
@@ -64,7 +64,7 @@ SIZES = {
     "quick": {"asked": (Case("hymenoptera", 8, 15, ("tutorial", "scikit-learn")),)},
     "full": {},
 }
-FULL = tuple(Case(name, n_slow=1 if name == "fashion" else 3) for name in cases.PICTURES)
+FULL = tuple(Case(name, n_slow=1 if name == "fashion" else None) for name in cases.PICTURES)
 PARTS = {case.data.replace(" ", "-"): {"asked": (case,)} for case in FULL}
 #: More rounds would take a day.
 MOST_REPEATS = 3
@@ -94,7 +94,11 @@ def study(
             NOT_WORSE,
             "a peer's time to its own accuracy: the first pass at which it had reached it; ours is "
             "the whole process, where it reaches it",
-            f"n says in how many rounds a side took part; of drawings {' and '.join(SLOW)} in one",
+            *(
+                f"{case.data}: {' and '.join(SLOW)} take part in {case.n_slow} of the rounds"
+                for case in asked
+                if case.n_slow is not None
+            ),
         ),
         facts,
     )
@@ -105,7 +109,7 @@ def _sides(case: Case, data: Path, seed: int) -> dict[str, Callable[[], dict[str
         name: lambda how=how: _ours(data, how, seed) for name, how in OURS.items()
     }
     for name in case.peers:
-        if name not in SLOW or seed < case.n_slow:
+        if name not in SLOW or case.n_slow is None or seed < case.n_slow:
             sides[name] = lambda name=name: peer(PEERS[name], data, "--seed", seed)
     return sides
 

@@ -270,7 +270,7 @@ def test_the_time_to_the_accuracy_of_a_peer_is_that_of_its_first_pass_there():
 
 def test_the_slowest_peers_see_drawings_once(tmp_path):
     whole = {case.data: case for case in study_frozen.FULL}
-    for seed, there in ((0, True), (1, False), (2, False)):
+    for seed, there in ((0, True), (1, False), (4, False)):
         sides = study_frozen._sides(whole["fashion"], tmp_path, seed)
         assert ({*study_frozen.SLOW} <= sides.keys()) == there
         assert {"ours", "ours, frozen", "Trainer", "fastai", "scikit-learn"} <= sides.keys()

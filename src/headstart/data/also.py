@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.dataset import TEST, TRAIN, UNASSIGNED, Dataset, in_order
-from headstart.data.pictures import row_hash
+from headstart.data.pictures import known_hash
 from headstart.data.ragged import is_ragged, ragged
 from headstart.data.tags import tag_task, types_of
-from headstart.errors import DataError, UnreadableRow
+from headstart.errors import DataError
 from headstart.task import Kind, Modality, Task
 
 #: What `Dataset.domain` says of the rows a model is for, and of the others.
@@ -126,7 +126,7 @@ def with_tests(data: Dataset, tests: Dataset) -> Dataset:
 
 def contents(data: Dataset) -> set[bytes]:
     """Return what names the content of the rows; those that cannot be read have none."""
-    return {name for name in map(_content, data.rows) if name is not None}
+    return {name for name in map(known_hash, data.rows) if name is not None}
 
 
 def unlike(data: Dataset, known: Iterable[bytes]) -> Dataset:
@@ -137,14 +137,7 @@ def unlike(data: Dataset, known: Iterable[bytes]) -> Dataset:
     ('one',)
     """
     had = set(known)
-    return data.take([i for i, row in enumerate(data.rows) if _content(row) not in had])
-
-
-def _content(row: Any) -> bytes | None:
-    try:
-        return row_hash(row)
-    except UnreadableRow:
-        return None
+    return data.take([i for i, row in enumerate(data.rows) if known_hash(row) not in had])
 
 
 def _left_out(n: int, what: str) -> tuple[str, ...]:

@@ -127,6 +127,14 @@ def row_hash(row: Any) -> bytes:
     return hashlib.blake2b(row_bytes(row), digest_size=16).digest()
 
 
+def known_hash(row: Any) -> bytes | None:
+    """Return the `row_hash` of a row; None where it cannot be read: that is told later, by name."""
+    try:
+        return row_hash(row)
+    except UnreadableRow:
+        return None
+
+
 def decode(row: Any, *, at_least: tuple[int, int] | None = None) -> "Image":
     """Return a picture as an RGB `PIL.Image.Image`, upright, its first frame, on white.
 

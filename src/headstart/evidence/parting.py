@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from headstart.data.also import without_also
 from headstart.data.dataset import TEST, VALIDATION, Dataset
-from headstart.data.pictures import row_hash
+from headstart.data.pictures import known_hash
 from headstart.data.sampling import split
 from headstart.data.tags import entities, types_of
-from headstart.errors import DataError, UnreadableRow
+from headstart.errors import DataError
 from headstart.task import Kind, Task
 
 #: The share of rows that are drawn to test on, where the data name none.
@@ -42,19 +42,12 @@ def check_rows(data: Dataset, seeds: int) -> None:
     """
     data, hashes = without_also(data), list[bytes]()
     if not names_tests(data):  # some will be drawn, equal ones together
-        found = [_hash(row) for row in data.rows]
+        found = [known_hash(row) for row in data.rows]
         hashes = [one for one in found if one is not None]
         data = data.take(np.array([one is not None for one in found], dtype=bool))
     whole = parted(data, hashes, [])
     assert whole.split is not None
     lacking(whole.take(whole.split != TEST), seeds, best_effort=False)
-
-
-def _hash(row: object) -> bytes | None:
-    try:
-        return row_hash(row)
-    except UnreadableRow:
-        return None
 
 
 def names_tests(data: Dataset) -> bool:

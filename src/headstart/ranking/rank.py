@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from headstart.data.dataset import Dataset
-from headstart.data.pictures import row_hash
+from headstart.data.pictures import known_hash
 from headstart.data.readers import read
 from headstart.errors import (
     DataError,
     IntegrityError,
     SourceUnavailable,
-    UnreadableRow,
     UsageError,
     first_line,
 )
@@ -320,15 +319,8 @@ def _key(sample: Dataset, sources: Sequence[Source], asked: Asked, latency_ms: f
         digest.update(json.dumps(facts, sort_keys=True).encode())
     digest.update(targets_of(sample).tobytes())
     for row in sample.rows:
-        digest.update(_content(row))
+        digest.update(known_hash(row) or b"unreadable")
     return digest.hexdigest()[:32]
-
-
-def _content(row: Any) -> bytes:
-    try:
-        return row_hash(row)
-    except UnreadableRow:
-        return b"unreadable"
 
 
 def _too_slow(source: Source, jobs: Jobs, limits: Limits) -> LeftOut:

@@ -10,9 +10,9 @@ import numpy as np
 
 from headstart.data.also import is_also, without_also
 from headstart.data.dataset import TEST, TRAIN, VALIDATION, Dataset
-from headstart.data.pictures import row_hash
+from headstart.data.pictures import known_hash, row_hash
 from headstart.data.sampling import split
-from headstart.errors import ResourceError, UnreadableRow, UsageError
+from headstart.errors import ResourceError, UsageError
 from headstart.heads.head import HEADS
 from headstart.ranking.ranking import Ranking
 from headstart.sources.source import Source
@@ -406,13 +406,8 @@ def _holding_out(data: Dataset, seed: int) -> tuple[Dataset, bool]:
 
 def _hashes(data: Dataset) -> list[bytes]:
     """Return what tells rows apart, so that equal ones stay on one side of a split."""
-    found = []
-    for i, row in enumerate(data.rows):
-        try:
-            found.append(row_hash(row))
-        except UnreadableRow:
-            found.append(i.to_bytes(8))  # left out later, and named
-    return found
+    # A row that cannot be read is left out later, and named.
+    return [known_hash(row) or i.to_bytes(8) for i, row in enumerate(data.rows)]
 
 
 def _rehearsed(plan: Plan, boundary: str, data: Dataset, phase: Phase | None) -> Plan:
