@@ -1,7 +1,10 @@
 """stopping.py: a signal waits for a safe point, and no longer than it must."""
 
+import importlib
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -62,3 +65,62 @@ def test_work_that_ends_meanwhile_stops_after_it():
     with pytest.raises(stopping.Terminated), stopping.safe_points():
         os.kill(os.getpid(), signal.SIGTERM)
     assert not stopping.is_asked()
+
+
+def test_an_alarm_that_comes_too_late_stops_nothing():
+    os.kill(os.getpid(), signal.SIGALRM)
+    time.sleep(0.01)
+
+
+STOPPED_HALF_MADE = """
+import _imp, os, signal, time
+from headstart import stopping
+
+make = _imp.create_dynamic
+
+def made(spec, *rest):
+    module = make(spec, *rest)
+    if spec.name.startswith("onnx."):
+        os.kill(os.getpid(), signal.SIGINT)
+    return module
+
+_imp.create_dynamic = made
+stopping.listen()
+try:
+    import onnx
+    time.sleep(5)
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+def test_a_native_module_is_not_left_half_made():
+    """Taken down before it is filled, that of onnx ends the process with SIGSEGV."""
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED_HALF_MADE], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, "stopped\n"), done.stderr
+
+
+def test_the_code_of_a_module_stops_at_once(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    code = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(1)\n1 / 0\n"
+    (tmp_path / "slow_to_read.py").write_text(code, encoding="utf-8")
+    with pytest.raises(KeyboardInterrupt):
+        importlib.import_module("slow_to_read")
+
+
+def test_an_import_that_hangs_is_not_waited_for(monkeypatch):
+    class Hangs:
+        def find_spec(self, name, path=None, target=None):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.02)
+            found.append(name)
+            time.sleep(5)
+
+    found = []
+    monkeypatch.setattr(stopping, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(sys, "meta_path", [Hangs()])
+    with pytest.raises(stopping.Terminated):
+        importlib.import_module("a_module_that_nobody_has")
+    assert found == ["a_module_that_nobody_has"]

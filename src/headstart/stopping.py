@@ -3,15 +3,22 @@
 Between two steps of a training everything that a checkpoint needs is consistent; within one it is
 not. Work that has such points says so by `safe_points`; elsewhere a signal stops at once, as a
 second one does.
+
+Nor is a module left between the moment it is made and the moment it is filled: some native ones
+(those built with nanobind, as onnx is) end the process with a segmentation fault where they are
+taken down unfilled.
 """
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 #: How long a safe point is waited for.
 PATIENCE_S = 3.0
+#: How soon an import is looked at again; what it does by itself takes milliseconds.
+IMPORT_S = 0.01
 
 
 class Terminated(BaseException):
@@ -19,9 +26,10 @@ class Terminated(BaseException):
 
 
 class _Asked:
-    """The signal that is waiting, and how many pieces of work may make it wait."""
+    """The signal that is waiting, until when, and how many pieces of work may make it wait."""
 
     number = 0
+    until = 0.0
     n_waiting = 0
 
 
@@ -29,7 +37,7 @@ def listen() -> None:
     """Take the signals of this process; for the command line, never for a library."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _heard)
-    signal.signal(signal.SIGALRM, _end)
+    signal.signal(signal.SIGALRM, _look)
 
 
 @contextmanager
@@ -49,12 +57,33 @@ def is_asked() -> bool:
     return _Asked.number != 0
 
 
-def _heard(number: int, _: FrameType | None) -> None:
-    if not _Asked.n_waiting or _Asked.number:
-        _Asked.number = number
-        _end()
+def _heard(number: int, frame: FrameType | None) -> None:
+    is_second = _Asked.number != 0
     _Asked.number = number
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
+    _Asked.until = time.monotonic() + (0.0 if is_second else PATIENCE_S)
+    _look(number, frame)
+
+
+def _look(_: int, frame: FrameType | None) -> None:
+    """End the work where nothing need be waited for any longer; else look again later."""
+    if not _Asked.number:  # an alarm that was under way when the safe point came
+        return
+    left = _Asked.until - time.monotonic()
+    if left > 0 and _is_loading(frame):
+        signal.setitimer(signal.ITIMER_REAL, min(IMPORT_S, left))
+    elif left > 0 and _Asked.n_waiting:
+        signal.setitimer(signal.ITIMER_REAL, left)
+    else:
+        _end()
+
+
+def _is_loading(frame: FrameType | None) -> bool:
+    """Say whether Python itself is at work on a module, not yet (or no more) the module's code."""
+    while frame is not None and frame.f_code.co_name != "<module>":
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def stop_if_asked() -> None:
@@ -63,7 +92,7 @@ def stop_if_asked() -> None:
         _end()
 
 
-def _end(*_: object) -> None:
+def _end() -> None:
     number, _Asked.number = _Asked.number, 0
     signal.setitimer(signal.ITIMER_REAL, 0)
     raise KeyboardInterrupt if number == signal.SIGINT else Terminated
