@@ -19,6 +19,7 @@ from headstart.bundle import load as loading
 from headstart.bundle.bundle import Bundle
 from headstart.bundle.save import CARD, FACTS, HEAD, REFERENCE, TRUNK
 from headstart.data.dataset import Dataset, Skipped, from_arrays
+from headstart.data.unlabelled import read_rows
 from headstart.errors import DataError, IntegrityError, UsageError
 from headstart.features import compile as compiling
 from headstart.io import sealed_folder, sha256_file, write_json
@@ -209,6 +210,19 @@ def test_a_record_for_every_row_that_came(probe, tmp_path):
     assert first["name"] == str(broken) and "error" in first
     assert second["prediction"] == "dark"
     assert last == {"name": "t.csv:3", "error": "no picture"}
+
+
+def test_the_records_of_a_table_stand_as_its_rows_do(remembering, tmp_path):
+    """Also those of rows that hold no numbers: a column beside another is read by its place."""
+    rows = np.random.default_rng(1).normal(size=(4, 8)).round(3)
+    lines = [",".join(map(str, row)) for row in rows.tolist()]
+    header = ",".join(f"n{i}" for i in range(8))
+    table = tmp_path / "new.csv"
+    spoilt = [lines[0], "1,2", lines[1], ",".join(["x"] * 8), lines[2], lines[3]]
+    table.write_text("\n".join([header, *spoilt]) + "\n")
+    records = remembering.predictions(read_rows([table], "vector"))
+    assert [record["name"] for record in records] == [f"{table}:{i}" for i in range(2, 8)]
+    assert [i for i, record in enumerate(records) if "error" in record] == [1, 3]
 
 
 @pytest.fixture(scope="module")

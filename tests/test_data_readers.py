@@ -746,6 +746,24 @@ def test_an_empty_text_is_left_out_and_is_not_this_folder() -> None:
     assert data.skipped[0].reason == "no text"
 
 
+def test_what_is_left_out_of_rows_to_predict_says_where_it_stood(tmp_path: Path) -> None:
+    """Lines that are no row, rows that hold nothing: in the order of all that was given."""
+    csv = table(tmp_path, "n,text\n0,an ant\n1\n2,\n3,a bee\n4,\n5,x,y\n6,a cow\n7\n", "a.csv")
+    lines = table(tmp_path, '{"text": "a dog"}\nno JSON\n{"text": ""}\n', "b.jsonl")
+    data = read_rows([" ", str(csv), str(lines)], "text", text="text")
+    assert data.rows == ("an ant", "a bee", "a cow", "a dog")
+    assert [(row.row.split("/")[-1], row.before) for row in data.skipped] == [
+        ("' '", 0), ("a.csv:3", 1), ("a.csv:4", 1), ("a.csv:6", 2), ("a.csv:7", 2),
+        ("a.csv:9", 3), ("b.jsonl:2", 4), ("b.jsonl:3", 4),
+    ]  # fmt: skip
+
+
+def test_what_is_left_out_of_labelled_rows_says_not_where_it_stood(tmp_path: Path) -> None:
+    """They are shuffled, parted and joined."""
+    data = read(table(tmp_path, "text,label\nan ant,x\nb\na bee,y\n"), max_skipped=0.5)
+    assert [row.before for row in data.skipped] == [None]
+
+
 # The columns a model learned from
 
 

@@ -1,9 +1,10 @@
 """Bundle: what ships. It predicts, and without torch."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -176,8 +177,8 @@ class Bundle:
     def answers(self, rows: Any, top: int = 3) -> Answers:
         """Return a record a row, in order, and what should be known of the rows.
 
-        Rows that the reader had to leave out come last: where they stood is not known. A row that
-        is unlike any learned from is flagged: its record says "unlike".
+        Rows that the reader had to leave out are among them where they stood, or last where that
+        is not known. A row that is unlike any learned from is flagged: its record says "unlike".
 
         Parameters
         ----------
@@ -206,10 +207,9 @@ class Bundle:
             {"name": name} | records.get(i, {"error": reasons.get(name, "cannot be read")})
             for i, name in enumerate(names)
         ]
-        left_out = [{"name": left.row, "error": left.reason} for left in rows.skipped]
         if rows.modality is Modality.TEXT and len(rows):
             said += unlike_source(rows, self.source.preprocess)
-        return Answers(told + left_out, tuple(said))
+        return Answers(_with_left_out(told, rows.skipped), tuple(said))
 
     def _record(self, row: Any, values: NDArray[np.floating], top: int) -> dict[str, Any]:
         if self.task.kind is Kind.TAGS:
@@ -264,6 +264,15 @@ class Bundle:
         An existing bundle at `path` is replaced, whole or not at all.
         """
         return save(self, path)
+
+
+def _with_left_out(told: list[dict[str, Any]], skipped: Sequence[Skipped]) -> list[dict[str, Any]]:
+    """Return the records, and one for each row that was left out, in the order of the rows."""
+    placed = [((i, 1), record) for i, record in enumerate(told)]
+    for row in skipped:
+        before = len(told) if row.before is None else row.before
+        placed.append(((before, 0), {"name": row.row, "error": row.reason}))
+    return [record for _, record in sorted(placed, key=itemgetter(0))]
 
 
 def _all_read(features: Features) -> Features:

@@ -58,7 +58,7 @@ def blocks(text: str, name: str) -> Blocks:
         lacking = [i for i, cells in enumerate(group) if len(cells) < 1 + at + is_tagged]
         if lacking:
             reason = f"line {line + lacking[0]} has no tag: {group[lacking[0]][-1]!r:.40}"
-            skipped.append(Skipped(f"{name}:{line}", reason))
+            skipped.append(Skipped(f"{name}:{line}", reason, len(names)))
             continue
         words.append([cells[at] for cells in group])
         tags.append([cells[-1] for cells in group])

@@ -3,7 +3,7 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -28,10 +28,21 @@ SPLITS = (TRAIN, VALIDATION, TEST, UNASSIGNED)
 
 @dataclass(frozen=True)
 class Skipped:
-    """A row that was left out, and why."""
+    """A row that was left out, and why.
+
+    Parameters
+    ----------
+    row
+        How it is shown to a person: "pets.csv:17".
+    reason
+        Why it was left out.
+    before
+        How many rows that were kept stand before it; None where that is not known.
+    """
 
     row: str
     reason: str
+    before: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,11 +150,11 @@ class Dataset:
         return self
 
     def _check_lengths(self) -> None:
-        for field in ("targets", "split", "names", "domain", "weight"):
-            values = getattr(self, field)
+        for name in ("targets", "split", "names", "domain", "weight"):
+            values = getattr(self, name)
             if values is not None and len(values) != len(self):
                 raise DataError(
-                    f"{field} has {len(values)} values for {len(self)} rows: expected one a row."
+                    f"{name} has {len(values)} values for {len(self)} rows: expected one a row."
                 )
         if self.weight is not None:
             self._check_weight(np.asarray(self.weight, dtype=np.float64))

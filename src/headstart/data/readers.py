@@ -348,7 +348,8 @@ def _with_roles(table: Table, chosen: Roles, options: _Options) -> Dataset:
     for i in readable[encoded.missing].tolist():
         reasons[i] = "no label"
     bad = [Skipped(table.names[i], reason) for i, reason in enumerate(reasons) if reason]
-    skipped = (*table.skipped, *bad)
+    # Rows of labelled data are parted and joined: where one stood is soon not true any more.
+    skipped = (*(Skipped(row.row, row.reason) for row in table.skipped), *bad)
     limit_skipped(skipped, len(table) + len(table.skipped), options.max_skipped)
     return Dataset(
         chosen.modality,

@@ -10,6 +10,7 @@ import dataclasses
 import io
 import json
 import re
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +42,8 @@ _QUOTED = re.compile('"([^"]*(?:""[^"]*)*)"')
 
 #: The first line, the last line and the cells of a record of a CSV file.
 _Record: TypeAlias = tuple[int, int, list[str]]
+#: A line that is left out, and why.
+_Spoilt: TypeAlias = tuple[int, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +63,7 @@ class Table:
     class_names
         The names behind class numbers, for columns that declare them.
     skipped
-        Lines that could not be read.
+        Lines that could not be read, in their order; `before` counts the rows.
     notes
         What was guessed.
     """
@@ -202,25 +205,32 @@ def _bytes(path: Path) -> bytes:
 def _csv(text: str, path: Path) -> Table:
     csv.field_size_limit(_LONGEST_CELL)  # a cell may be a whole document
     delimiter = _delimiter(text, path)
-    records, skipped, notes = _records(text, delimiter, path)
+    records, spoilt, notes = _records(text, delimiter, path)
     if not records:
         raise DataError(f"{path} is empty: no cell holds anything, expected a table.")
     header = [name.strip() for name in records[0][2]]
     refuse_duplicates(header, str(path))
-    rows, names = [], []
+    rows, lines = [], []
     for line, _, cells in records[1:]:
-        name = f"{path}:{line}"
         if len(cells) == len(header):
             rows.append(cells)
-            names.append(name)
+            lines.append(line)
         else:
-            skipped.append(Skipped(name, f"{len(cells)} cells, expected {len(header)}"))
+            spoilt.append((line, f"{len(cells)} cells, expected {len(header)}"))
     columns = dict(zip(header, map(list, zip(*rows, strict=True)), strict=False))
     if not rows:
         columns = {name: [] for name in header}
     if delimiter != "," and path.suffix.lower() == ".csv":
         notes.append(f"{path}: columns are separated by {delimiter!r}.")
-    return Table(columns, names, skipped=tuple(skipped), notes=tuple(notes))
+    return Table(
+        columns,
+        [f"{path}:{line}" for line in lines],
+        skipped=tuple(
+            Skipped(f"{path}:{line}", reason, bisect(lines, line))
+            for line, reason in sorted(spoilt)
+        ),
+        notes=tuple(notes),
+    )
 
 
 def _delimiter(text: str, path: Path) -> str:
@@ -239,7 +249,7 @@ def _delimiter(text: str, path: Path) -> str:
 
 def _records(
     text: str, delimiter: str, path: Path
-) -> tuple[list[_Record], list[Skipped], list[str]]:
+) -> tuple[list[_Record], list[_Spoilt], list[str]]:
     """Return the records that are not blank, the lines that stray quotes spoil, and the notes.
 
     Where quotes are not as CSV has them, each line is a row if all lines are as wide as the header.
@@ -276,7 +286,7 @@ def _are_of_a_kind(rows: Sequence[_Record], records: Sequence[_Record]) -> bool:
 
 def _despite_quotes(
     error: csv.Error, text: str, delimiter: str, path: Path
-) -> tuple[list[_Record], list[Skipped], list[str]]:
+) -> tuple[list[_Record], list[_Spoilt], list[str]]:
     """Return the same where quotes are not as CSV has them."""
     if rows := _line_a_row(text, delimiter):
         note = "each line was read as a row, and those inside of cells were kept"
@@ -284,9 +294,9 @@ def _despite_quotes(
     if "unexpected end" in str(error):
         line = max((line for line, *_ in _parsed(text, delimiter)), default=1)
         raise DataError(_open_quote(path, line)) from error
-    records, skipped = _mended(text, delimiter, path)
+    records, spoilt = _mended(text, delimiter, path)
     note = "where a cell begins with one, it and the next were left out"
-    return records, skipped, [f"{path} has quotes inside of cells that are not doubled: {note}."]
+    return records, spoilt, [f"{path} has quotes inside of cells that are not doubled: {note}."]
 
 
 def _parsed(text: str, delimiter: str, **dialect: Any) -> Iterator[_Record]:
@@ -317,11 +327,11 @@ def _unquoted(cell: str) -> str:
     return found[1].replace('""', '"') if found else cell
 
 
-def _mended(text: str, delimiter: str, path: Path) -> tuple[list[_Record], list[Skipped]]:
+def _mended(text: str, delimiter: str, path: Path) -> tuple[list[_Record], list[_Spoilt]]:
     """Return the records of a lenient parse, without the lines that a stray quote joins."""
     lines = io.StringIO(text, newline="").readlines()
     records: list[_Record] = []
-    skipped: list[Skipped] = []
+    spoilt: list[_Spoilt] = []
     for line, last, cells in _parsed(text, delimiter):
         if line == last or _is_sound(lines[line - 1 : last], delimiter):
             records.append((line, last, cells))
@@ -329,8 +339,8 @@ def _mended(text: str, delimiter: str, path: Path) -> tuple[list[_Record], list[
         if not records:  # else the first row would pass for the header
             raise DataError(_open_quote(path, line))
         reason = f"a stray quote joins the lines {line} to {last}"
-        skipped += [Skipped(f"{path}:{i}", reason) for i in range(line, last + 1)]
-    return records, skipped
+        spoilt += [(i, reason) for i in range(line, last + 1)]
+    return records, spoilt
 
 
 def _is_sound(lines: Sequence[str], delimiter: str) -> bool:
@@ -368,7 +378,7 @@ def _json_lines(text: str, path: Path) -> Table:
             records.append(_record(json.loads(line)))
             names.append(name)
         except (ValueError, RecursionError) as error:  # also a number of 5,000 digits
-            skipped.append(Skipped(name, f"no JSON object: {_why(error)}"))
+            skipped.append(Skipped(name, f"no JSON object: {_why(error)}", len(names)))
     return dataclasses.replace(_of_records(records, names), skipped=tuple(skipped))
 
 

@@ -4,6 +4,8 @@ import glob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from itertools import accumulate
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,10 @@ _SUFFIXES = [*TABLE_SUFFIXES, *PICTURE_SUFFIXES, ".txt"]
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """What one input holds: rows with their names, what could not be read, what is to be known."""
+    """What one input holds: rows with their names, what could not be read, what is to be known.
+
+    Every row of `skipped` says how many rows stand `before` it.
+    """
 
     rows: Sequence[Row] = ()
     names: Sequence[str] = ()
@@ -174,7 +179,7 @@ def _refuse_channels_first(shape: tuple[int, ...]) -> None:
 def _input(one: str, modality: Modality, columns: _Columns) -> list[_Part]:
     is_text = modality.read_as is Modality.TEXT
     if is_text and not one.strip():
-        return [_Part(skipped=(Skipped(repr(one), "no text"),))]
+        return [_Part(skipped=(Skipped(repr(one), "no text", before=0),))]
     path = home_expanded(one)
     if _exists(path):
         return [_from_file(path, modality, columns)]
@@ -263,15 +268,24 @@ def _from_unlabelled(table: Table, modality: Modality, columns: _Columns) -> _Pa
         return _Part(skipped=table.skipped, notes=table.notes)
     chosen = _unlabelled_roles(table, modality, columns)
     rows, reasons = rows_in(table, chosen)
-    part = _readable(rows, table.names, reasons)
-    return replace(part, skipped=(*table.skipped, *part.skipped), notes=table.notes)
+    return replace(_readable(rows, table.names, reasons, table.skipped), notes=table.notes)
 
 
-def _readable(rows: Sequence[Row], names: Sequence[str], reasons: Sequence[str]) -> _Part:
-    """Return the rows of which nothing is wrong, and the others as skipped."""
+def _readable(
+    rows: Sequence[Row],
+    names: Sequence[str],
+    reasons: Sequence[str],
+    skipped: Sequence[Skipped] = (),
+) -> _Part:
+    """Return the rows of which nothing is wrong; the others, and those of `skipped`, in order."""
     at = [i for i, reason in enumerate(reasons) if not reason]
-    bad = tuple(Skipped(names[i], reason) for i, reason in enumerate(reasons) if reason)
-    return _Part([rows[i] for i in at], [names[i] for i in at], bad)
+    n_before = [0, *accumulate(not reason for reason in reasons)]
+    lost = [(row.before or 0, row.row, row.reason) for row in skipped]
+    bad = [(i, names[i], reason) for i, reason in enumerate(reasons) if reason]
+    # The sort is stable: what was lost before row i comes before it.
+    in_order = sorted(lost + bad, key=itemgetter(0))
+    left_out = tuple(Skipped(name, reason, n_before[i]) for i, name, reason in in_order)
+    return _Part([rows[i] for i in at], [names[i] for i in at], left_out)
 
 
 def _unlabelled_roles(table: Table, modality: Modality, columns: _Columns) -> Roles:
@@ -294,7 +308,12 @@ def _may_differ(table: Table, modality: Modality, columns: Sequence[str]) -> boo
 
 def _joined_rows(modality: Modality, parts: Sequence[_Part]) -> Dataset:
     names = tuple(name for part in parts for name in part.names)
-    skipped = tuple(row for part in parts for row in part.skipped)
+    starts = [0, *accumulate(len(part.rows) for part in parts)]
+    skipped = tuple(
+        replace(row, before=start + (row.before or 0))
+        for part, start in zip(parts, starts, strict=False)
+        for row in part.skipped
+    )
     notes = tuple(note for part in parts for note in part.notes)
     rows: Any = tuple(row for part in parts for row in part.rows)
     if modality is Modality.VECTOR and rows:
