@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from headstart.data.also import is_also
 from headstart.data.dataset import Dataset
 from headstart.data.pictures import row_hash
 from headstart.data.sampling import folds as folds_of
 from headstart.features.features import Features
 from headstart.heads.calibrate import calibrated
-from headstart.heads.choose import Fold
+from headstart.heads.choose import Fold, among
 from headstart.heads.linear import LinearHead, fit_linear
 from headstart.sources.backbone import Backbone
 from headstart.sources.source import Source
@@ -46,7 +47,7 @@ class FewTuned:
         The network moved by all the rows; its head is solved on it, and calibrated out of fold.
     outputs, frozen
         Shape (n, k): what networks say of the rows that had not seen them, moved and frozen; NaN
-        of rows that count nothing.
+        of rows that count nothing, and of the names of classes.
     """
 
     made: Finetuned
@@ -80,8 +81,8 @@ def finetune_few(
         one temperature.
     """
     task, targets = labelled(data), targets_of(data)
-    moved = np.zeros((len(data), task.n_outputs), dtype=np.float32)
-    frozen = np.zeros_like(moved)
+    moved = np.full((len(data), task.n_outputs), np.nan, dtype=np.float32)
+    frozen = np.full_like(moved, np.nan)
     for fit, out in folds(data, seed):
         start = _solved(features.take(fit), data.take(fit), penalty)
         made = _moved(source, spec, start, data.take(fit), penalty, phase, seed)
@@ -89,18 +90,26 @@ def finetune_few(
         frozen[out] = start.outputs(features.take(out).array())
     start = _solved(features, data, penalty)
     made = _moved(source, spec, start, data, penalty, phase, seed)
-    head = calibrated(made.head, moved, targets, data.weight)
-    outputs = head.outputs_from(moved)
+    judges = ~is_also(data)
+    weight = None if data.weight is None else data.weight[judges]
+    head = calibrated(made.head, moved[judges], targets[judges], weight)
+    outputs = moved.copy()
+    outputs[judges] = head.outputs_from(moved[judges])
     if data.weight is not None:
         outputs[data.weight == 0] = frozen[data.weight == 0] = np.nan
     return FewTuned(dataclasses.replace(made, head=head), outputs, frozen)
 
 
 def folds(data: Dataset, seed: int) -> list[Fold]:
-    """Return (rows to learn from, rows to judge) a fold; equal texts stay on one side."""
-    hashes = np.array([row_hash(row) for row in data.rows], dtype="V16")
+    """Return (rows to learn from, rows to judge) a fold; equal texts stay on one side.
+
+    Rows beside, which are the names of classes, are learned from in every fold.
+    """
+    own = np.flatnonzero(~is_also(data))
+    hashes = np.array([row_hash(data.rows[i]) for i in own], dtype="V16")
     groups = np.unique(hashes, return_inverse=True)[1]
-    return folds_of(targets_of(data), labelled(data), FEW_FOLDS, seed, groups)
+    found = folds_of(targets_of(data)[own], labelled(data), FEW_FOLDS, seed, groups)
+    return among(found, own, len(data))
 
 
 def _moved(

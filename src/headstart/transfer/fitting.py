@@ -28,6 +28,7 @@ from headstart.machine import is_out_of_memory
 from headstart.metrics.curve import Curve
 from headstart.metrics.scores import scores
 from headstart.runs import Run
+from headstart.steps.names import ask, with_names
 from headstart.steps.phase import Phase
 from headstart.steps.train import Trained, labelled, read_by, reads_of, targets_of, top_head, train
 from headstart.steps.weigh import weigh, weighted
@@ -73,6 +74,10 @@ class Fitting:
         Where step 5 keeps its checkpoints.
     weighs
         Whether rows of another domain count what helps; all count the same if not.
+
+    Notes
+    -----
+    Where the names of classes teach, they are the last rows of `data` and of `features`.
     """
 
     def __init__(
@@ -86,11 +91,13 @@ class Fitting:
         weighs: bool = True,
     ) -> None:
         self.plan, self.data, self.seed = plan, data, seed
-        self.max_skipped, self.run, self.weighs = max_skipped, run, weighs
+        self.max_skipped, self.run = max_skipped, run
+        self.weighs = weighs and bool(is_also(data).any())
         self.taken_s: dict[str, float] = {}
         self.features: Features | None = None
         self.trained: Trained | None = None
         self.trained_on = np.zeros(0, dtype=np.int64)
+        self.n_given = len(data)  # without the names of classes
         self.skipped: tuple[Skipped, ...] = data.skipped
         self.curve: Curve | None = None
 
@@ -109,13 +116,24 @@ class Fitting:
         return self._fitted(choice)
 
     def freeze_and_extract(self) -> None:
-        """Step 2: run the frozen trunk over every row once."""
-        reads = reads_of(labelled(self.data))
-        self.features = extract_beside(self.plan.source, self.data, reads)
-        self._leave_out(self.features.kept, self.features.skipped)
+        """Step 2: run the frozen trunk over every row once, and over the names of few classes."""
+        named = with_names(self.data)
+        features = extract_beside(self.plan.source, named, reads_of(labelled(self.data)))
+        self._leave_out(features.kept[features.kept < len(self.data)], features.skipped)
+        self.n_given = len(self.data)
+        self.features = features.take(np.arange(self.n_given))
         if self.data.modality is Modality.TEXT:
             found = map(str, unlike_source(self.data, self.plan.source.preprocess, self.seed))
             self.plan = replace(self.plan, notes=(*self.plan.notes, *found))
+        if len(features) > self.n_given:
+            self._let_names_teach(features, named.take(features.kept))
+
+    def _let_names_teach(self, features: Features, named: Dataset) -> None:
+        """Learn from the names of the classes too, if the rows say that they mean something."""
+        told = ask(features, named)
+        self.plan = replace(self.plan, notes=(*self.plan.notes, str(told)))
+        if told.is_clear:
+            self.data, self.features = named, features
 
     def _leave_out(self, kept: NDArray[np.int64], skipped: Sequence[Skipped]) -> None:
         """Go on with the rows that could be read; what the reader left out counts too."""
@@ -125,7 +143,7 @@ class Fitting:
 
     def attach_and_train(self) -> Candidate:
         """Put a new head on, and train it to convergence: steps 3 and 4."""
-        if self.weighs and is_also(self.data).any():
+        if self.weighs:
             self._weigh_others()
         self.trained = self._train(self._part(VALIDATION, TEST, inverse=True))
         held_out = self._part(VALIDATION)
@@ -285,7 +303,8 @@ class Fitting:
             return None  # a sentence has a vector a word, not one
         if self._is_probe(kept):
             assert self.features is not None
-            return Reference.of(self.features.take(self.trained_on), self.seed)
+            given = self.trained_on[self.trained_on < self.n_given]
+            return Reference.of(self.features.take(given), self.seed)
         if self.plan.is_few:
             return None  # the trunk has learned from every row
         return Reference.of(bundle.features(self.data.only(VALIDATION)), self.seed)
@@ -303,7 +322,8 @@ class Fitting:
             said[TEST] = test, self._outputs(kept, test)
             self._count_read(test)
         task, targets = labelled(self.data), targets_of(self.data)
-        learned_from = targets[self._part(VALIDATION, TEST, inverse=True)]
+        learns = self._part(VALIDATION, TEST, inverse=True)
+        learned_from = targets[learns[learns < self.n_given]]
         return {
             part: scores(task, targets[at], outputs, kept.head.thresholds, learned_from)
             for part, (at, outputs) in said.items()
