@@ -125,7 +125,7 @@ def rounds(
     n
         How many rounds there are to be.
     known
-        What the sides came to in the first of them, run before: these are not run again.
+        What sides came to in the first of them, run before: that is not run again.
 
     Examples
     --------
@@ -133,10 +133,12 @@ def rounds(
     {'a': [7, 1, 2], 'b': [8, -1, -2]}
     """
     found = {name: list(runs) for name, runs in (known or {}).items()}
-    for number in range(max(map(len, found.values()), default=0), n):
+    for number in range(n):
         sides = sides_of(number)
         for name in sides if number % 2 == 0 else reversed(sides):
-            found.setdefault(name, []).append(sides[name]())
+            runs = found.setdefault(name, [])
+            if len(runs) <= number:
+                runs.append(sides[name]())
     return found
 
 

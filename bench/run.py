@@ -1,6 +1,6 @@
 """Run the studies, print a table, keep the numbers.
 
-    python -m bench.run [--full | --tiny] [--repeats N] [--more] [STUDY | STUDY/PART …]
+    python -m bench.run [--full | --tiny] [--repeats N] [--more | --ours] [STUDY | STUDY/PART …]
 
 A study is a file `study_NAME.py` with a function `study(repeats, …) -> Study`. What else it takes
 is told by its `SIZES`: the arguments of each size it can be run in, quick (the default), full and
@@ -9,6 +9,8 @@ A full study that takes hours has `PARTS` too, the arguments of each: they are r
 one. One that takes `known`, the facts of its first rounds, is kept after every round of its full
 size; `--more` goes on where it was stopped. Another processor is told of beside its rounds: a
 ratio is of one round. Other versions of libraries, or another number of cores, begin anew.
+`--ours` runs our sides again on the draws of the rounds that are kept, where peers take hours and
+have not changed; it is told that such a ratio is of two runs.
 Results go to `bench/results/`, a file a study or part; `bench/RESULTS.md` is written anew from all
 files there. A quick run never takes the place of a full one: it is kept in `bench/results/quick/`.
 A tiny run is a rehearsal: it shows that every part runs, judges no target and keeps nothing.
@@ -77,7 +79,7 @@ class Round:
     processor
         What it ran on.
     n
-        How many rounds it was: older results were kept in one piece.
+        How many rounds it was: older results were kept in one piece; 0: our sides, run again.
     """
 
     date: str
@@ -87,12 +89,15 @@ class Round:
     n: int = 1
 
     @classmethod
-    def now(cls, seconds: float) -> "Round":
+    def now(cls, seconds: float, n: int = 1) -> "Round":
         """Return the round that has just ended."""
-        return cls(time.strftime("%Y-%m-%d"), _commit(), seconds, machine_facts()["processor"])
+        processor = machine_facts()["processor"]
+        return cls(time.strftime("%Y-%m-%d"), _commit(), seconds, processor, n)
 
 
-def run(name: str, size: str, repeats: int | None = None, more: bool = False) -> bool:
+def run(
+    name: str, size: str, repeats: int | None = None, more: bool = False, ours: bool = False
+) -> bool:
     """Run a study, or a part, print and keep what it found; False if it fell short or broke."""
     print(f"\n== {name} ({size})", flush=True)
     study, _, part = name.partition("/")
@@ -101,6 +106,8 @@ def run(name: str, size: str, repeats: int | None = None, more: bool = False) ->
         arguments = parts(study)[part] if part else sizes(study).get(size, {})
         work = named(study).study
         if size == "full" and "known" in inspect.signature(work).parameters:
+            if ours:
+                return _ours_again(name, functools.partial(work, **arguments))
             return _in_rounds(name, n, functools.partial(work, **arguments), more)
         return _once(name, size, n, functools.partial(work, n, **arguments))
     except Skip as reason:
@@ -131,6 +138,30 @@ def _in_rounds(name: str, n: int, work: Callable[..., Study], more: bool) -> boo
         _keep(name, found, "full", n, rounds)
         reached = _is_reached(found)
     return reached
+
+
+def _ours_again(name: str, work: Callable[..., Study]) -> bool:
+    """Run our sides in the rounds that are kept; what the others came to stays."""
+    rounds, facts = _begun(name)
+    if facts is None:
+        raise ValueError(f"no rounds of {name} are kept; run it without --ours")
+    n = sum(one.n for one in rounds)
+    found, seconds = _timed(functools.partial(work, n, known=_without_ours(facts)))
+    _keep(name, found, "full", n, [*rounds, Round.now(seconds, n=0)])
+    return _is_reached(found)
+
+
+def _without_ours(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the others came to, of every case.
+
+    >>> _without_ours({"data": {"ours": [1], "ours, frozen": [2], "theirs": [3]}})
+    {'data': {'theirs': [3]}}
+    """
+    return {
+        name: _without_ours(value) if isinstance(value, Mapping) else value
+        for name, value in facts.items()
+        if name.partition(",")[0] != "ours"
+    }
 
 
 def _begun(name: str) -> tuple[list[Round], Mapping[str, Any] | None]:
@@ -272,6 +303,7 @@ def _when(rounds: Sequence[Mapping[str, Any]]) -> str:
     told = (
         f"{one['date']}{' of ' * bool(one['commit'])}{one['commit']}, {one['seconds']:g} s"
         f"{' on ' + one['processor'] if several else ''}"
+        f"{'' if one.get('n', 1) else ' (our sides alone, again: ratios of times are of two runs)'}"
         for one in rounds
     )
     return "; ".join(told)
@@ -287,7 +319,10 @@ def main() -> int:
         either.add_argument(f"--{other}", dest="size", action="store_const", const=other)
     parser.add_argument("--repeats", type=int, help=f"instead of those of the size, {REPEATS}")
     told = "go on after the rounds of a full study that are kept"
-    parser.add_argument("--more", action="store_true", help=told)
+    further = parser.add_mutually_exclusive_group()
+    further.add_argument("--more", action="store_true", help=told)
+    told = "run our sides again in the rounds of a full study that are kept"
+    further.add_argument("--ours", action="store_true", help=told)
     options = parser.parse_args()
     size = options.size or "quick"
     known = {*names(), *(part for name in names() for part in in_parts(name, size))}
@@ -295,7 +330,7 @@ def main() -> int:
         parser.error(f"no {size} study {', '.join(unknown)}; there are {', '.join(sorted(known))}")
     asked = options.studies or [name for name in names() if size in sizes(name)]
     chosen = [part for name in asked for part in in_parts(name, size) or [name]]
-    reached = [run(name, size, options.repeats, options.more) for name in chosen]
+    reached = [run(name, size, options.repeats, options.more, options.ours) for name in chosen]
     return 0 if all(reached) else 1
 
 

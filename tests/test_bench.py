@@ -156,6 +156,46 @@ def test_a_result_kept_in_one_piece_counts_for_the_rounds_it_was(long, tmp_path,
     assert long.ran == [0, 1, 2, 3]
 
 
+def test_our_sides_are_run_again_beside_what_the_others_came_to(study, tmp_path, capsys):
+    ran = []
+
+    def side(name, number):
+        ran.append((name, number))
+        return len(ran)
+
+    def work(repeats, known=None):
+        def sides(number):
+            slow = {"slow": lambda: side("slow", number)} if number == 0 else {}
+            names = ("ours", "ours, frozen", "theirs")
+            return {name: lambda name=name: side(name, number) for name in names} | slow
+
+        found = {"toys": measure.rounds(sides, repeats, (known or {}).get("toys"))}
+        values = tuple(map(float, found["toys"]["ours"]))
+        return Study("Two.", (Row("a", values),), (), found)
+
+    study.study = staticmethod(work)
+    assert not run.run("toy", "full", 2, ours=True)
+    assert "no rounds of toy are kept" in capsys.readouterr().out and not ran
+    assert run.run("toy", "full", 2)
+    path = tmp_path / "results" / "toy.json"
+    before = json.loads(path.read_text("utf-8"))["facts"]["toys"]
+    ran.clear()
+    assert run.run("toy", "full", ours=True)
+    assert sorted(ran) == [(name, n) for name in ("ours", "ours, frozen") for n in (0, 1)]
+    kept = json.loads(path.read_text("utf-8"))
+    after = kept["facts"]["toys"]
+    assert {name: after[name] == before[name] for name in after} == {
+        "ours": False, "ours, frozen": False, "theirs": True, "slow": True,
+    }  # fmt: skip
+    assert [one["n"] for one in kept["rounds"]] == [1, 1, 0]
+    assert (tmp_path / "RESULTS.md").read_text("utf-8").count("our sides alone, again") == 1
+    assert run.run("toy", "full", 3, more=True)  # the rounds that are kept are two
+    further = json.loads(path.read_text("utf-8"))["facts"]["toys"]
+    assert {name: len(runs) for name, runs in further.items()} == {
+        "ours": 3, "ours, frozen": 3, "theirs": 3, "slow": 1,
+    }  # fmt: skip
+
+
 def test_rounds_on_another_processor_are_told_of(long, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "machine_facts", lambda: machine_facts() | {"processor": "One"})
     assert run.run("toy", "full", 1)
