@@ -4,9 +4,9 @@ Between two steps of a training everything that a checkpoint needs is consistent
 not. Work that has such points says so by `safe_points`; elsewhere a signal stops at once, as a
 second one does.
 
-Nor is a module left between the moment it is made and the moment it is filled: some native ones
-(those built with nanobind, as onnx is) end the process with a segmentation fault where they are
-taken down unfilled.
+Nor, whatever the signal, is a module left between the moment it is made and the moment it is
+filled: some native ones (those built with nanobind, as onnx is) end the process with a
+segmentation fault where they are taken down unfilled.
 """
 
 import signal
@@ -30,6 +30,7 @@ class _Asked:
 
     number = 0
     until = 0.0
+    is_urgent = False  # it came twice: safe points are not waited for
     n_waiting = 0
 
 
@@ -58,9 +59,10 @@ def is_asked() -> bool:
 
 
 def _heard(number: int, frame: FrameType | None) -> None:
-    is_second = _Asked.number != 0
+    _Asked.is_urgent = _Asked.number != 0
+    if not _Asked.is_urgent:
+        _Asked.until = time.monotonic() + PATIENCE_S
     _Asked.number = number
-    _Asked.until = time.monotonic() + (0.0 if is_second else PATIENCE_S)
     _look(number, frame)
 
 
@@ -71,16 +73,21 @@ def _look(_: int, frame: FrameType | None) -> None:
     left = _Asked.until - time.monotonic()
     if left > 0 and _is_loading(frame):
         signal.setitimer(signal.ITIMER_REAL, min(IMPORT_S, left))
-    elif left > 0 and _Asked.n_waiting:
+    elif left > 0 and _Asked.n_waiting and not _Asked.is_urgent:
         signal.setitimer(signal.ITIMER_REAL, left)
     else:
         _end()
 
 
 def _is_loading(frame: FrameType | None) -> bool:
-    """Say whether Python itself is at work on a module, not yet (or no more) the module's code."""
-    while frame is not None and frame.f_code.co_name != "<module>":
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
+    """Say whether a module is made and not filled: Python is at work on it, or native code is."""
+    is_innermost = True  # what Python itself does, until the code of a module is met
+    while frame is not None:
+        code = frame.f_code
+        is_innermost = is_innermost and code.co_name != "<module>"
+        is_native = code.co_qualname.startswith("ExtensionFileLoader.")  # it may import others
+        is_importing = code.co_filename.startswith("<frozen importlib")
+        if is_importing and (is_innermost or is_native):
             return True
         frame = frame.f_back
     return False

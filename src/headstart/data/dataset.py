@@ -28,17 +28,7 @@ SPLITS = (TRAIN, VALIDATION, TEST, UNASSIGNED)
 
 @dataclass(frozen=True)
 class Skipped:
-    """A row that was left out, and why.
-
-    Parameters
-    ----------
-    row
-        How it is shown to a person: "pets.csv:17".
-    reason
-        Why it was left out.
-    before
-        How many rows that were kept stand before it; None where that is not known.
-    """
+    """A row that was left out, why, and how many that were kept stand before it, if known."""
 
     row: str
     reason: str
@@ -225,6 +215,10 @@ class Dataset:
         """Return the rows at `index` (integers or a mask of shape (n,)), in that order."""
         at = np.asarray(index)
         at = np.flatnonzero(at) if at.dtype == bool else at.astype(np.int64)
+        # Beside other rows nothing stands where it stood.
+        skipped = self.skipped
+        if any(row.before is not None for row in skipped):
+            skipped = tuple(Skipped(row.row, row.reason) for row in skipped)
         return dataclasses.replace(
             self,
             rows=pick(self.rows, at),
@@ -233,6 +227,7 @@ class Dataset:
             names=None if self.names is None else pick(self.names, at),
             domain=None if self.domain is None else self.domain[at],
             weight=None if self.weight is None else self.weight[at],
+            skipped=skipped,
         )
 
     def training(self) -> "Dataset":

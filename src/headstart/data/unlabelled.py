@@ -280,12 +280,17 @@ def _readable(
     """Return the rows of which nothing is wrong; the others, and those of `skipped`, in order."""
     at = [i for i, reason in enumerate(reasons) if not reason]
     n_before = [0, *accumulate(not reason for reason in reasons)]
-    lost = [(row.before or 0, row.row, row.reason) for row in skipped]
+    lost = [(_place(row), row.row, row.reason) for row in skipped]
     bad = [(i, names[i], reason) for i, reason in enumerate(reasons) if reason]
     # The sort is stable: what was lost before row i comes before it.
     in_order = sorted(lost + bad, key=itemgetter(0))
     left_out = tuple(Skipped(name, reason, n_before[i]) for i, name, reason in in_order)
     return _Part([rows[i] for i in at], [names[i] for i in at], left_out)
+
+
+def _place(row: Skipped) -> int:
+    assert row.before is not None, f"where {row.row} stood was not kept"
+    return row.before
 
 
 def _unlabelled_roles(table: Table, modality: Modality, columns: _Columns) -> Roles:
@@ -310,7 +315,7 @@ def _joined_rows(modality: Modality, parts: Sequence[_Part]) -> Dataset:
     names = tuple(name for part in parts for name in part.names)
     starts = [0, *accumulate(len(part.rows) for part in parts)]
     skipped = tuple(
-        replace(row, before=start + (row.before or 0))
+        replace(row, before=start + _place(row))
         for part, start in zip(parts, starts, strict=False)
         for row in part.skipped
     )

@@ -20,6 +20,7 @@ from headstart.features.extract import extract_beside
 from headstart.machine import one_thread
 from headstart.sources.catalog import smallest_trainable
 from headstart.sources.source import Source
+from headstart.steps.names import names_of, told
 from headstart.steps.phase import Phase
 from headstart.steps.take import take
 from headstart.task import Kind, Modality, Task
@@ -239,6 +240,8 @@ def fitted(arm: Arm, data: Dataset, seed: int) -> Any:
     if "source" in known:
         return estimator.fit(data)
     rows = data.training()
+    if isinstance(estimator, Classical):
+        return estimator.fit(_raw(rows), rows.targets, names=names_of(data))
     return estimator.fit(_raw(rows), rows.targets)
 
 
@@ -339,14 +342,28 @@ class Classical(BaseEstimator):
         self.modality = modality
         self.kind = kind
 
-    def fit(self, X: Any, y: ArrayLike) -> Self:
-        """Learn from raw rows and their encoded targets."""
+    def fit(self, X: Any, y: ArrayLike, names: Sequence[str] = ()) -> Self:
+        """Learn from raw rows and their encoded targets.
+
+        Parameters
+        ----------
+        names
+            Of the classes, in the order of their numbers: texts that teach too if they tell the
+            rows by their words, as `headstart.steps.names` has it of features. Empty: none do.
+        """
         targets = np.asarray(y)
+        if names and self._are_telling(X, targets, names):
+            X, targets = [*X, *names], np.append(targets, np.arange(len(names)))
         self.model_ = _searched(self._pipeline(), targets, self.kind)
         with _quiet(), one_thread():
             self.model_.fit(self._read(X), targets)
         self.classes_ = getattr(self.model_, "classes_", None)
         return self
+
+    def _are_telling(self, X: Any, targets: NDArray[Any], names: Sequence[str]) -> bool:
+        words = self._pipeline()[0].fit(self._read(X))
+        rows, said = (words.transform(texts).toarray() for texts in (self._read(X), list(names)))
+        return told(rows, targets, said, np.arange(len(names))).is_clear
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return probabilities; shape (n, classes that were learned)."""

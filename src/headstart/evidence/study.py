@@ -39,7 +39,7 @@ from headstart.task import Kind, Task
 from headstart.transfer.auto import AUTO, Start, start
 
 #: Of what an outcome tells; older ones are computed again.
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True, eq=False)

@@ -177,15 +177,18 @@ def _judging(
     """Return which of the rows `at` may be held out, and the most folds of them.
 
     Each fold is to hold out a row of every class, and leave one. A class of one row, or of equal
-    ones, has none to leave: it is in every fit. What is left must be of two classes, or it would
-    only say how sure to be of the one.
+    ones, has none to leave: it is in every fit. A single row beside, such as the name of a class,
+    does not stand in for it: heads that knew classes by their names alone chose a temperature of 8
+    where 1 was right (NOTES.md of the bench). What is left must be of two classes, or it would only
+    say how sure to be of the one.
     """
     if job.task.kind is not Kind.MULTICLASS:
         return at, len(np.unique(groups[at])) // 2
     label, k = job.targets[np.unique(groups, return_index=True)[1]], job.task.n_outputs
     here = np.bincount(label[np.unique(groups[at])], minlength=k)
     teach = np.unique(groups[job.weight > 0])
-    alone = np.where(here == np.bincount(label[teach], minlength=k), here, 0)  # no other does them
+    others = np.bincount(label[teach], minlength=k) - here
+    alone = np.where(others <= 1, here, 0)  # no others do them
     if (alone == 1).any():
         at = at[alone[label[groups[at]]] != 1]
         if len(np.unique(job.targets[at])) < 2:

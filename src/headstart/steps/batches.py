@@ -55,8 +55,10 @@ class Examples:
         As in `Dataset.targets`; −1 (or NaN for a number) where a row has no label.
     task
         What the targets mean.
-    domain, weight
-        None: one domain, every row counts the same.
+    domain
+        1: a row beside those the model is for; None: all are of one domain.
+    weight
+        None: every row counts the same.
     """
 
     rows: Rows

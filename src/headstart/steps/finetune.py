@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from headstart.data.also import is_also
 from headstart.data.dataset import VALIDATION, Dataset
 from headstart.errors import ResourceError, UnreadableRow, UsageError
 from headstart.features.engine import close_last
@@ -273,10 +274,16 @@ def _examples(backbone: Backbone, tail: Tail, data: Dataset, task: Task, views: 
     if _is_streamed(backbone, boundary):
         decoded = DecodedRows(data, source.preprocess, views)
         rows: Rows = RunRows(decoded, tail) if boundary else decoded
-        return Examples(rows, np.asarray(data.targets), task, weight=data.weight)
+        return _of(rows, data, task)
     every = extract(source, data, boundary=boundary, pooled=False, views=views + 1)
     handles: tuple[Features, ...] = every if isinstance(every, tuple) else (every,)
     kept: NDArray[np.int64] = handles[0].kept
     kept_rows = data.take(kept)
     rows = cached_rows(handles, kept_rows, source.preprocess)
-    return Examples(rows, np.asarray(kept_rows.targets), task, weight=kept_rows.weight)
+    return _of(rows, kept_rows, task)
+
+
+def _of(rows: Rows, data: Dataset, task: Task) -> Examples:
+    beside = is_also(data)
+    domain = beside.astype(np.int64) if beside.any() else None
+    return Examples(rows, np.asarray(data.targets), task, domain, data.weight)

@@ -328,7 +328,9 @@ class Descent:
         task, truth = validation.task, np.asarray(validation.targets)
         said = outputs_of(task.kind, logits)
         cuts = cuts_of_others(truth, said) if task.kind is Kind.MULTILABEL else None
-        learned = np.asarray(self.examples.targets)
+        learned, domain = np.asarray(self.examples.targets), self.examples.domain
+        if domain is not None:
+            learned = learned[domain == 0]
         if task.kind is Kind.MULTICLASS:
             learned = learned[learned >= 0]
         return next(iter(scores(task, truth, said, cuts, learned_from=learned).values()))

@@ -28,7 +28,7 @@ from headstart.machine import is_out_of_memory
 from headstart.metrics.curve import Curve
 from headstart.metrics.scores import scores
 from headstart.runs import Run
-from headstart.steps.names import ask, with_names
+from headstart.steps.names import ask, teaching, with_names
 from headstart.steps.phase import Phase
 from headstart.steps.train import Trained, labelled, read_by, reads_of, targets_of, top_head, train
 from headstart.steps.weigh import weigh, weighted
@@ -117,11 +117,13 @@ class Fitting:
 
     def freeze_and_extract(self) -> None:
         """Step 2: run the frozen trunk over every row once, and over the names of few classes."""
-        named = with_names(self.data)
+        named, n = with_names(self.data), len(self.data)
         features = extract_beside(self.plan.source, named, reads_of(labelled(self.data)))
-        self._leave_out(features.kept[features.kept < len(self.data)], features.skipped)
+        is_own, lost = features.kept < n, np.delete(np.arange(len(named)), features.kept)
+        skipped = [row for i, row in zip(lost, features.skipped, strict=True) if i < n]
+        self._leave_out(features.kept[is_own], skipped)
         self.n_given = len(self.data)
-        self.features = features.take(np.arange(self.n_given))
+        self.features = features.take(is_own)
         if self.data.modality is Modality.TEXT:
             found = map(str, unlike_source(self.data, self.plan.source.preprocess, self.seed))
             self.plan = replace(self.plan, notes=(*self.plan.notes, *found))
@@ -133,7 +135,8 @@ class Fitting:
         told = ask(features, named)
         self.plan = replace(self.plan, notes=(*self.plan.notes, str(told)))
         if told.is_clear:
-            self.data, self.features = named, features
+            at = teaching(named)
+            self.data, self.features = named.take(at), features.take(at)
 
     def _leave_out(self, kept: NDArray[np.int64], skipped: Sequence[Skipped]) -> None:
         """Go on with the rows that could be read; what the reader left out counts too."""
