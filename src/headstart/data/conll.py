@@ -53,7 +53,8 @@ def blocks(text: str, name: str) -> Blocks:
     widths = [len(cells) for _, group in groups for cells in group]
     is_tagged = max(widths) > 1
     at = 1 if is_tagged and _is_numbered(groups) else 0
-    words, tags, names, skipped = [], [], [], []
+    words, tags, skipped = [], [], []
+    names: list[str] = []
     for line, group in groups:
         lacking = [i for i, cells in enumerate(group) if len(cells) < 1 + at + is_tagged]
         if lacking:

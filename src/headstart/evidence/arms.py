@@ -23,6 +23,7 @@ from headstart.sources.source import Source
 from headstart.steps.names import names_of, told
 from headstart.steps.phase import Phase
 from headstart.steps.take import take
+from headstart.steps.train import targets_of
 from headstart.task import Kind, Modality, Task
 from headstart.transfer.plan import FEW, automatic
 
@@ -241,7 +242,7 @@ def fitted(arm: Arm, data: Dataset, seed: int) -> Any:
         return estimator.fit(data)
     rows = data.training()
     if isinstance(estimator, Classical):
-        return estimator.fit(_raw(rows), rows.targets, names=names_of(data))
+        return estimator.fit(_raw(rows), targets_of(rows), names=names_of(data))
     return estimator.fit(_raw(rows), rows.targets)
 
 

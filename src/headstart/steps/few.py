@@ -106,7 +106,7 @@ def folds(data: Dataset, seed: int) -> list[Fold]:
     Rows beside, which are the names of classes, are learned from in every fold.
     """
     own = np.flatnonzero(~is_also(data))
-    hashes = np.array([row_hash(data.rows[i]) for i in own], dtype="V16")
+    hashes = np.array([row_hash(row) for row in data.take(own).rows], dtype="V16")
     groups = np.unique(hashes, return_inverse=True)[1]
     found = folds_of(targets_of(data)[own], labelled(data), FEW_FOLDS, seed, groups)
     return among(found, own, len(data))

@@ -137,8 +137,8 @@ def ask(features: Features, named: Dataset) -> Told:
         The features of rows and names, and what `with_names` returned, in the same order.
     """
     names, learned = np.flatnonzero(is_also(named)), np.flatnonzero(_learned_from(named))
-    _, first = np.unique([named.rows[i] for i in learned], return_index=True)
-    rows, targets = learned[np.sort(first)], targets_of(named)
+    first = {named.rows[i]: i for i in reversed(learned.tolist())}
+    rows, targets = np.array(sorted(first.values()), dtype=np.int64), targets_of(named)
     asked = features.take(rows).array(), targets[rows]
     return told(*asked, features.take(names).array(), targets[names])
 
@@ -182,7 +182,7 @@ def _are_few_texts(data: Dataset) -> bool:
     """Return whether these are few texts of one class each, with nothing beside them."""
     if data.modality is not Modality.TEXT or labelled(data).kind is not Kind.MULTICLASS:
         return False
-    different = {data.rows[i] for i in np.flatnonzero(_learned_from(data))}
+    different = set(data.take(_learned_from(data)).rows)
     are_few = len(different) <= MOST_A_CLASS * len(labelled(data).labels)
     return are_few and not is_also(data).any()
 
