@@ -216,11 +216,11 @@ def test_the_records_of_a_table_stand_as_its_rows_do(remembering, tmp_path):
     """Also those of rows that hold no numbers: a column beside another is read by its place."""
     rows = np.random.default_rng(1).normal(size=(4, 8)).round(3)
     lines = [",".join(map(str, row)) for row in rows.tolist()]
-    header = ",".join(f"n{i}" for i in range(8))
+    columns = [f"n{i}" for i in range(8)]
     table = tmp_path / "new.csv"
     spoilt = [lines[0], "1,2", lines[1], ",".join(["x"] * 8), lines[2], lines[3]]
-    table.write_text("\n".join([header, *spoilt]) + "\n")
-    records = remembering.predictions(read_rows([table], "vector"))
+    table.write_text("\n".join([",".join(columns), *spoilt]) + "\n")
+    records = remembering.predictions(read_rows([table], "vector", columns=columns))
     assert [record["name"] for record in records] == [f"{table}:{i}" for i in range(2, 8)]
     assert [i for i, record in enumerate(records) if "error" in record] == [1, 3]
 
