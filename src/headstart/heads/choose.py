@@ -179,8 +179,8 @@ def _judging(
     Each fold is to hold out a row of every class, and leave one. A class of one row, or of equal
     ones, has none to leave: it is in every fit. A single row beside, such as the name of a class,
     does not stand in for it: heads that knew classes by their names alone chose a temperature of 8
-    where 1 was right (NOTES.md of the bench). What is left must be of two classes, or it would only
-    say how sure to be of the one.
+    (NOTES.md of the bench). What is left must be of two classes, or it would only say how sure to
+    be of the one.
     """
     if job.task.kind is not Kind.MULTICLASS:
         return at, len(np.unique(groups[at])) // 2

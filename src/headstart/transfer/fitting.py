@@ -292,7 +292,7 @@ class Fitting:
             "plan": plan.to_json(),
             "penalty": self._penalty(choice.kept),
             "n_computed": 0 if self.features is None else self.features.n_computed,
-            "skipped": [vars(skipped) for skipped in self.skipped],
+            "skipped": [{"row": one.row, "reason": one.reason} for one in self.skipped],
             "columns": list(self.data.columns),
         }
         kept, task = choice.kept, labelled(self.data)
