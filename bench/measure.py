@@ -131,15 +131,19 @@ def rounds(
     --------
     >>> rounds(lambda number: {"a": lambda: number, "b": lambda: -number}, 3, {"a": [7], "b": [8]})
     {'a': [7, 1, 2], 'b': [8, -1, -2]}
+    >>> rounds(lambda number: {"a": lambda: number, "b": lambda: -number}, 1, {"b": [8]})
+    {'a': [0], 'b': [8]}
     """
     found = {name: list(runs) for name, runs in (known or {}).items()}
+    named: dict[str, None] = {}
     for number in range(n):
         sides = sides_of(number)
+        named |= dict.fromkeys(sides)
         for name in sides if number % 2 == 0 else reversed(sides):
             runs = found.setdefault(name, [])
             if len(runs) <= number:
                 runs.append(sides[name]())
-    return found
+    return {name: found[name] for name in named | dict.fromkeys(found)}
 
 
 def alternate(sides: Mapping[str, Callable[[], T]], repeats: int) -> dict[str, list[T]]:

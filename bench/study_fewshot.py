@@ -70,7 +70,7 @@ class Case:
 
 FULL = (
     Case("banking77", 1),
-    Case("banking77", 4, n_setfit=1),  # 94,000 pairs of 308 texts: three quarters of an hour
+    Case("banking77", 4, n_setfit=1),  # 94,000 pairs of 308 texts: an hour
     *(Case("banking77", n) for n in (8, 16, 64, None)),
     *(Case("names", n, n_setfit=5) for n in (1, 4)),
     *(Case("names", n) for n in (8, 16, None)),

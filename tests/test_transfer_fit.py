@@ -8,6 +8,7 @@ from PIL import Image
 
 import headstart as hs
 from headstart.data.dataset import Dataset, from_arrays
+from headstart.data.ragged import ragged
 from headstart.errors import DataError, Diverged, ResourceError, UsageError
 from headstart.heads.linear import LinearHead
 from headstart.metrics.scores import best_cuts
@@ -204,16 +205,42 @@ def candidate(name: str, right: list[int]) -> Candidate:
     ("simple", "other", "kept"),
     [
         ([1, 1, 1, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1, 1, 0], "finetuned"),  # +.5 ± .19
-        ([1, 1, 1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1, 1, 1], "probe"),  # +.125 ± .125: not over
+        ([1, 1, 1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1, 1, 1], "probe"),  # +.25 ± .16: may be luck
+        ([1, 1, 1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1, 1, 1], "probe"),
         ([1, 1, 1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1, 1, 0], "probe"),
     ],
 )
-def test_the_simpler_arm_is_kept_within_one_standard_error(simple, other, kept):
+def test_the_simpler_arm_is_kept_unless_the_other_is_surely_better(simple, other, kept):
     task = Task(Kind.MULTICLASS, ("no", "yes"))
     choice = prefer(
         candidate("probe", simple), candidate("finetuned", other), task, np.ones(8, int)
     )
     assert choice.kept.name == kept
+
+
+@pytest.mark.parametrize(
+    ("n_taught", "kept"), [(None, "finetuned"), (8, "probe"), (800, "finetuned")]
+)
+def test_what_the_rows_held_out_would_teach_counts_for_the_simpler_arm(n_taught, kept):
+    """+.375 ± .18 is sure; that 8 rows learn from 8 more is worth .08, and then it is not."""
+    task, arms = Task(Kind.MULTICLASS, ("no", "yes")), ([1] * 4 + [0] * 4, [1] * 7 + [0])
+    simple, other = map(candidate, ("probe", "finetuned"), arms)
+    choice = prefer(simple, other, task, np.ones(8, int), n_taught=n_taught)
+    assert choice.kept.name == kept
+    assert ("learn 0.080 more" in choice.why) == (n_taught == 8)
+
+
+def test_of_tags_one_standard_error_is_enough():
+    """An entity a sentence, two of eight missed by one: +.143 ± .107, which texts do not keep."""
+    says = {1: np.array([[0.1, 0.8, 0.1]]), 0: np.array([[0.8, 0.1, 0.1]])}
+    head = candidate("probe", [1]).head
+    simple, other = (
+        Candidate(name, resolve("identity:"), head, ragged([says[r] for r in right]))
+        for name, right in (("probe", [1] * 6 + [0] * 2), ("finetuned", [1] * 8))
+    )
+    task, truth = Task(Kind.TAGS, ("O", "B-X", "I-X")), ragged([np.array([1])] * 8)
+    choice = prefer(simple, other, task, truth, n_taught=8)
+    assert choice.why == "finetuned: finetuned − probe = +0.143 ± 0.107 on 8 rows held out"
 
 
 @pytest.mark.parametrize("n", [30, 50, 64, 92, 100, 128, 173, 200])
@@ -273,7 +300,7 @@ def test_cuts_found_on_the_judged_rows_do_not_win_by_that():
             for name, cut, outputs in zip(("probe", "finetuned"), cuts, said, strict=True)
         ]  # fmt: skip
         won += prefer(*arms, task, truth).kept.name == "finetuned"
-    assert won <= 20  # by chance one of six; with its own cuts it was four of five
+    assert won <= 10  # by chance one of twenty; with its own cuts it was four of five
 
 
 def test_the_dataset_is_never_changed(encoder):

@@ -192,7 +192,8 @@ class Fitting:
         own = self._part(TEST, inverse=True)
         among = targets_of(self.data)[own[~is_also(self.data)[own]]]
         targets, asked = self.data.only(VALIDATION).targets, self.plan.keeps_finetuned
-        choice = prefer(probe, tuned, task, targets, among, is_asked=asked)
+        n_taught = len(self.trained_on) if self.plan.holds_out else None
+        choice = prefer(probe, tuned, task, targets, among, n_taught=n_taught, is_asked=asked)
         if choice.kept is tuned:
             return replace(choice, kept=replace(tuned, source=made.keep()))
         return self._without_step_5(probe, choice.why)
