@@ -300,8 +300,8 @@ def test_the_readme_says_what_a_choice_of_source_was_measured_to_lose(said, way)
          "scikit-learn {:.1f} × |", "frozen-fashion",
          ("fashion: ours, frozen", *(f"fashion: time of {peer} / ours, frozen" for peer in
           ("tutorial", "Keras guide", "fastai", "scikit-learn"))), (1,) * 5),
-        ("in one round) | {:.0f}; scikit-learn on the same network's features: {:.0f}; Keras's guide: "
-         "{:.0f}; the tutorial's recipe: {:.0f}; fastai: {:.0f} |", "frozen-fashion",
+        ("in one round) | {:.0f}; scikit-learn on the same network's features: {:.0f}; Keras's "
+         "guide: {:.0f}; the tutorial's recipe: {:.0f}; fastai: {:.0f} |", "frozen-fashion",
          tuple(f"fashion: {side}, accuracy" for side in
                ("ours, frozen", "scikit-learn", "Keras guide", "tutorial", "fastai")),
          (1000,) * 5),
