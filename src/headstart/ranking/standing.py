@@ -101,7 +101,7 @@ class Standing:
 
     @property
     def score(self) -> float:
-        """By the best probe there is, and what fine-tuning adds where it surely does."""
+        """By the best probe there is, and what fine-tuning adds where that is clear (`lift`)."""
         return (self.final or self.ridge).mean + self.lift
 
     @property
@@ -128,7 +128,7 @@ class Standing:
 
     @property
     def tuned_or_final(self) -> Probed:
-        """What fine-tuning gave where it surely adds, else the probe."""
+        """What fine-tuning gave where it clearly adds (`lift`), else the probe."""
         return self.tuned if self.tuned is not None and self.lift else self.final or self.ridge
 
 

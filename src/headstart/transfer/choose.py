@@ -11,14 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.heads.head import Head
-from headstart.metrics.interval import is_clear, one_standard_error
+from headstart.metrics.interval import is_clear, one_standard_error, surely_above
 from headstart.metrics.scores import held_out_scores
 from headstart.sources.source import Source
 from headstart.task import Kind, Task
 
-#: So many standard errors is a gain above nothing that is sure: 95 %, one-sided.
-SURE = 1.645
-#: The error of a head falls as the number of its rows to minus this. Few texts: 0.1 to 0.4.
+#: The error of a head on n rows falls as n ** −FALLS. Few texts: 0.1 to 0.4.
 FALLS = 0.25
 
 
@@ -62,7 +60,7 @@ def prefer(
     n_taught: int | None = None,
     is_asked: bool = False,
 ) -> Choice:
-    """Return the simpler arm unless the other is surely better, by `SURE` standard errors.
+    """Return the simpler arm unless the other is surely better: 95 %, one-sided.
 
     What the rows held out would teach the simpler one counts for it, where it learns from them too
     if it is kept. Of tags, where step 5 is known to pay, one standard error is enough.
@@ -77,15 +75,16 @@ def prefer(
         Of all rows that are learned from or validate, as in `headstart.metrics.scores.row_scores`;
         `targets` if None.
     n_taught
-        How many rows taught the simpler arm, where those held out would teach it too.
+        How many rows of their kind taught the simpler arm, where those held out would teach it too.
     is_asked
         Whether the other is to be kept whatever these rows say; the reason tells what they said.
 
     Notes
     -----
-    The standard error is that of the mean difference of the paired row scores; the rule for tags
-    is that of Breiman et al. 1984 (CART, §3.4.3), read for a pair. On pictures and texts it let
-    luck choose: of five networks that it kept none was better on test rows (NOTES.md of the bench).
+    The rule for tags is that of Breiman et al. 1984 (CART, §3.4.3), read for a pair. On pictures
+    and texts it let luck choose: of five networks that it kept none was better on test rows
+    (NOTES.md of the bench). The rows held out also stopped the other arm, so that even this is
+    said a little too often.
 
     References
     ----------
@@ -97,24 +96,26 @@ def prefer(
     found = _compared(simple, other, task, targets, among)
     if is_asked:
         return Choice(other, f"{other.name}, as asked: {found}")
-    why, gain, least = str(found), found.gain, found.noise
-    if task.kind is not Kind.TAGS:
-        least *= SURE
-        if n_taught:
-            more = still_to_learn(1 - found.score, n_taught, n_taught + found.n)
-            why, gain = f"{found}; {simple.name} may learn {more:.3f} more from them", gain - more
-    if is_clear(gain, least):
+    if task.kind is Kind.TAGS:
+        is_better, why = is_clear(found.gain, found.noise), str(found)
+    else:
+        to_learn = 0.0
+        if n_taught and task.kind is Kind.MULTICLASS:  # of other errors much is noise
+            to_learn = still_to_learn(1 - found.score, n_taught, found.n)
+        is_better, needed = found.low > to_learn, found.gain - found.low + to_learn
+        why = f"{found}, {needed:+.3f} needed" if found.n > 1 else str(found)
+    if is_better:
         return Choice(other, f"{other.name}: {why}")
     return Choice(simple, f"{simple.name}, the simpler: {why}")
 
 
-def still_to_learn(error: float, n_taught: int, n: int) -> float:
-    """Return by how much the error of a head likely falls once it learns from all `n` rows.
+def still_to_learn(error: float, n_taught: int, n_more: int) -> float:
+    """Return by how much the error of a head likely falls once more rows teach it.
 
-    >>> round(still_to_learn(0.2, 80, 100), 4)
+    >>> round(still_to_learn(0.2, 80, 20), 4)
     0.0109
     """
-    return max(error, 0.0) * (1 - (n_taught / n) ** FALLS)
+    return max(error, 0.0) * (1 - (n_taught / (n_taught + n_more)) ** FALLS)
 
 
 def unless_worse(
@@ -139,27 +140,43 @@ def unless_worse(
     return Choice(other, f"{other.name}, not worse: {found}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Compared:
-    """The gain of an arm on another, by rows held out, and how sure it is.
+    """What rows held out say of two arms.
 
     Parameters
     ----------
     names
-        Of the two, the better one first if the gain is above 0.
-    gain, noise
-        The mean of the paired differences, and its standard error; infinite of one row.
+        Of the other arm, and of the simpler one.
+    gains
+        By how much more the other scores, a row; shape (n,).
     score
-        Of the other.
-    n
-        How many rows were held out.
+        Of the simpler one.
     """
 
     names: tuple[str, str]
-    gain: float
-    noise: float
+    gains: NDArray[np.float64]
     score: float
-    n: int
+
+    @property
+    def n(self) -> int:
+        """How many rows were held out."""
+        return len(self.gains)
+
+    @property
+    def gain(self) -> float:
+        """The gain of the other arm."""
+        return float(self.gains.mean())
+
+    @property
+    def noise(self) -> float:
+        """Its standard error; one row does not show how large that is."""
+        return one_standard_error(self.gains) if self.n > 1 else math.inf
+
+    @property
+    def low(self) -> float:
+        """What the gain surely exceeds."""
+        return surely_above(self.gains)
 
     def __str__(self) -> str:
         """Say it to a person."""
@@ -179,9 +196,7 @@ def _compared(
     """Compare the other arm with the simpler one, row by row."""
     each = _each(simple, task, targets, among)  # (n,)
     gains = _each(other, task, targets, among) - each
-    noise = one_standard_error(gains) if len(gains) > 1 else math.inf
-    names = other.name, simple.name
-    return Compared(names, float(gains.mean()), noise, float(each.mean()), len(gains))
+    return Compared((other.name, simple.name), gains, float(each.mean()))
 
 
 def _each(

@@ -192,11 +192,17 @@ class Fitting:
         own = self._part(TEST, inverse=True)
         among = targets_of(self.data)[own[~is_also(self.data)[own]]]
         targets, asked = self.data.only(VALIDATION).targets, self.plan.keeps_finetuned
-        n_taught = len(self.trained_on) if self.plan.holds_out else None
+        n_taught = self._n_own() if self.plan.holds_out else None
         choice = prefer(probe, tuned, task, targets, among, n_taught=n_taught, is_asked=asked)
         if choice.kept is tuned:
             return replace(choice, kept=replace(tuned, source=made.keep()))
         return self._without_step_5(probe, choice.why)
+
+    def _n_own(self) -> int:
+        """Return how many rows taught the probe that count, and are none of those beside."""
+        rows = self.data.take(self.trained_on)
+        own = ~is_also(rows) if rows.weight is None else ~is_also(rows) & (rows.weight > 0)
+        return int(own.sum())
 
     def _without_step_5(self, probe: Candidate, why: str) -> Choice:
         """Keep the probe; nothing is left to choose, so rows held out for that teach it too.

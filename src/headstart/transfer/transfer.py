@@ -232,9 +232,10 @@ class Transfer(ClassifierMixin, _Transfer):
     head
         "linear" (solved, its penalty cross-validated) or "mlp".
     finetune
-        "no", "auto" (tried where rows and time allow, kept if held-out rows surely prefer it; of
-        fewer than 256 texts "few"), "last:25%", "stage:NAME" or "all"; "few" (all blocks move by
-        every text, with a contrastive term; kept unless rows held out in turn show a loss);
+        "no", "auto" (tried where rows and time allow, kept if held-out rows surely prefer it, of
+        tags by one standard error; of fewer than 256 texts "few"), "last:25%", "stage:NAME" or
+        "all"; "few" (all blocks move by every text, with a contrastive term; kept unless rows held
+        out in turn show a loss);
         "only:last:25%" keeps what it comes to, whatever held-out rows say. A `scratch:` source is
         trained as a whole, unless this is "head": then its random features are used as they are.
     phase
