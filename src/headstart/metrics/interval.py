@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 #: The quantile of the normal law that leaves 2.5 % above it.
 Z95 = 1.959963984540054
+#: And the one that leaves 5 %.
 Z90 = 1.6448536269514722
 
 
