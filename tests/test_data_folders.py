@@ -65,6 +65,14 @@ def test_classes_that_differ_in_spaces_are_told(tmp_path: Path) -> None:
     assert read(pets(tmp_path, "New York/1.png", "NewYork/1.png")).notes == (note,)
 
 
+@pytest.mark.parametrize("kind", [None, "multiclass", "multilabel"])
+def test_the_name_of_a_folder_is_a_class(tmp_path: Path, kind: str | None) -> None:
+    """Though in a table it would say that there is no label."""
+    data = read(pets(tmp_path, "nan/1.png", "NULL/2.png", "ant/3.png"), kind=kind)
+    assert data.task.labels == ("NULL", "ant", "nan")
+    assert len(data) == 3
+
+
 def test_an_empty_class_folder_is_noted(tmp_path: Path) -> None:
     """It is not a class that could be learned."""
     pets(tmp_path, "ant/1.png", "bee/1.png")
@@ -201,6 +209,25 @@ def reviews(folder: Path, *contents: bytes) -> Path:
         (folder / "ab"[i % 2]).mkdir(exist_ok=True)
         table(folder / "ab"[i % 2], content, f"{i}.txt")
     return folder
+
+
+def test_a_picture_among_text_files_makes_them_no_pictures(tmp_path: Path) -> None:
+    """More of the files are texts; the picture is passed over, which is said."""
+    reviews(tmp_path, b"bad", b"good")
+    table(tmp_path / "a", "<svg/>", "logo.svg")
+    data = read(tmp_path)
+    assert data.rows == ("bad", "good")
+    assert data.notes == ("Passed over by their suffix: 1 .svg.",)
+
+
+def test_text_files_among_pictures_make_them_no_texts(tmp_path: Path) -> None:
+    """Notes, and a caption beside each picture."""
+    pets(tmp_path, "a/1.png", "b/2.png")
+    for name in ("a/1.txt", "b/2.txt", "a/notes.txt", "b/notes.txt"):
+        (tmp_path / name).write_text("a pet")
+    data = read(tmp_path)
+    assert [path.name for path in data.rows] == ["1.png", "2.png"]
+    assert data.notes == ("Passed over by their suffix: 4 .txt.",)
 
 
 def test_text_files_that_hold_no_text_are_skipped_and_named(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.data.dataset import Dataset, from_arrays
+from headstart.data.dataset import Dataset, Skipped, from_arrays
 from headstart.data.readers import read
 from headstart.data.unlabelled import read_rows, rows_of
 from headstart.errors import DataError, UnreadableRow, UsageError
@@ -582,6 +582,55 @@ def test_lists_of_labels() -> None:
     assert read_labels([["red", "blue"], [], ["red"]]).targets.tolist() == [[1, 1], [0, 0], [0, 1]]
 
 
+@pytest.mark.parametrize(
+    ("cells", "labels", "targets"),
+    [
+        (["['comedy', 'drama']", "[]", "['drama']", ""], ("comedy", "drama"), [3, 0, 2, 0]),
+        (['["it\'s", "b"]', ' ["b"] ', None], ("b", "it's"), [3, 1, 0]),
+        (["[10, 9]", "[9]"], ("9", "10"), [3, 1]),
+        (["[0, 1]", "[1, 1]"], ("0", "1"), [2, 3]),
+    ],
+    ids=["Python", "JSON", "numbers", "0 and 1"],
+)
+def test_lists_that_were_written_as_texts_are_lists(
+    cells: list[str], labels: tuple[str, ...], targets: list[int]
+) -> None:
+    """As a DataFrame of lists writes them to a CSV; that they were read so is said."""
+    for kind in (None, "multilabel"):
+        data = read_labels(cells, kind=kind)
+        assert data.task.labels == labels
+        assert (data.targets @ [1, 2]).tolist() == targets
+        assert any("lists that were written as texts" in note for note in data.notes)
+    assert len(read_labels(cells, kind="multiclass", max_skipped=0.5).task.labels) > 1
+
+
+@pytest.mark.parametrize("cell", ["[comedy, drama]", "['a' 'b']", "[1 2]", "['a'", "[[1]]"])
+def test_lists_that_cannot_be_read_are_refused(cell: str) -> None:
+    """Half of a name, or two in one, would be a label; a name in brackets is one."""
+    told = r"(?s)column 'label' holds lists .*\['comedy', 'drama'\].*--separator.*--kind multiclass"
+    with pytest.raises(DataError, match=told):
+        read_labels([*["['a', 'b']", "['b']"] * 9, cell])
+    assert read_labels(["[POS]", "[NEG]"]).task.labels == ("[NEG]", "[POS]")
+    assert read_labels(["[a]|[b]", "[a]"], separator="|").task.labels == ("[a]", "[b]")
+
+
+def test_a_separator_that_parts_nothing_is_refused() -> None:
+    """One label a row, columns of 0 and 1, tags: something else was meant."""
+    told = "separator=';', but "
+    for kind in ("multiclass", "regression"):
+        with pytest.raises(UsageError, match=f"{told}kind='{kind}' is one label a row"):
+            read_labels(["1;2", "1"], kind=kind, separator=";")
+    columns = {"text": ["x", "y"], "red": [1, 0], "blue": [1, 1]}
+    with pytest.raises(UsageError, match=f"{told}there are several columns"):
+        read(columns, label="red,blue", separator=";")
+    for targets in (np.array([[1, 0], [1, 1]]), [[1, 0], [1, 1]]):
+        with pytest.raises(UsageError, match=f"{told}there are several columns"):
+            from_arrays(["x", "y"], targets, separator=";")
+    for tagged in ([{"tokens": ["an"], "tags": ["B-X"]}], ([["an"]], [["B-X"]])):
+        with pytest.raises(UsageError, match=f"{told}the labels are tags"):
+            read(tagged, separator=";")
+
+
 # Objects
 
 
@@ -622,6 +671,58 @@ def test_a_hugging_face_dataset(tmp_path: Path) -> None:
     assert classes(data) == ["bee", "ant"] * 2
     assert data.split.tolist() == ["train"] * 2 + ["test"] * 2
     assert data.rows[0] == Path(image)
+
+
+def declared(names: list[str], numbers: list[object], *, several: bool = False) -> object:
+    """Return a Hugging Face dataset whose label declares its classes."""
+    datasets = pytest.importorskip("datasets")
+    label = datasets.ClassLabel(names=names)
+    label = datasets.Sequence(label) if several else label
+    features = {"text": datasets.Value("string"), "label": label}
+    rows = {"text": [f"text {i}" for i in range(len(numbers))], "label": numbers}
+    return datasets.Dataset.from_dict(rows, features=datasets.Features(features))
+
+
+def test_class_numbers_are_those_of_their_own_split() -> None:
+    """A split that was encoded by itself has other numbers; or the names themselves."""
+    datasets = pytest.importorskip("datasets")
+
+    def together(test: object) -> Dataset:
+        train = declared(["ant", "bee", "cat"], [0, 1, 2])
+        return read(datasets.DatasetDict({"train": train, "test": test}))
+
+    assert classes(together(declared(["ant", "cat"], [0, 1, 0])))[3:] == ["ant", "cat", "ant"]
+    texts = datasets.Dataset.from_dict({"text": ["x", "y"], "label": ["cat", "ant"]})
+    assert classes(together(texts))[3:] == ["cat", "ant"]
+    with pytest.raises(DataError, match="No training row has the label 'dog'"):
+        together(declared(["ant", "bee", "cat", "dog"], [3]))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [str(number) for number in range(1001, 1041)],
+        ["nan", "null", "ok"],
+        ["Food", "Food, drink", "drink", "drink, sport", "sport"],
+        ["['a']", "['b']"],
+    ],
+    ids=["numbers", "no label", "commas", "lists"],
+)
+def test_classes_that_are_declared_are_not_guessed(names: list[str]) -> None:
+    """Whatever their names look like; -1 alone is no class."""
+    data = read(declared(names, [*range(len(names)), -1]), max_skipped=0.5)
+    assert (data.task.kind, data.task.labels) == (Kind.MULTICLASS, tuple(names))
+    assert classes(data) == names
+    assert [row.reason for row in data.skipped] == ["no label"]
+
+
+def test_several_declared_classes_a_row_are_several_labels() -> None:
+    """And what was told comes first."""
+    data = read(declared(["nan", "ok"], [[0, 1], [1], []], several=True))
+    assert (data.task.kind, data.task.labels) == (Kind.MULTILABEL, ("nan", "ok"))
+    assert data.targets.tolist() == [[1, 1], [0, 1], [0, 0]]
+    stars = declared(["1", "2", "5"], [0, 2, 1])
+    assert read(stars, kind="regression").targets.tolist() == [1, 5, 2]
 
 
 def test_columns_and_pairs() -> None:
@@ -700,11 +801,22 @@ def test_texts_to_predict(tmp_path: Path) -> None:
     lines = table(tmp_path, "one\n\ntwo\n", "a.txt")
     csv = table(tmp_path, "text,label\nthree,a\n")
     data = read_rows(["Where is it? *here*", str(lines), str(csv)], "text")
-    assert data.notes == (f"{lines} was read a line a row: 2 rows.",)
+    assert data.notes == (
+        f"{lines} was read a line a row: 2 rows.",
+        "Text is in the column 'text' (guessed).",
+    )
     assert data.rows == ("Where is it? *here*", "one", "two", "three")
     assert data.names[1:3] == (f"{lines}:1", f"{lines}:3")
     assert read_rows([str(csv)], "text", text="label").rows == ("a",)
     assert read_rows(["x" * 5000], "text").rows == ("x" * 5000,)
+
+
+def test_how_the_lines_of_a_file_were_read_is_said(tmp_path: Path) -> None:
+    """Where they are no UTF-8."""
+    path = table(tmp_path, "été\nhiver\n".encode("cp1252"), "a.txt")
+    data = read_rows([str(path)], "text")
+    assert data.rows == ("été", "hiver")
+    assert data.notes[0] == f"{path}: lines that are not UTF-8 and were read as Windows-1252: 1."
 
 
 def test_a_line_of_a_file_ends_where_an_editor_says(tmp_path: Path) -> None:
@@ -849,6 +961,20 @@ def test_vectors_to_predict(tmp_path: Path) -> None:
     csv = table(tmp_path, "a,b\n1,2\n")
     data = read_rows([str(tmp_path / "a.npy"), str(csv)], "vector")
     assert data.rows.tolist() == [[1, 0], [0, 1], [1, 2]]
+
+
+def test_a_gap_in_an_array_is_its_row_s_alone(tmp_path: Path) -> None:
+    """The others are predicted, as of a table."""
+    path = tmp_path / "a.npy"
+    np.save(path, np.array([[1.0, 2.0], [3.0, np.nan], [np.inf, 4.0], [5.0, 6.0]]))
+    data = read_rows([str(path)], "vector")
+    assert data.rows.tolist() == [[1, 2], [5, 6]]
+    assert data.names == (f"{path}:0", f"{path}:3")
+    assert data.skipped == (
+        Skipped(f"{path}:1", "no number in column 1"),
+        Skipped(f"{path}:2", "no number in column 0"),
+    )
+    assert [row.before for row in data.skipped] == [1, 1]
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,25 @@ def test_of_many_rows_as_many_as_are_kept_tell_that_sets_overlap(fresh_home):
         assert count_read(store, rows, "me") == 2
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_set_within_a_much_larger_one_was_seen_with_it(fresh_home, is_first):
+    larger = [str(i).encode() for i in range(50_000)]
+    within, beside = larger[:2000], [f"other {i}".encode() for i in range(2000)]
+    with open_store() as store:
+        first, second = (larger, within) if is_first else (within, larger)
+        assert count_read(store, first, "me") == 1
+        assert count_read(store, beside, "me") == 1
+        assert count_read(store, second, "me") == 2
+
+
+def test_rows_that_any_set_may_hold_make_no_two_of_many_the_same(fresh_home):
+    larger = [str(i).encode() for i in range(5 * N_KEPT)]
+    kept = sorted(larger, key=lambda row: sha256(row).digest())[:2]
+    with open_store() as store:
+        assert count_read(store, larger, "me") == 1
+        assert count_read(store, [b"ant", *kept], "me") == 1
+
+
 def test_a_row_that_any_set_may_hold_makes_no_two_the_same(fresh_home):
     with open_store() as store:
         for name in ("a", "b"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headstart.data.dataset import Dataset
-from headstart.data.sampling import folds, sample, split
+from headstart.data.sampling import _dealt_by_labels, folds, sample, split
 from headstart.errors import UsageError
 from headstart.task import Kind, Modality, Task
 
@@ -127,6 +127,32 @@ def test_folds_spread_a_rare_label() -> None:
     assert [len(judged) for _, judged in pairs] == [20] * 5
 
 
+def dealt_anew(targets: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:
+    """Deal as `_dealt_by_labels` does; each label looks at all rows that are left."""
+    has = np.column_stack([targets > 0, np.ones(len(targets), dtype=bool)])
+    lacking = has.sum(axis=0)[:, None] * shares[None, :]
+    at = np.full(len(has), -1)
+    order = np.random.default_rng(seed).permutation(len(has))
+    while (at < 0).any():
+        left = has[at < 0].sum(axis=0).astype(float)
+        label = np.where(left == 0, np.inf, left).argmin()
+        for row in [row for row in order if at[row] < 0 and has[row, label]]:
+            at[row] = np.lexsort((-lacking[-1], -lacking[label]))[0]
+            lacking[has[row], at[row]] -= 1
+    return at
+
+
+def test_labels_are_dealt_rarest_first() -> None:
+    """Of random labels, frequent and rare ones, and rows that have none."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        n, k = rng.integers(1, 60), rng.integers(1, 12)
+        targets = (rng.random((n, k)) < rng.random(k) ** 3).astype(np.int8)
+        shares = rng.dirichlet(np.ones(rng.integers(2, 6)))
+        dealt = _dealt_by_labels(targets, shares, np.random.default_rng(seed))
+        assert np.array_equal(dealt, dealt_anew(targets, shares, seed))
+
+
 def test_a_split_spreads_labels() -> None:
     """Ten rows have the rare label: two of them are judged, and a fifth of all."""
     targets = np.random.default_rng(0).integers(0, 2, (100, 3)).astype(np.int8)
@@ -187,6 +213,16 @@ def test_a_sample_keeps_shares_and_every_class() -> None:
     drawn = sample(targets, CLASSES, 10, seed=0)
     assert len(set(drawn.tolist())) == 10
     assert targets[drawn].sum() == 1
+
+
+def test_a_sample_has_some_of_every_class_as_far_as_it_goes() -> None:
+    """88 ants and 32 bees: two of each in four rows, one of each in three."""
+    targets = np.repeat([0, 1], [88, 32])
+    for n, least, found in ((4, 2, [2, 2]), (3, 2, [2, 1]), (1, 2, [1, 0]), (4, 1, [3, 1])):
+        drawn = targets[sample(targets, CLASSES, n, 0, least)]
+        assert np.bincount(drawn, minlength=2).tolist() == found
+    few = np.repeat([0, 1], [9, 1])
+    assert few[sample(few, CLASSES, 4, 0, least=2)].sum() == 1
 
 
 def test_a_sample_of_all_is_all() -> None:

@@ -236,19 +236,30 @@ def test_tags_beside_a_class_are_said_to_be_read():
     assert "from the tags in 'tags'" in note and note.endswith("in 'intent' is not read.")
 
 
-def test_a_hugging_face_dataset():
+def declared(names, **rows):
     datasets = pytest.importorskip("datasets")
-    names = ["O", "B-PER", "I-PER"]
     features = datasets.Features(
         {
             "tokens": datasets.Sequence(datasets.Value("string")),
             "ner_tags": datasets.Sequence(datasets.ClassLabel(names=names)),
         }
     )
+    return datasets.Dataset.from_dict(rows, features=features)
+
+
+def test_a_hugging_face_dataset():
     rows = {"tokens": [["Ann", "Lee"], ["no"]], "ner_tags": [[1, 2], [0]]}
-    data = read(datasets.Dataset.from_dict(rows, features=features))
+    data = read(declared(["O", "B-PER", "I-PER"], **rows))
     assert data.task.labels == ("O", "B-PER", "I-PER")
     assert [tags.tolist() for tags in data.targets] == [[1, 2], [0]]
+
+
+def test_tag_numbers_are_those_of_their_own_split():
+    train = declared(["O", "B-LOC", "B-PER"], tokens=[["Ann"], ["Rome"]], ner_tags=[[2], [1]])
+    test = declared(["O", "B-PER", "B-LOC"], tokens=[["Lee", "left"]], ner_tags=[[1, 0]])
+    data = read({"train": train, "test": test})
+    assert data.task.labels[1::2] == ("B-LOC", "B-PER")
+    assert [tags.tolist() for tags in data.targets] == [[3], [1], [3, 0]]
 
 
 def test_lists_in_memory():

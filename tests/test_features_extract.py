@@ -12,6 +12,7 @@ from headstart.features import extract as extracting
 from headstart.features.engine import OnnxEngine, TorchEngine
 from headstart.features.extract import extract, extract_beside, extract_many, forward
 from headstart.features.inputs import PictureInputs, inputs_for
+from headstart.features.reading import Reading
 from headstart.progress import listen
 from headstart.sources.catalog import resolve
 from headstart.task import Modality
@@ -78,6 +79,34 @@ def test_unreadable_rows_are_named_and_left_out(source, tmp_path):
     names = [row.row for row in features.skipped]
     assert names == ["cut.png", "absent.png", "empty.png", "cut.png"]
     assert all(row.reason for row in features.skipped)
+
+
+@pytest.mark.parametrize("ahead", [True, False], ids=["decoded first", "hashed first"])
+def test_a_picture_that_is_replaced_while_it_is_read_is_left_out(
+    source, tmp_path, monkeypatch, ahead
+):
+    old, new = _pictures(3, seed=30 + ahead).rows, _pictures(3, seed=32 + ahead).rows[0][:-1]
+    paths = tuple(tmp_path / f"{i}.png" for i in range(3))
+    for path, pixels in zip(paths, old, strict=True):
+        Image.fromarray(pixels).save(path)
+    data = Dataset(Modality.IMAGE, paths)
+
+    def replaced_between(reading, rows, hashed=Reading.contents):
+        reading.ahead = {1: reading.pool.submit(reading._read, 1)} if ahead else {}
+        contents = None if ahead else hashed(reading, rows)
+        for waiting in reading.ahead.values():
+            waiting.result()
+        Image.fromarray(new).save(paths[1])
+        return contents or hashed(reading, rows)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Reading, "contents", replaced_between)
+        features = extract(source, data)
+    assert features.kept.tolist() == [0, 2]
+    assert [row.reason for row in features.skipped] == ["it was changed while it was read"]
+    again = extract(source, data)
+    assert (again.kept.tolist(), again.n_computed) == ([0, 1, 2], 1)
+    np.testing.assert_allclose(again.array(), forward(source, data).array(), rtol=2e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("cache", [True, False], ids=["kept", "in memory"])

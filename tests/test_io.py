@@ -435,6 +435,40 @@ def test_a_folder_that_never_gets_its_place_leaves_the_old_one(sealed, monkeypat
     assert names(sealed.parent) == ["model"]
 
 
+def test_what_is_written_to_a_link_goes_where_it_leads(sealed, tmp_path):
+    links = tmp_path / "links"
+    links.mkdir()
+    (links / "model").symlink_to("../model")
+    with io.sealed_folder(links / "model") as draft:
+        io.write_text(draft / "c.txt", "c")
+    assert (links / "model").is_symlink()
+    assert list(io.verify_folder(sealed)) == list(io.verify_folder(links / "model")) == ["c.txt"]
+    (links / "a.txt").symlink_to(tmp_path / "new.txt")  # which leads nowhere yet
+    for text in ("a", "b"):
+        io.write_text(links / "a.txt", text)
+        assert (links / "a.txt").is_symlink()
+        assert (tmp_path / "new.txt").read_text() == text
+    assert names(links) == ["a.txt", "model"]
+    assert names(tmp_path) == ["links", "model", "new.txt"]
+
+
+def test_a_folder_half_replaced_behind_a_link_is_whole(sealed):
+    link = sealed.parent / "link"
+    link.symlink_to(sealed)
+    sealed.rename(io._old(sealed))
+    assert io.is_whole(link)
+    assert names(sealed.parent) == ["link", "model"]
+
+
+def test_a_folder_of_the_users_own_behind_a_link_is_never_replaced(tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "thesis.txt").write_text("years of work")
+    (tmp_path / "link").symlink_to(tmp_path / "own")
+    with pytest.raises(UsageError, match="did not write"), io.sealed_folder(tmp_path / "link"):
+        raise AssertionError("the work must not start")
+    assert names(tmp_path / "own") == ["thesis.txt"]
+
+
 def test_what_file_managers_leave_is_passed_over(sealed, tmp_path):
     for name in (".DS_Store", "deep/Thumbs.db", "desktop.ini"):
         (sealed / name).write_text("a view")

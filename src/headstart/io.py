@@ -161,15 +161,15 @@ def sha256_file(path: Path) -> str:
 def sealed_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder; on a clean exit it becomes `path`, with a manifest of its files.
 
-    A sealed folder that is there already is replaced; any other folder is left alone, with an
-    error. If the work inside fails, `path` stays as it was.
+    A sealed folder that is there already is replaced, of a link the one it leads to; any other
+    folder is left alone, with an error. If the work inside fails, `path` stays as it was.
 
     Raises
     ------
     IntegrityError
         Where the temporary folder was removed meanwhile, and what was written in it is lost.
     """
-    path = path.absolute()
+    path = _led_to(path.absolute())
     recover(path)
     check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -259,6 +259,7 @@ def read_sealed_folder(path: Path, read: Callable[[Path], T]) -> T:
 
 @contextmanager
 def _writing(path: Path, n_bytes: int) -> Iterator[IO[bytes]]:
+    path = _led_to(path)
     with _space_errors(path, n_bytes):
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = temporary(path)
@@ -288,6 +289,11 @@ def _space_errors(path: Path, n_bytes: int | None = None) -> Iterator[None]:
             f"No space left to write {path}:{needed} {free_space_bytes(path):,} bytes free.\n"
             "Free some, or set HEADSTART_HOME to a folder on a larger disk. Nothing was changed."
         ) from error
+
+
+def _led_to(path: Path) -> Path:
+    """Return where a link leads: what took its place would leave the old bytes behind it."""
+    return path.resolve() if path.is_symlink() else path
 
 
 def _fsync(path: Path) -> None:
@@ -429,7 +435,7 @@ def recover(path: Path) -> None:
 
     It died between the two renames of `_swap`; one that lives goes on.
     """
-    path = path.absolute()
+    path = _led_to(path.absolute())
     if _old(path).is_dir() and not path.exists():
         try:
             _old(path).rename(path)

@@ -47,8 +47,17 @@ _ROW_OF = {Modality.TEXT: _text_row, Modality.IMAGE: _picture_row, Modality.WORD
 def _vector_rows(table: Table, names: Sequence[str]) -> tuple[NDArray[np.float64], list[str]]:
     columns = [[_number(cell) for cell in table.columns[name]] for name in names]
     values = np.array(columns, dtype=np.float64).T  # (n, d)
+    return values, gaps(values, [f"'{name}'" for name in names])
+
+
+def gaps(values: NDArray[Any], names: Sequence[str]) -> list[str]:
+    """Return what is wrong with each row of numbers ("" if nothing), by the names of the columns.
+
+    >>> gaps(np.array([[1.0, 2.0], [1.0, np.nan]]), ["'a'", "'b'"])
+    ['', "no number in 'b'"]
+    """
     finite = np.isfinite(values)
-    return values, ["" if row.all() else f"no number in '{names[row.argmin()]}'" for row in finite]
+    return ["" if row.all() else f"no number in {names[row.argmin()]}" for row in finite]
 
 
 def _number(cell: Any) -> float:

@@ -118,6 +118,12 @@ class Dataset:
         """Return the raw rows by the names they are shown under."""
         return {self.name(i): row for i, row in enumerate(self.rows)}
 
+    def counted(self) -> NDArray[np.bool_]:
+        """Return which rows count at all, shape (n,): those whose weight is not 0."""
+        if self.weight is None:
+            return np.ones(len(self), dtype=bool)
+        return np.asarray(self.weight) > 0
+
     def with_split(self, split: ArrayLike) -> "Dataset":
         """Return the same rows in other splits; shape (n,)."""
         return dataclasses.replace(self, split=np.asarray(split, dtype=np.str_))
@@ -366,7 +372,7 @@ def _encoded(targets: Any, kind: Kind | str | None, separator: str | None) -> Ta
     """Return targets as numbers; several columns of a DataFrame are labels by their names."""
     columns = getattr(targets, "columns", ())
     if len(columns) > 1:
-        return encode_columns({str(c): targets[c].tolist() for c in columns}, kind)
+        return encode_columns({str(c): targets[c].tolist() for c in columns}, kind, separator)
     return encode(unwrapped(targets), kind=kind, separator=separator)
 
 

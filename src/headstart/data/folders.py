@@ -54,7 +54,7 @@ def class_folders(folder: Path) -> Found:
     ]
     files = {place: sorted(walk(place[2])) for place in places}
     suffixes = Counter(path.suffix.lower() for paths in files.values() for path in paths)
-    modality = Modality.IMAGE if PICTURE_SUFFIXES & suffixes.keys() else Modality.TEXT
+    modality = _modality([path for paths in files.values() for path in paths])
     wanted = PICTURE_SUFFIXES if modality is Modality.IMAGE else frozenset((".txt",))
     kept = {place: [p for p in files[place] if p.suffix.lower() in wanted] for place in places}
     if not any(kept.values()):
@@ -65,6 +65,21 @@ def class_folders(folder: Path) -> Found:
     loose = [p for p in _outside({folder, *tops.values()}, beside) if p.suffix.lower() in wanted]
     _refuse_unknown(folder, splits, beside & {path.parent.parent for path in loose})
     return _found(modality, kept, [*_passed_over(suffixes, wanted), *_left_loose(loose)])
+
+
+def _modality(files: Sequence[Path]) -> Modality:
+    """Return what more of the files are: pictures, or texts; one named as a picture is its caption.
+
+    >>> _modality([Path("1.jpg"), Path("1.txt"), Path("notes.txt")])
+    <Modality.IMAGE: 'image'>
+    >>> _modality([Path("1.txt"), Path("2.txt"), Path("logo.svg")])
+    <Modality.TEXT: 'text'>
+    """
+    pictures = [path for path in files if path.suffix.lower() in PICTURE_SUFFIXES]
+    texts = {path.with_suffix("") for path in files if path.suffix.lower() == ".txt"}
+    if pictures and texts:
+        texts -= {path.with_suffix("") for path in pictures}
+    return Modality.IMAGE if pictures and len(pictures) >= len(texts) else Modality.TEXT
 
 
 def split_folders(folder: Path) -> dict[str, Path]:

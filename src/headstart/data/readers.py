@@ -45,7 +45,7 @@ from headstart.data.folders import (
 from headstart.data.tables import TABLE_SUFFIXES, Table, read_table, table_of
 from headstart.data.tagged import encode_tags, named
 from headstart.data.tags import is_tag
-from headstart.data.targets import Targets, encode, encode_columns
+from headstart.data.targets import Targets, encode, encode_columns, refuse_separator
 from headstart.errors import DataError, UsageError
 from headstart.task import Kind, Modality
 
@@ -123,11 +123,11 @@ def read(  # noqa: PLR0913  (as many options as there are kinds of files)
         data = _read_path(home_expanded(str(source)), options)
     else:
         data = _read_object(source, options)
-    _check_tagged(data, kind)
+    _check_tagged(data, options)
     return data.check()
 
 
-def _check_tagged(data: Dataset, kind: Kind | str | None) -> None:
+def _check_tagged(data: Dataset, options: _Options) -> None:
     """Refuse labels of another shape than was told: a tag a word is never guessed from one a row.
 
     Raises
@@ -135,7 +135,12 @@ def _check_tagged(data: Dataset, kind: Kind | str | None) -> None:
     UsageError
         Where tags were told and the rows have none, or the other way round.
     """
-    if kind is None or data.task is None or (kind == Kind.TAGS) == (data.task.kind is Kind.TAGS):
+    if data.task is None:
+        return
+    kind, is_tagged = options.kind, data.task.kind is Kind.TAGS
+    if is_tagged:
+        refuse_separator(options.separator, "the labels are tags, a list a row")
+    if kind is None or (kind == Kind.TAGS) == is_tagged:
         return
     raise UsageError(
         f"kind={str(kind)!r}, but the labels of the data are {data.task.kind}.\n"
@@ -260,8 +265,10 @@ def _read_splits(tables: dict[str, Table], options: _Options) -> Dataset:
         lacking = [name for name in needed if name not in table.columns]
         if lacking:
             raise table_error(table, f"The {split} rows have no column {lacking}.", _LACKING)
+    # Of each split its own: the same number may stand for another class in another one.
+    parts = [_with_names(table, chosen) for table in tables.values()]
     columns: dict[str, Sequence[Any]] = {
-        name: [cell for table in tables.values() for cell in table.columns[name]] for name in needed
+        name: [cell for part in parts for cell in part.columns[name]] for name in needed
     }
     columns[_SPLIT] = [split for split, table in tables.items() for _ in range(len(table))]
     whole = Table(
@@ -288,7 +295,7 @@ def _from_folder(found: Found, options: _Options) -> Dataset:
     if found.modality is Modality.TEXT:
         found, rows = _with_texts(found)
     limit_skipped(found.skipped, len(rows) + len(found.skipped), options.max_skipped)
-    encoded = encode(found.labels, kind=options.kind or Kind.MULTICLASS, name="folder")
+    encoded = encode(found.labels, kind=options.kind, name="folder", are_names=True)
     split = np.array(found.splits, dtype="<U10")
     return Dataset(
         found.modality,
@@ -322,7 +329,17 @@ def _with_texts(found: Found) -> tuple[Found, list[str]]:
 def _from_table(table: Table, options: _Options) -> Dataset:
     chosen = _roles(table, options)
     notes = (*chosen.notes, *split_notes(table, chosen))
-    return _with_roles(table, dataclasses.replace(chosen, notes=notes), options)
+    chosen = dataclasses.replace(chosen, notes=notes)
+    return _with_roles(_with_names(table, chosen), chosen, options)
+
+
+def _with_names(table: Table, chosen: Roles) -> Table:
+    """Return a table with the names of the classes where its label holds their numbers."""
+    label, *others = chosen.labels
+    if others or label not in table.class_names:
+        return table
+    cells = [named(cell, table.class_names[label]) for cell in table.columns[label]]
+    return dataclasses.replace(table, columns={**table.columns, label: cells})
 
 
 def _roles(table: Table, options: _Options) -> Roles:
@@ -369,12 +386,14 @@ def _labels(table: Table, chosen: Roles, options: _Options, at: Sequence[int]) -
     """Encode the labels of the rows at `at`."""
     columns = {name: [table.columns[name][i] for i in at] for name in chosen.labels}
     if len(columns) > 1:
-        return encode_columns(columns, options.kind)
-    name = chosen.labels[0]
-    cells = _named_classes(columns[name], table.class_names.get(name))
+        return encode_columns(columns, options.kind, options.separator)
+    ((name, cells),) = columns.items()
     if options.kind is None:
         _check_no_tags(cells, name)
-    return encode(cells, kind=options.kind, separator=options.separator, name=name)
+    are_names = name in table.class_names
+    return encode(
+        cells, kind=options.kind, separator=options.separator, name=name, are_names=are_names
+    )
 
 
 def _check_no_tags(cells: Sequence[Any], name: str) -> None:
@@ -386,13 +405,6 @@ def _check_no_tags(cells: Sequence[Any], name: str) -> None:
             "….\nExpected a sentence a row, as lists of words and tags, or a CoNLL file with a "
             "blank line between sentences. --kind multiclass takes them as classes."
         )
-
-
-def _named_classes(cells: Sequence[Any], names: tuple[str, ...] | None) -> Sequence[Any]:
-    """Return class numbers as their names; -1 says that there is none."""
-    if names is None:
-        return cells
-    return [named(cell, names) for cell in cells]
 
 
 def _splits(table: Table, chosen: Roles) -> NDArray[np.str_]:

@@ -15,6 +15,8 @@ PREFIX = "reads-"
 N_KEPT = 1024
 #: Sets that share this part of the smaller one are the same test, with rows more or less.
 SHARED = 0.1
+#: The least they share where only a part of a set was kept, and few of the other can be among it.
+LEAST_OF_PART = 3
 
 
 def count_read(store: Store, rows: Iterable[bytes], by: str) -> int:
@@ -55,5 +57,10 @@ def count_read(store: Store, rows: Iterable[bytes], by: str) -> int:
 
 def _is_shared(ours: NDArray[np.uint64], kept: str) -> bool:
     theirs = np.frombuffer(bytes.fromhex(kept), ">u8")
+    # Above the last mark of a full sketch nothing is known of its set.
+    ends = [one[-1] for one in (ours, theirs) if len(one) == N_KEPT]
+    if ends:
+        ours, theirs = (one[one <= min(ends)] for one in (ours, theirs))
     n_shared = len(np.intersect1d(ours, theirs))
-    return n_shared > SHARED * min(len(ours), len(theirs))
+    least = LEAST_OF_PART if ends else 1
+    return n_shared >= least and n_shared > SHARED * min(len(ours), len(theirs))

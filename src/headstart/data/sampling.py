@@ -105,8 +105,19 @@ def folds(
     return [(np.flatnonzero(at != fold), np.flatnonzero(at == fold)) for fold in range(k)]
 
 
-def sample(targets: NDArray[Any], task: Task, n: int, seed: int) -> Index:
-    """Return the sorted indices of `n` rows; classes keep their shares, and one row if they can.
+def sample(targets: NDArray[Any], task: Task, n: int, seed: int, least: int = 1) -> Index:
+    """Return the sorted indices of `n` rows; classes keep their shares, and a few rows if they can.
+
+    Parameters
+    ----------
+    targets, task
+        As in `folds`.
+    n
+        Rows wanted.
+    seed
+        Names the draw.
+    least
+        Rows that every class is to give, or all it has; fewer where `n` rows are too few for that.
 
     Examples
     --------
@@ -123,7 +134,8 @@ def sample(targets: NDArray[Any], task: Task, n: int, seed: int) -> Index:
         return _exactly(np.flatnonzero(at == 1), np.flatnonzero(at == 0), n, rng)
     strata = _strata(targets, task)
     counts = np.bincount(strata)
-    low = np.minimum(counts, 1) if n >= np.count_nonzero(counts) else np.zeros_like(counts)
+    lows = (np.minimum(counts, each) for each in range(least, -1, -1))
+    low = next(each for each in lows if each.sum() <= n)
     return _picked(strata, quotas(counts, n, low, counts, rng), rng)
 
 
@@ -264,13 +276,15 @@ def _dealt_by_labels(
     lacking = has.sum(axis=0)[:, None] * shares[None, :]  # (labels + 1, parts); last: any row
     at = np.full(len(has), -1, dtype=np.int64)
     order = rng.permutation(len(has))
-    while (open_rows := order[at[order] < 0]).size:
-        left = has[open_rows].sum(axis=0)
+    left = has.sum(axis=0)  # (labels + 1,), of the rows that are not dealt yet
+    while left[-1]:
         label = int(np.argmin(np.where(left == 0, math.inf, left)))
+        open_rows = order[at[order] < 0]
         for row in open_rows[has[open_rows, label]]:
             part = int(np.lexsort((-lacking[-1], -lacking[label]))[0])
             at[row] = part
             lacking[has[row], part] -= 1
+            left -= has[row]
     return at
 
 

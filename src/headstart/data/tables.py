@@ -131,11 +131,11 @@ def table_of(source: Any) -> Table | None:
     return None
 
 
-def lines_of(path: Path) -> list[tuple[str, str]]:
-    """Return the lines of a text file that are not blank, each with its "file:line"."""
-    text, _ = decoded(_bytes(path), str(path))
+def lines_of(path: Path) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
+    """Return the lines of a text file that are not blank, each with its "file:line", and notes."""
+    text, notes = decoded(_bytes(path), str(path))
     lines = enumerate(line_list(text), start=1)
-    return [(f"{path}:{number}", line.strip()) for number, line in lines if line.strip()]
+    return [(f"{path}:{number}", line.strip()) for number, line in lines if line.strip()], notes
 
 
 def decoded(data: bytes, name: str) -> tuple[str, tuple[str, ...]]:

@@ -64,7 +64,7 @@ def encode_tags(
             if isinstance(table.columns[chosen.inputs[0]][i], str):
                 tags, n_bad = tags_of([_span(one) for one in _list(cell)], rows[i])
             else:
-                tags, n_bad = _tags(_list(cell), rows[i], table.class_names.get(name)), 0
+                tags, n_bad = _tags(_list(cell), rows[i]), 0
         except DataError as error:
             reasons[i] = str(error)
             continue
@@ -107,9 +107,8 @@ def _list(cell: Any) -> list[Any]:
     return list(cell)
 
 
-def _tags(cells: list[Any], row: Sentence, names: tuple[str, ...] | None) -> list[str]:
-    """Return one tag a word, as texts."""
-    tags = cells if names is None else named(cells, names)
+def _tags(tags: list[Any], row: Sentence) -> list[str]:
+    """Return the tags of a row, if they are texts, and one a word."""
     if len(tags) != len(row):
         raise DataError(f"{len(row)} words and {len(tags)} tags")
     if any(is_missing(tag) for tag in tags):

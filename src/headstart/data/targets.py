@@ -1,8 +1,8 @@
 """What a column of labels says: classes, several labels a row, or numbers."""
 
+import dataclasses
 import math
 import re
-from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.written import SEPARATORS, consistent_separator, parted, read_lists
 from headstart.errors import DataError, UsageError
 from headstart.task import Kind, Task
 
@@ -32,7 +33,6 @@ _WRITTEN = re.compile(
 )
 #: What a whole number ends in where its column was read as fractions.
 _WHOLE = re.compile(r"(?<=\d)\.0+$")
-_SEPARATORS = (";", "|", ",")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +66,7 @@ def encode(
     kind: Kind | str | None = None,
     separator: str | None = None,
     name: str = "",
+    are_names: bool = False,
 ) -> Targets:
     """Make a column of labels into numbers.
 
@@ -75,14 +76,24 @@ def encode(
         Labels, numbers, texts that hold them, lists of labels; or 0 and 1 of shape (n, labels), as
         an array or as lists of equal length.
     kind
-        Guessed if None. Lists, or texts joined by a consistent separator, are several labels, but
-        numbers with a comma are refused; numbers with a fraction, or whole numbers of many
-        different values, are quantities; the rest are classes.
+        Guessed if None. Lists, also written as texts, or texts joined by a consistent separator,
+        are several labels, but numbers with a comma are refused; numbers with a fraction, or whole
+        numbers of many different values, are quantities; the rest are classes.
     separator
         What stands between the labels of a row; it makes them several labels. Without it, such
         labels are parted at the ";", "|" or "," in them.
     name
         The column's name, for the notes and the task.
+    are_names
+        Every text is the name of a class, "nan" and "null" too, and nothing is guessed of it: as
+        of folders, and of columns that declare their classes.
+
+    Raises
+    ------
+    DataError
+        Labels that cannot be read, or may be read in two ways.
+    UsageError
+        A kind, or a separator, that the labels have no use for.
 
     Examples
     --------
@@ -92,37 +103,48 @@ def encode(
     [[1, 1], [0, 1], [1, 0]]
     """
     wanted = Kind(kind) if kind else None
+    if wanted in (Kind.MULTICLASS, Kind.REGRESSION):
+        refuse_separator(separator, f"kind={str(wanted)!r} is one label a row")
     if isinstance(cells, np.ndarray) and cells.ndim == 2 and cells.shape[1] > 1:
-        _refuse_single(wanted)
+        _refuse_single(wanted, separator)
         return _indicators(cells, tuple(map(str, range(cells.shape[1]))), name)
     values = list(np.ravel(cells)) if isinstance(cells, np.ndarray) else list(cells)
+    notes: tuple[str, ...] = ()
+    if not are_names:
+        values = [None if is_missing(value) else value for value in values]
+        if separator is None and wanted in (None, Kind.MULTILABEL):
+            values, notes = _with_lists(values, name)
     if _are_indicators(values):
-        _refuse_single(wanted)
-        return _indicators(np.array(values), tuple(map(str, range(len(values[0])))), name)
-    guess = _guess(values, separator, name) if wanted is None else _Guess(wanted, separator)
-    if guess.kind is Kind.MULTILABEL:
-        return _several(values, guess, name)
-    empty = [is_missing(value) for value in values]
-    present = [value for value, none in zip(values, empty, strict=True) if not none]
-    missing = np.flatnonzero(empty)
-    notes = _said(guess, name)
-    if guess.kind is Kind.REGRESSION:
-        return Targets(Task(Kind.REGRESSION, target=name), _numbers(present, name), missing, notes)
-    _refuse_nested(present, name)
-    labels, index = _classes(present)
-    task = Task(Kind.MULTICLASS, labels, name)
-    return Targets(task, index, missing, (*notes, *_alike(labels)), _label_type(present))
+        _refuse_single(wanted, separator)
+        found = _indicators(np.array(values), tuple(map(str, range(len(values[0])))), name)
+    else:
+        guess = _Guess(wanted, separator) if wanted else _guess(values, separator, name, are_names)
+        found = _encoded(values, guess, name)
+    return dataclasses.replace(found, notes=(*notes, *found.notes))
 
 
-def encode_columns(columns: Mapping[str, Sequence[Any]], kind: Kind | str | None = None) -> Targets:
+def _with_lists(cells: list[Any], name: str) -> tuple[list[Any], tuple[str, ...]]:
+    """Return the cells with the lists that were written as texts, and a note if there are any."""
+    lists = read_lists(cells, _column(name))
+    if lists is None:
+        return cells, ()
+    note = "holds lists that were written as texts: read as several labels a row"
+    return lists, (f"{_column(name)} {note} (--kind multiclass says otherwise).",)
+
+
+def encode_columns(
+    columns: Mapping[str, Sequence[Any]],
+    kind: Kind | str | None = None,
+    separator: str | None = None,
+) -> Targets:
     """Make several columns of 0 and 1, a label each, into one array of shape (n, labels).
 
     Raises
     ------
     UsageError
-        Where another kind of labels was told.
+        Where another kind of labels was told, or what stands between them.
     """
-    _refuse_single(kind)
+    _refuse_single(kind, separator)
     table = np.array(
         [[_zero_or_one(cell, name) for cell in cells] for name, cells in columns.items()]
     ).T  # (n, labels), NaN where empty
@@ -131,12 +153,30 @@ def encode_columns(columns: Mapping[str, Sequence[Any]], kind: Kind | str | None
     return Targets(task, table[~empty].astype(np.int8), np.flatnonzero(empty))
 
 
-def _refuse_single(kind: Kind | str | None) -> None:
-    """Refuse a kind of one label a row where there are several columns of them."""
+def _refuse_single(kind: Kind | str | None, separator: str | None) -> None:
+    """Refuse a kind of one label a row, or a separator, where there are several columns of them."""
+    several = "there are several columns of labels"
     if kind not in (None, Kind.MULTILABEL):
         raise UsageError(
-            f"kind={str(kind)!r}, but there are several columns of labels.\n"
+            f"kind={str(kind)!r}, but {several}.\n"
             "Expected one column; several of 0 and 1 are several labels a row: kind='multilabel'."
+        )
+    refuse_separator(separator, several)
+
+
+def refuse_separator(separator: str | None, why: str) -> None:
+    """Refuse to be told what stands between the labels of a cell where no cell is parted.
+
+    Raises
+    ------
+    UsageError
+        Saying why none is.
+    """
+    if separator is not None:
+        raise UsageError(
+            f"separator={separator!r}, but {why}: no cell would be parted by it.\n"
+            "Leave out --separator; or, where cells hold several labels each, say so: "
+            "--kind multilabel."
         )
 
 
@@ -163,16 +203,18 @@ class _Guess:
     option: str = "--kind"
 
 
-def _guess(cells: list[Any], separator: str | None, name: str) -> _Guess:
+def _guess(cells: list[Any], separator: str | None, name: str, are_names: bool) -> _Guess:
     if separator is not None or any(_is_several(cell) for cell in cells):
         return _Guess(Kind.MULTILABEL, separator)
-    present = [cell for cell in cells if not is_missing(cell)]
+    if are_names:
+        return _Guess(Kind.MULTICLASS)
+    present = [cell for cell in cells if cell is not None]
     numbers = _as_numbers(present)
     if numbers is not None and len(numbers):
         return _guess_numbers(present, numbers)
     texts = [str(cell).strip() for cell in present]
     _refuse_commas(texts, name)
-    found = _consistent_separator(texts)
+    found = consistent_separator(texts)
     if found is None:
         return _Guess(Kind.MULTICLASS)
     return _Guess(Kind.MULTILABEL, found, _SEPARATED.format(found))
@@ -194,9 +236,9 @@ def _refuse_commas(cells: Sequence[str], name: str) -> None:
 
 def _joined_by(cells: list[Any], name: str) -> _Guess:
     """Return what stands between the labels of a row where nobody said, but that it has several."""
-    texts = [cell for cell in cells if isinstance(cell, str) and not is_missing(cell)]
-    there = [mark for mark in _SEPARATORS if any(mark in text for text in texts)]
-    found = _consistent_separator(texts)
+    texts = [cell for cell in cells if isinstance(cell, str)]
+    there = [mark for mark in SEPARATORS if any(mark in text for text in texts)]
+    found = consistent_separator(texts)
     if found is None and there[:1] != [";"] and len(there) > 1:  # a comma may stand in a label
         raise DataError(
             f"{_column(name)} holds {' and '.join(map(repr, there))}: what stands between labels?\n"
@@ -257,36 +299,19 @@ def _are_class_numbers(different: NDArray[np.float64], n: int) -> bool:
     return bool(is_run and n >= 5 * len(different))
 
 
-def _consistent_separator(cells: Sequence[str]) -> str | None:
-    """Return the separator of a column of several labels a row, None if it is no such column.
-
-    The parts of a joined cell must mostly be met in other cells too: "New York, NY" is one label.
-
-    >>> _consistent_separator(["red;blue", "red", "blue"])
-    ';'
-    >>> _consistent_separator(["New York, NY", "Boston, MA", "Albany, NY"]) is None
-    True
-    """
-    different = sorted(set(cells))
-    for separator in _SEPARATORS:
-        joined = [cell for cell in different if separator in cell]
-        if not joined:
-            continue
-        met = Counter(part for cell in different for part in set(_parts(cell, separator)))
-        parts = {part for cell in joined for part in _parts(cell, separator)}
-        n_shared = sum(met[part] > 1 for part in parts)
-        if parts and n_shared > len(parts) / 2 and len(parts) <= max(20, len(cells) // 5):
-            return separator
-    return None
-
-
-def _parts(cell: str, separator: str) -> list[str]:
-    """Return the labels of a cell.
-
-    >>> _parts(" red ;blue;", ";")
-    ['red', 'blue']
-    """
-    return [part.strip() for part in cell.split(separator) if part.strip()]
+def _encoded(cells: list[Any], guess: _Guess, name: str) -> Targets:
+    """Encode labels whose kind is known; a cell that is None has none."""
+    if guess.kind is Kind.MULTILABEL:
+        return _several(cells, guess, name)
+    present = [cell for cell in cells if cell is not None]
+    missing = np.flatnonzero([cell is None for cell in cells])
+    notes = _said(guess, name)
+    if guess.kind is Kind.REGRESSION:
+        return Targets(Task(Kind.REGRESSION, target=name), _numbers(present, name), missing, notes)
+    _refuse_nested(present, name)
+    labels, index = _classes(present)
+    task = Task(Kind.MULTICLASS, labels, name)
+    return Targets(task, index, missing, (*notes, *_alike(labels)), _label_type(present))
 
 
 def _said(guess: _Guess, name: str) -> tuple[str, ...]:
@@ -408,7 +433,7 @@ def _numbers(cells: Sequence[Any], name: str) -> NDArray[np.float64]:
 def _several(cells: list[Any], guess: _Guess, name: str) -> Targets:
     """Encode rows of several labels; an empty cell says that none of them applies."""
     guess = guess if guess.separator else _joined_by(cells, name)
-    rows = [_labels_of(cell, guess.separator or _SEPARATORS[0]) for cell in cells]
+    rows = [_labels_of(cell, guess.separator or SEPARATORS[0]) for cell in cells]
     _refuse_nested([label for row in rows for label in row], name)
     order = _sorted({label for row in rows for label in row})
     at = {label: i for i, label in enumerate(order)}
@@ -437,7 +462,7 @@ def _refuse_nested(labels: Sequence[Any], name: str) -> None:
 def _labels_of(cell: Any, separator: str) -> list[Any]:
     if _is_several(cell):
         return [_plain(label) for label in cell]
-    return [] if is_missing(cell) else _parts(str(cell), separator)
+    return [] if cell is None else parted(str(cell), separator)
 
 
 def _indicators(table: NDArray[Any], labels: tuple[str, ...], name: str) -> Targets:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.cells import rows_in
+from headstart.data.cells import gaps, rows_in
 from headstart.data.columns import Roles, column_error, learned_roles, roles, table_error
 from headstart.data.dataset import Dataset, Row, Skipped, as_sentences, from_arrays, listed
 from headstart.data.folders import home_expanded, pictures_in, text_files, walk
@@ -230,13 +230,13 @@ def _from_file(path: Path, modality: Modality, columns: _Columns) -> _Part:
         return _Part((path,), (str(path),))
     if modality is Modality.VECTOR or suffix in PICTURE_SUFFIXES:
         raise DataError(f"{path} is no {modality}. This model reads {modality} rows.")
-    lines = lines_of(path)
+    lines, said = lines_of(path)
     place = Path() if path == STDIN else path.parent
     rows = [place / line if modality is Modality.IMAGE else line for _, line in lines]
     # Where a model learned from folders of text files, a file was a row.
     are_many = modality.read_as is Modality.TEXT and len(rows) > 1
     notes = (f"{path} was read a line a row: {len(rows):,} rows.",) if are_many else ()
-    return _Part(rows, [name for name, _ in lines], notes=notes)
+    return _Part(rows, [name for name, _ in lines], notes=(*said, *notes))
 
 
 def _from_npy(path: Path) -> _Part:
@@ -249,7 +249,8 @@ def _from_npy(path: Path) -> _Part:
             f"{path} holds {vectors.dtype} of shape {vectors.shape}.\n"
             "Expected numbers of shape (n, d): one vector a row."
         )
-    return _Part(vectors, [f"{path}:{i}" for i in range(len(vectors))])
+    reasons = gaps(vectors, [f"column {i}" for i in range(vectors.shape[1])])
+    return _readable(vectors, [f"{path}:{i}" for i in range(len(vectors))], reasons)
 
 
 def _from_plain_folder(folder: Path, modality: Modality) -> _Part:
@@ -268,7 +269,8 @@ def _from_unlabelled(table: Table, modality: Modality, columns: _Columns) -> _Pa
         return _Part(skipped=table.skipped, notes=table.notes)
     chosen = _unlabelled_roles(table, modality, columns)
     rows, reasons = rows_in(table, chosen)
-    return replace(_readable(rows, table.names, reasons, table.skipped), notes=table.notes)
+    notes = (*table.notes, *chosen.notes)
+    return replace(_readable(rows, table.names, reasons, table.skipped), notes=notes)
 
 
 def _readable(

@@ -1,9 +1,11 @@
 """Reading: raw rows hashed and decoded on all cores, ahead of the trunk."""
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -16,6 +18,7 @@ from headstart.errors import UnreadableRow
 from headstart.features.inputs import inputs_for
 from headstart.features.trials import N_CHECKED
 from headstart.machine import n_threads
+from headstart.sources.location import mark
 from headstart.sources.source import Source
 
 #: Rows decoded while the trunk is being compiled, which keeps one core busy only.
@@ -71,7 +74,9 @@ class Contents:
 class Reading:
     """The rows of a dataset as a source reads them, and the threads that do it.
 
-    Decoding and hashing let go of Python's lock, so that threads fill the cores.
+    Decoding and hashing let go of Python's lock, so that threads fill the cores. A file is read for
+    its hash, and again to be decoded: a row whose file changes in between is left out, or the
+    features of one picture would be kept under the name of another.
 
     Parameters
     ----------
@@ -90,6 +95,9 @@ class Reading:
         self.pool = ThreadPoolExecutor(n_threads(), thread_name_prefix="headstart")
         self.skipped: dict[int, Skipped] = {}
         self.ahead: dict[int, Future[Any]] = {}
+        #: What the file of a row was before it was first read; 0 where there is none, or not yet.
+        self.marks = np.zeros(len(data), dtype=np.int64)
+        self._marking = threading.Lock()
 
     def __enter__(self) -> "Reading":
         return self
@@ -125,12 +133,27 @@ class Reading:
             return NO_HASH
 
     def _row(self, i: int) -> Row:
-        return self.data.rows[i]
+        """Return a row that is about to be read."""
+        row = self.data.rows[i]
+        if isinstance(row, Path) and not self.marks[i]:
+            now = _mark(row)
+            with self._marking:  # of two threads the first one counts
+                self.marks[i] = self.marks[i] or now
+        return row
 
     def read(self, i: int) -> Any:
         """Return a row ready to be batched; None, and a note of why, if it cannot be read."""
         waiting = self.ahead.pop(i, None)
-        return self._read(i) if waiting is None else waiting.result()
+        value = self._read(i) if waiting is None else waiting.result()
+        if value is not None and self._has_changed(i):
+            self.skip(i, "it was changed while it was read")
+            return None
+        return value
+
+    def _has_changed(self, i: int) -> bool:
+        """Say whether the file of a row is not the one that was first read."""
+        row = self.data.rows[i]
+        return isinstance(row, Path) and _mark(row) != int(self.marks[i])
 
     def _read(self, i: int) -> Any:
         row = self._row(i)
@@ -164,6 +187,14 @@ class Reading:
         """Return those of the rows that can be read."""
         values = self._each(self.read, rows)
         return {i: row for i, row in zip(rows, values, strict=True) if row is not None}
+
+
+def _mark(path: Path) -> int:
+    """Return a number for what changes when a file does; 0 of one that cannot be looked at."""
+    try:
+        return hash(mark(path))
+    except (OSError, ValueError):  # who reads it says why
+        return 0
 
 
 def grouped(rows: Sequence[T], size: int) -> Iterator[Sequence[T]]:
