@@ -193,6 +193,16 @@ def test_verify_finds_what_was_changed(home, part):
     assert cache.verify().damaged == ()
 
 
+def test_verify_leaves_what_is_being_written(home):
+    folders = [home / "sources" / "moved", home / "sources" / "hashes", home / "rankings"]
+    drafts = [draft_of(folder / "x", os.getpid()) for folder in folders]
+    for draft in drafts:
+        draft.parent.mkdir(exist_ok=True)
+        draft.write_bytes(b"half")
+    assert cache.verify().damaged == ()
+    assert all(draft.exists() for draft in drafts)
+
+
 def test_what_is_damaged_and_cannot_be_removed_is_told(home, monkeypatch, capsys):
     path = next(cache._files(home / "rankings"))
     path.write_text("{}")

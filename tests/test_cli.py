@@ -15,6 +15,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from headstart.cli.app import app
+from headstart.cli.verbs.predict import _files_of, _refuse_inputs
+from headstart.data.unlabelled import read_rows
 from headstart.errors import UsageError
 from headstart.task import Kind, Task
 from tests.toys import toy_picture_source, toy_text_source
@@ -234,6 +236,29 @@ def test_predictions_are_not_written_over_what_they_are_of(named, tmp_path, monk
         assert isinstance(done.exception, UsageError) and "over an input" in str(done.exception)
     done = CliRunner().invoke(app, ["predict", "model", named, "--csv", "other.csv"])
     assert "holds no model" in str(done.exception)
+
+
+@pytest.mark.parametrize("given", ["new", "rows.txt"])
+def test_predictions_are_not_written_over_a_picture_that_was_read(given, pets, run, tmp_path):
+    (tmp_path / "new").mkdir()
+    row = tmp_path / "new" / "0.png"
+    row.write_bytes((pets / "test" / "red" / "0.png").read_bytes())
+    (tmp_path / "rows.txt").write_text("new/0.png\n")
+    before = row.read_bytes()
+    done = CliRunner().invoke(app, ["predict", f"{run}", f"{tmp_path / given}", "--csv", f"{row}"])
+    assert isinstance(done.exception, UsageError) and "over an input" in str(done.exception)
+    assert row.read_bytes() == before
+
+
+def test_predictions_are_not_written_over_a_text_of_a_folder(tmp_path):
+    (tmp_path / "a.txt").write_text("an ant")
+    (tmp_path / "nothing.txt").write_text("")
+    (tmp_path / "other.csv").write_text("name,prediction")
+    rows = read_rows([tmp_path], "text")
+    for name in ("a.txt", "nothing.txt"):
+        with pytest.raises(UsageError, match=f"over an input, .*{name}"):
+            _refuse_inputs(tmp_path / name, _files_of(rows))
+    _refuse_inputs(tmp_path / "other.csv", _files_of(rows))
 
 
 def test_finetune_moves_the_upper_stages_and_a_bundle_is_a_source(pets, source, tmp_path):

@@ -1,13 +1,19 @@
 """The doctor names what will not work and the fix, and says so where all is well."""
 
+import dataclasses
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from headstart import extras
 from headstart.cli import doctor
 from headstart.sources import catalog, packages
-from tests.toys import toy_picture_source
+from headstart.sources.added import keep
+from tests.test_sources_catalog import save_bundle
+from tests.toys import toy_picture_source, toy_text_source
 
 
 def said(complaints: object) -> str:
@@ -64,10 +70,14 @@ def test_wrong_bytes_of_the_shelf_are_bad_and_absent_ones_a_note(
     card = Path(toy_picture_source(tmp_path).removeprefix("file:"))
     absent = card.read_text(encoding="utf-8").replace("toy.safetensors", "none.safetensors")
     (tmp_path / "absent.toml").write_text(absent, encoding="utf-8")
-    cards = {"toy": card, "absent": tmp_path / "absent.toml"}
+    lines = card.read_text(encoding="utf-8").splitlines()
+    bare = "\n".join(line for line in lines if "sha256" not in line)
+    (tmp_path / "bare.toml").write_text(bare, encoding="utf-8")
+    cards = {name: tmp_path / f"{name}.toml" for name in ("toy", "absent", "bare")}
     monkeypatch.setattr(packages, "cards", lambda: cards)
     monkeypatch.setattr(catalog.packages, "cards", lambda: cards)
-    assert "ok  pkg:toy: its SHA-256 is right" in said(doctor._shelf())
+    for name in ("toy", "bare"):  # a card need not say the hash
+        assert f"ok  pkg:{name}: its SHA-256 is right" in said(doctor._shelf())
     weights = tmp_path / "toy.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     found = said(doctor._shelf())
@@ -88,4 +98,78 @@ def test_a_store_that_cannot_be_opened_is_bad(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("HEADSTART_STORE", "nonsense")
     (complaint,) = doctor._store()
     assert complaint.is_bad
-    assert "HEADSTART_STORE" in complaint.fix
+    assert "HEADSTART_STORE" in complaint.what
+
+
+@pytest.fixture
+def no_shelf(fresh_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shelf without packages, which are long to verify."""
+    monkeypatch.setattr(packages, "cards", dict)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HEADSTART_THREADS", "x"),
+        ("HEADSTART_HOME", "/proc/home"),
+        ("HEADSTART_STORE", "postgresql://me@host:port/db"),
+    ],
+)
+def test_a_variable_that_cannot_be_right_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, no_shelf: None, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    (bad,) = [one for one in doctor.examine() if one.is_bad and name in one.what + one.fix]
+    assert bad.what.startswith(name) and "xpected" in bad.what + bad.fix
+
+
+def test_what_ends_a_look_is_told_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch, no_shelf: None, fresh_home: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "headstart.store.store", None)
+    card = fresh_home / "sources" / "added" / "x.toml"
+    card.parent.mkdir(parents=True)
+    card.write_text("nonsense", encoding="utf-8")
+    found = said(doctor.examine())
+    assert "ok  Python" in found and "GB free for features" in found
+    assert "bad ModuleNotFoundError: import of headstart.store.store" in found
+    assert f"bad {card} is no card of an added source" in found
+
+
+def test_data_are_looked_at_as_far_as_it_goes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("ant", "bee"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (40, 40)).save(tmp_path / name / "0.png")
+    monkeypatch.setenv("HEADSTART_THREADS", "x")
+    assert "bad HEADSTART_THREADS='x'" in said(doctor.examine_data(str(tmp_path)))
+
+
+def test_added_sources_that_changed_are_bad(
+    monkeypatch: pytest.MonkeyPatch, no_shelf: None, tmp_path: Path
+) -> None:
+    text, picture = toy_text_source(tmp_path / "bert"), toy_picture_source(tmp_path / "toy")
+    save_bundle(tmp_path / "run" / "model", catalog.resolve(picture))
+    for uri in (text, f"run:{tmp_path / 'run'}"):
+        catalog.add(uri)
+    assert said(doctor._shelf()).count("ok  ") == 2
+    toy_text_source(tmp_path / "bert", seed=9)
+    (tmp_path / "run" / "model" / "bundle.json").write_text("{}", encoding="utf-8")
+    found = said(doctor._shelf())
+    assert f"bad {text}: wrong bytes: {text} has other weights than" in found
+    assert f"bad run:{tmp_path / 'run'}: wrong bytes" in found
+    shutil.rmtree(tmp_path / "bert")
+    assert f"note{text} is not here" in said(doctor._shelf())
+
+
+def test_the_doctor_downloads_nothing(
+    monkeypatch: pytest.MonkeyPatch, no_shelf: None, tmp_path: Path
+) -> None:
+    source = catalog.resolve(toy_text_source(tmp_path / "bert"))
+    keep(dataclasses.replace(source, uri="hf:me/gone"))
+    asked: list[str] = []
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **_: asked.append(name))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
+    assert "notehf:me/gone is not here" in said(doctor._shelf()) and asked == []

@@ -97,6 +97,19 @@ def test_what_the_card_says_stands(toy):
     assert [one.uri for one in found] == [toy]
 
 
+def test_what_the_card_of_a_packaged_source_says_stands_on_the_shelf(
+    tmp_path, fresh_home, monkeypatch
+):
+    toy_picture_source(tmp_path)
+    monkeypatch.setattr(packages, "cards", lambda: {"toy": tmp_path / "toy.toml"})
+    path = add("pkg:toy").card
+    card = path.read_text().replace("Apache-2.0", "MIT").replace("prior = 0.0", "prior = 0.9")
+    path.write_text(card)
+    (entry,) = shelf()
+    assert entry.on_disk and (entry.source.license, entry.source.prior) == ("MIT", 0.9)
+    assert drop("pkg:toy") and shelf()[0].source.license == "Apache-2.0"
+
+
 def test_a_card_with_other_fields_is_refused(toy):
     path = add(toy).card
     card = path.read_text()
@@ -142,8 +155,16 @@ def test_search_finds_the_shelf_and_timm_and_says_that_the_hub_is_not_there(
         (hit.uri, hit.where) for hit in hits
     }
     assert notes == ("the hub could not be asked: HF_HUB_OFFLINE is set",)
+    assert search("EfficientNet_Lite0") == (hits, notes)
     print_hits("efficientnet_lite0", json=True)
     assert json.loads(capsys.readouterr().out)["notes"] == list(notes)
+
+
+def test_search_asks_no_hub_where_transformers_may_not(fresh_home, monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setenv("TRANSFORMERS_OFFLINE", "1")
+    monkeypatch.setattr(searching, "_timm", lambda *_: [])
+    assert search("bert-toy")[1] == ("the hub could not be asked: TRANSFORMERS_OFFLINE is set",)
 
 
 def test_search_asks_the_hub_where_it_is_reachable(fresh_home, monkeypatch):

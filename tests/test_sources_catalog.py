@@ -122,6 +122,21 @@ def test_an_unknown_name_lists_the_nearest():
         resolve("file:nope.toml")
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "a\0b"])
+def test_what_is_no_name_of_a_file_is_unknown(name):
+    for scheme in ("file", "run", "pkg"):
+        with pytest.raises(UnknownSource):
+            resolve(f"{scheme}:{name}")
+
+
+def test_a_source_that_cannot_be_read_is_not_said_to_be_unknown(text_uri, tmp_path):
+    folder = shutil.copytree(weights_path(resolve(text_uri)).parent, tmp_path / "folder")
+    (folder / "config.json").unlink()
+    (folder / "config.json").mkdir()
+    with pytest.raises(SourceUnavailable, match=r"folder cannot be read: .*config\.json"):
+        resolve(f"file:{folder}")
+
+
 def test_a_name_of_the_shelf_cannot_leave_its_folder():
     with pytest.raises(UnknownSource):
         resolve("pkg:../cards/efficientnet-lite0")

@@ -13,7 +13,9 @@ from headstart.data.dataset import from_arrays
 from headstart.errors import HeadstartError, IntegrityError, SourceUnavailable, UsageError
 from headstart.features.extract import extract
 from headstart.features.graphs import cut
+from headstart.io import sha256_file
 from headstart.sources.catalog import open_backbone, resolve
+from tests.test_sources_formats import packed_file
 from tests.toys import toy_picture_source, toy_text_source
 
 
@@ -57,6 +59,7 @@ def changed(card: Path, tmp_path: Path, old: str, new: str) -> str:
         ("mean = .*", "mean = [0.5]", "as many numbers in mean and std as channels"),
         ("std = .*", "std = [0.0, 0.5, 0.5]", "std > 0"),
         ("crop_pct = 1.0", "crop_pct = nan", "crop_pct and scale > 0"),
+        ("weights_sha256 = .*", 'weights_sha256 = "00"', "weights_sha256 = '00'; expected 64"),
     ],
 )
 def test_a_card_is_refused_by_the_field(
@@ -73,7 +76,7 @@ def test_a_card_is_refused_by_the_field(
         ("test_efficientnet", "test_resnet", "makes no network|lack"),
         (r"\n\[preprocess\]", "options = {foo = 3}\n[preprocess]", "makes no network"),
         ('path = "toy.safetensors"', 'path = "."', "is no file"),
-        ("weights_sha256 = .*", 'weights_sha256 = "00"', "is not the file its card speaks of"),
+        ("weights_sha256 = .*", f'weights_sha256 = "{"0" * 64}"', "is not the file its card"),
     ],
 )
 def test_weights_that_do_not_belong_are_refused(
@@ -89,6 +92,37 @@ def test_a_file_of_another_format_is_refused(
 ) -> None:
     with pytest.raises(IntegrityError, match=said):
         open_backbone(resolve(changed(card, tmp_path, '"safetensors"', f'"{name}"')))
+
+
+def packed_source(folder: Path, sha256: str) -> str:
+    """Write texts' weights in four bits, with their vocabulary, and a card; return its URI."""
+    packed_file(folder / "x.bin")
+    (folder / "x.toml").write_text(
+        f'modality = "text"\nformat = "q4"\nweights_sha256 = "{sha256}"\n'
+        'location = {path = "x.bin"}\n'
+        'architecture = {library = "transformers", config = {model_type = "bert"}}\n',
+        encoding="utf-8",
+    )
+    return f"file:{folder / 'x.toml'}"
+
+
+def test_a_tokenizer_is_kept_by_the_hash_that_was_found(tmp_path: Path, fresh_home: Path) -> None:
+    """What a card says is no name of a file, nor does it stand for the weights of another card."""
+    for said, kind in (("../../evil", UsageError), ("f" * 64, IntegrityError)):
+        with pytest.raises(kind):
+            resolve(packed_source(tmp_path, said))
+    assert not list(tmp_path.rglob("*.tokenizer.json"))
+    digest = sha256_file(tmp_path / "x.bin")
+    kept = resolve(packed_source(tmp_path, digest)).preprocess.tokenizer
+    assert Path(kept) == fresh_home / "sources" / f"{digest}.tokenizer.json"
+
+
+@pytest.mark.parametrize("size", [60, 100])
+def test_a_vocabulary_cut_short_is_refused(tmp_path: Path, fresh_home: Path, size: int) -> None:
+    uri, weights = packed_source(tmp_path, ""), tmp_path / "x.bin"
+    weights.write_bytes(weights.read_bytes()[:size])
+    with pytest.raises(IntegrityError, match="cannot be read as q4"):
+        resolve(uri)
 
 
 @pytest.mark.parametrize("size", [0, 7, 5000])

@@ -19,7 +19,7 @@ from headstart.features.engine import engine_for
 from headstart.features.inputs import inputs_for
 from headstart.progress import listen
 from headstart.sources import hubs
-from headstart.sources.catalog import open_backbone, resolve, verify, weights_path
+from headstart.sources.catalog import add, open_backbone, resolve, shelf, verify, weights_path
 from headstart.sources.hubs import read_folder
 from headstart.sources.networks import network_of
 from tests.listener import Notes
@@ -295,6 +295,29 @@ def test_the_cache_is_where_the_hub_itself_looks(names, folder, cache, tmp_path,
     for name, value in names.items():
         monkeypatch.setenv(name, value.replace("$ROOT", str(tmp_path)) if name == "HOME" else value)
     assert hubs.hub_cache() == tmp_path / folder
+
+
+def test_a_list_fetches_nothing(hub, cache, fresh_home, monkeypatch):
+    held, asked = hub
+    toy_text_source(held)
+    in_cache(held, cache, "me/mine")
+    add("hf:me/mine")
+    for is_here in (True, False):
+        monkeypatch.setattr(hubs, "_asked", set())
+        asked.clear()
+        (entry,) = [one for one in shelf() if one.source.uri == "hf:me/mine"]
+        assert entry.on_disk == is_here and asked == []
+        assert resolve("hf:me/mine") and len(asked) == 1  # named, it is fetched
+        shutil.rmtree(cache)
+    assert "nothing is downloaded to look at it" in entry.why
+
+
+def test_a_cache_that_is_damaged_is_no_unknown_source(cache, tmp_path):
+    toy_text_source(tmp_path / "saved")
+    in_cache(tmp_path / "saved", cache, "me/mine")
+    (cache / "models--me--mine" / "refs" / "main").write_bytes(b"\xff")
+    with pytest.raises(SourceUnavailable, match="hf:me/mine cannot be read"):
+        resolve("hf:me/mine")
 
 
 def test_what_is_not_there_is_said_without_the_network(cache):

@@ -302,7 +302,9 @@ def test_a_lock_that_does_not_end_is_explained(store, fresh_home):
         holder.close()
 
 
-@pytest.mark.parametrize("url", ["mysql://me:secret@host/db", "nonsense"])
+@pytest.mark.parametrize(
+    "url", ["mysql://me:secret@host/db", "postgresql://me:secret@host:port/db", "nonsense"]
+)
 def test_an_unknown_store_is_refused_without_its_password(url, monkeypatch):
     monkeypatch.setenv("HEADSTART_STORE", url)
     with pytest.raises(UsageError, match="no store") as caught:

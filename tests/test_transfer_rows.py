@@ -83,6 +83,16 @@ def test_labelled_data_need_no_y(encoder: str, labelled: Callable[..., Any]) -> 
     assert list(made.classes_) == ["down", "up"]
 
 
+def test_a_pair_of_rows_and_labels_needs_no_y(encoder: str, model: Transfer) -> None:
+    made = Transfer(encoder, finetune="no").fit((TEXTS, LABELS))
+    assert np.array_equal(made.predict_proba(NEW), model.predict_proba(NEW))
+    table = table_of_numbers()
+    numbers = TransferRegressor().fit((table[["a", "b"]], table["b"]))
+    assert numbers.predict(table[["b", "a"]]).shape == (60,)
+    with pytest.raises(DataError, match="no labels"):
+        Transfer(encoder, finetune="no").fit(("a good film", "a bad film"))
+
+
 def test_a_path_is_read(encoder: str, tmp_path: Path) -> None:
     pd.DataFrame({"body": TEXTS, "stars": np.arange(24)}).to_csv(tmp_path / "a.csv", index=False)
     made = TransferRegressor(encoder, finetune="no").fit(tmp_path / "a.csv")

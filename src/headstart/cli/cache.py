@@ -216,12 +216,17 @@ def _looked_at(store: Store) -> Iterator[tuple[Path, Callable[[], bool]]]:
             yield path, partial(_has_sha256, path, graph.sha256)
     for path, sha256 in _outputs(store):
         yield path, partial(_has_sha256, path, sha256)
-    for path in _files(sources / "moved"):
+    for path in _finished(sources / "moved"):
         yield path, partial(is_kept_whole, path)
     for path in sorted([*sources.glob("*.state"), *sources.glob("*.head")]):
         yield path, partial(is_whole, path)
-    for path in [*_files(home() / "rankings"), *_files(sources / "hashes")]:
+    for path in [*_finished(home() / "rankings"), *_finished(sources / "hashes")]:
         yield path, partial(_passes, read_sealed_json, path)
+
+
+def _finished(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder that nobody is writing."""
+    yield from (path for path in _files(folder) if not is_draft(path))
 
 
 def _outputs(store: Store) -> Iterator[tuple[Path, str]]:

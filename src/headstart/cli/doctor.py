@@ -1,18 +1,25 @@
 """What is wrong with this installation or these data, and the fix."""
 
+import functools
 import importlib.metadata
 import importlib.util
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ParamSpec
 
 from headstart.cli.options import MAX_SKIPPED
 from headstart.data.dataset import Dataset, Row, Skipped, limit_skipped, listed
 from headstart.data.pictures import decode
-from headstart.errors import HeadstartError, UnreadableRow
+from headstart.errors import (
+    HeadstartError,
+    IntegrityError,
+    SourceUnavailable,
+    UnknownSource,
+    UnreadableRow,
+)
 from headstart.machine import device, free_space_bytes, has_bfloat16, home, n_threads
 from headstart.progress import track
 from headstart.task import Kind, Modality
@@ -30,6 +37,8 @@ OPTIONAL = {"pandas": "parquet", "pyarrow": "parquet", "datasets": "datasets"}
 
 #: Below this, features of a middling data set may not fit.
 SPACE_BYTES = 2 * 10**9
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -57,10 +66,27 @@ class Complaint:
 
 
 def examine() -> list[Complaint]:
-    """Look at the installation; nothing raises."""
-    return [*_python(), *_modules(), *_torchvision(), *_space(), *_store(), *_shelf()]
+    """Look at the installation; nothing raises, and what ends several looks is told once."""
+    found = [*_python(), *_modules(), *_torchvision(), *_space(), *_store(), *_shelf()]
+    return list(dict.fromkeys(found))
 
 
+def _guarded(look: Callable[P, Iterator[Complaint]]) -> Callable[P, Iterator[Complaint]]:
+    """Let what ends a look be what it found: the other looks go on."""
+
+    @functools.wraps(look)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> Iterator[Complaint]:
+        try:
+            yield from look(*args, **kwargs)
+        except Exception as error:  # an installation may be broken in any way
+            what, _, fix = str(error).strip().partition("\n")
+            kind = "" if isinstance(error, HeadstartError) else f"{type(error).__name__}: "
+            yield Complaint(f"{kind}{what}", fix, is_bad=True)
+
+    return guarded
+
+
+@_guarded
 def _python() -> Iterator[Complaint]:
     version = ".".join(map(str, sys.version_info[:3]))
     is_old = sys.version_info < (3, 11)
@@ -70,6 +96,7 @@ def _python() -> Iterator[Complaint]:
     yield Complaint(f"{threads}; the processor {half} bfloat16; runs on {device()}")
 
 
+@_guarded
 def _modules() -> Iterator[Complaint]:
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
@@ -82,6 +109,7 @@ def _modules() -> Iterator[Complaint]:
             yield Complaint(f"{name} is not installed", f"pip install 'headstart[{extra}]'")
 
 
+@_guarded
 def _torchvision() -> Iterator[Complaint]:
     # The mismatch many know: a torchvision for another torch breaks timm and transformers.
     from headstart.extras import ensure_torchvision
@@ -114,6 +142,7 @@ def _version(package: str) -> str:
         return "(absent)"
 
 
+@_guarded
 def _space() -> Iterator[Complaint]:
     place = home()
     free = free_space_bytes(place)
@@ -122,32 +151,39 @@ def _space() -> Iterator[Complaint]:
     yield Complaint(f"{free / 1e9:.1f} GB free for features in {place}", fix, is_little)
 
 
+@_guarded
 def _store() -> Iterator[Complaint]:
     from headstart.store.store import open_store
 
-    try:
-        open_store().close()
-    except HeadstartError as error:
-        yield Complaint("the store cannot be opened", str(error), is_bad=True)
-    else:
-        yield Complaint("the store opens")
+    open_store().close()
+    yield Complaint("the store opens")
 
 
+@_guarded
 def _shelf() -> Iterator[Complaint]:
-    from headstart.sources.catalog import shelf, verify
+    from headstart.sources.catalog import shelf
 
     for entry in shelf():
-        if not entry.on_disk:
-            yield Complaint(f"{entry.source.uri} is not here", entry.why)
-            continue
-        try:
-            verify(entry.source)
-        except HeadstartError as error:
-            yield Complaint(f"{entry.source.uri}: wrong bytes", str(error), is_bad=True)
-        else:
-            yield Complaint(f"{entry.source.uri}: its SHA-256 is right")
+        yield from _source(entry.source.uri)
 
 
+@_guarded
+def _source(uri: str) -> Iterator[Complaint]:
+    from headstart.sources.catalog import resolve, verify
+    from headstart.sources.hubs import looking
+
+    try:
+        with looking():
+            verify(resolve(uri))
+    except (SourceUnavailable, UnknownSource) as error:
+        yield Complaint(f"{uri} is not here", str(error))
+    except IntegrityError as error:
+        yield Complaint(f"{uri}: wrong bytes", str(error), is_bad=True)
+    else:
+        yield Complaint(f"{uri}: its SHA-256 is right")
+
+
+@_guarded
 def examine_data(path: str, **options: Any) -> Iterator[Complaint]:
     """Read labelled data and decode every picture of them; nothing raises.
 

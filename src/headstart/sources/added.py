@@ -40,6 +40,11 @@ class Added:
     is_trainable: bool = True
     prior: float = 0.0
 
+    def told_of(self, source: Source) -> Source:
+        """Return a source with what the card says of it."""
+        said = {name: getattr(self, name) for name in ("title", "trained_on", "license", "prior")}
+        return dataclasses.replace(source, **said)
+
 
 @dataclass(frozen=True)
 class Addition:
@@ -158,5 +163,4 @@ def as_added(source: Source) -> Source:
             f"Expected SHA-256 {card.weights_sha256}, found {source.weights_sha256}.\n"
             f"If they are the ones you want: headstart sources add {source.uri}"
         )
-    said = {name: getattr(card, name) for name in ("title", "trained_on", "license", "prior")}
-    return dataclasses.replace(source, **said)
+    return card.told_of(source)

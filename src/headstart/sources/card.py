@@ -14,7 +14,7 @@ from headstart.sources.fields import check_card
 from headstart.sources.location import known_sha256, locate
 from headstart.sources.preprocess import PicturePreprocess, Preprocess, TextPreprocess
 from headstart.sources.source import Source
-from headstart.sources.weights import TOKENIZERS
+from headstart.sources.weights import TOKENIZERS, check_sha256, read_tokenizer
 from headstart.task import Modality
 
 
@@ -80,10 +80,12 @@ def _tokenizer(values: dict[str, Any], weights: Path) -> Path | None:
             f"The card of {weights} names no tokenizer.\n"
             "Expected preprocess.tokenizer, the path of a tokenizer.json beside the weights."
         )
-    path = home() / "sources" / f"{values['weights_sha256']}.tokenizer.json"
+    digest = known_sha256(weights)  # the card may say anything
+    check_sha256(weights, values["weights_sha256"], digest)
+    path = home() / "sources" / f"{digest}.tokenizer.json"
     if not _is_whole(path, given.get("tokenizer_sha256", "")):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, TOKENIZERS[values["format"]](weights))
+        write_text(path, read_tokenizer(values["format"], weights))
     return path
 
 

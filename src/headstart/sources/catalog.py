@@ -5,8 +5,9 @@ Nothing here imports torch, apart from `open_backbone`.
 
 import dataclasses
 import difflib
+import errno
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from headstart.sources import added, packages, weights
 from headstart.sources.added import Added, Addition
 from headstart.sources.card import outline, read_card
 from headstart.sources.files import from_file, from_run
-from headstart.sources.hubs import from_hf, from_timm
+from headstart.sources.hubs import from_hf, from_timm, looking
 from headstart.sources.preprocess import PicturePreprocess, TextPreprocess, VectorPreprocess
 from headstart.sources.source import Source
 from headstart.task import Modality
@@ -89,10 +90,15 @@ def resolve(uri: str, *, seed: int = 0) -> Source:
 def _named(scheme: str, name: str, uri: str) -> Source:
     try:
         return SCHEMES[scheme](name, uri)
-    except (OSError, ValueError) as error:  # too long for a name, or with a zero in it
+    except (OSError, ValueError) as error:
         if isinstance(error, HeadstartError):
             raise
-        raise _unknown(uri[:200]) from error
+        if "\0" in name or getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            raise _unknown(uri[:200]) from error
+        raise SourceUnavailable(
+            f"{uri} cannot be read: {error}.\n"
+            "Restore what was damaged, and see that you may read it; or choose another source."
+        ) from error
 
 
 def add(uri: str) -> Addition:
@@ -195,14 +201,17 @@ def smallest_trainable(modality: Modality) -> Source:
 
 def shelf() -> tuple[Shelved, ...]:
     """Return every source of the shelf, by modality, the best first guess first."""
-    found = [_shelved(name, path) for name, path in packages.cards().items()]
+    cards = {one.uri: one for one in added.added()}
+    found = [_shelved(name, path, cards) for name, path in packages.cards().items()]
     uris = {one.source.uri for one in found}
-    found += [_as_shelved(one) for one in added.added() if one.uri not in uris]
+    found += [_as_shelved(one) for uri, one in cards.items() if uri not in uris]
     return tuple(sorted(found, key=lambda s: (s.source.modality, -s.source.prior, s.source.uri)))
 
 
-def _shelved(name: str, path: Path) -> Shelved:
+def _shelved(name: str, path: Path, cards: Mapping[str, Added]) -> Shelved:
     source = outline(path, f"pkg:{name}")
+    if source.uri in cards:
+        source = cards[source.uri].told_of(source)
     try:
         weights.weights_path(source)
     except SourceUnavailable as error:
@@ -211,9 +220,10 @@ def _shelved(name: str, path: Path) -> Shelved:
 
 
 def _as_shelved(one: Added) -> Shelved:
-    """Return an added source as the shelf shows it; one gone from the cache is fetched again."""
+    """Return an added source as the shelf shows it, for which nothing is fetched."""
     try:
-        return Shelved(resolve(one.uri), on_disk=True)
+        with looking():
+            return Shelved(resolve(one.uri), on_disk=True)
     except (HeadstartError, OSError) as error:
         is_text = one.modality is Modality.TEXT
         preprocess = TextPreprocess("", "") if is_text else PicturePreprocess()

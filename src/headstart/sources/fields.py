@@ -1,6 +1,7 @@
 """Fields: what a card may say, of which type and in which range; all else is refused, by name."""
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -63,6 +64,7 @@ def check_card(path: Path, values: dict[str, Any]) -> None:
             raise UsageError(f"{path} has no {name!r}; a card needs {', '.join(REQUIRED)}.")
     check_types(path, "architecture.", values["architecture"], ARCHITECTURE)
     check_types(path, "location.", values["location"], dict.fromkeys(set().union(*LOCATIONS), str))
+    _check_sha256(path, "weights_sha256", values.get("weights_sha256", ""))
     _check_preprocess(path, values["modality"], values.get("preprocess", {}))
     _check_choices(path, values)
     _check_architecture(path, values)
@@ -111,6 +113,12 @@ def _check_one_of(path: Path, name: str, value: object, choices: tuple[object, .
         raise UsageError(f"{path}: {name} = {value!r}; expected one of {listed}.")
 
 
+def _check_sha256(path: Path, name: str, value: str) -> None:
+    """Refuse what is no SHA-256; empty, it is not known."""
+    if value and not re.fullmatch("[0-9a-f]{64}", value):
+        raise UsageError(f"{path}: {name} = {value!r}; expected 64 digits, of 0 to 9 and a to f.")
+
+
 def _check_architecture(path: Path, values: dict[str, Any]) -> None:
     architecture = values["architecture"]
     library = architecture["library"]
@@ -130,6 +138,7 @@ def _check_preprocess(path: Path, modality: str, given: dict[str, Any]) -> None:
     hints = get_type_hints(record)
     types = {name: list if get_origin(hint) is tuple else hint for name, hint in hints.items()}
     check_types(path, "preprocess.", given, types)
+    _check_sha256(path, "preprocess.tokenizer_sha256", given.get("tokenizer_sha256", ""))
     for name, value in given.items():
         if get_origin(hints[name]) is Literal:
             _check_one_of(path, f"preprocess.{name}", value, get_args(hints[name]))

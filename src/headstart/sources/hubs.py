@@ -9,6 +9,8 @@ import contextlib
 import difflib
 import math
 import os
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -373,7 +375,7 @@ def _tell_guesses(folder: Path, config: dict[str, Any], uri: str) -> None:
     # A model of pictures has the one, and a modules.json that names a pooling comes with the other.
     due = {PICTURES, POOLING} & {*_declarations(folder, config)}
     lost = {name for name in due if not (folder / name).exists()} | {*_fetchable(folder, config)}
-    if lost:
+    if lost and not _is_looking.get():
         mean = f"the mean of at most {MOST_TOKENS} tokens is taken"
         taken = "the usual values of its kind are taken" if _is_picture(config) else mean
         with track("reading a source") as tracked:
@@ -387,6 +389,31 @@ def _tell_guesses(folder: Path, config: dict[str, Any], uri: str) -> None:
 
 #: Snapshots about which this process has asked the hub: it is not asked again what they lack.
 _asked: set[Path] = set()
+
+#: Whether sources are only looked at, as for a list.
+_is_looking: ContextVar[bool] = ContextVar("is_looking", default=False)
+
+
+@contextlib.contextmanager
+def looking() -> Iterator[None]:
+    """Only look at sources within: nothing is downloaded, and no guess is told."""
+    token = _is_looking.set(True)
+    try:
+        yield
+    finally:
+        _is_looking.reset(token)
+
+
+def why_offline() -> str:
+    """Return why nothing may be downloaded; empty where it may.
+
+    Of the two variables the second counts where the first is not set, as in huggingface_hub.
+    """
+    name = "HF_HUB_OFFLINE" if os.environ.get("HF_HUB_OFFLINE") else "TRANSFORMERS_OFFLINE"
+    if os.environ.get(name, "").lower() in ("1", "true", "yes", "on"):
+        return f"{name} is set"
+    why = "nothing is downloaded to look at it; `fit --source` and `rank` do that"
+    return why if _is_looking.get() else ""
 
 
 def hub_cache() -> Path:
@@ -405,7 +432,9 @@ def _snapshot(name: str, uri: str) -> Path:
         return _fetched(repository, revision or None, uri)
     if not _has_weights(cached):
         return _fetched(repository, cached.name, uri)
-    if cached in _asked or not _fetchable(cached, read_json(cached / "config.json")):
+    if cached in _asked or why_offline():
+        return cached
+    if not _fetchable(cached, read_json(cached / "config.json")):
         return cached
     _asked.add(cached)
     # It can be used as it is: where nothing can be fetched, what is guessed is told.
@@ -431,9 +460,8 @@ def _has_weights(folder: Path) -> bool:
 
 def _downloaded(repository: str, revision: str | None, wanted: list[str], uri: str) -> Path:
     """Return the folder of a snapshot; of the files wanted those that it lacks are fetched."""
-    offline = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
-    if offline.lower() in ("1", "true", "yes", "on"):
-        raise _unavailable(uri, repository, "HF_HUB_OFFLINE is set")
+    if why := why_offline():
+        raise _unavailable(uri, repository, why)
     import huggingface_hub
 
     try:

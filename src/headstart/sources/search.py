@@ -1,7 +1,6 @@
 """Search: names of sources that a word finds: on the shelf, in timm's own list, on the hub."""
 
 import fnmatch
-import os
 import socket
 import urllib.parse
 import urllib.request
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 
 from headstart.errors import HeadstartError
 from headstart.sources.catalog import shelf
+from headstart.sources.hubs import why_offline
 
 #: Names a place may give.
 MOST = 20
@@ -78,13 +78,13 @@ def _timm(word: str, most: int) -> list[Hit]:
     """Ask timm's own list, which needs no network."""
     from headstart.extras import import_timm
 
-    names = import_timm().list_pretrained(f"*{word}*")
+    names = import_timm().list_pretrained(f"*{word.lower()}*")
     return [Hit(f"timm:{name}", "timm") for name in names[:most]]
 
 
 def _hub(word: str, most: int) -> list[Hit]:
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
-        raise HeadstartError("HF_HUB_OFFLINE is set")
+    if why := why_offline():
+        raise HeadstartError(why)
     import huggingface_hub
 
     _check_reachable(huggingface_hub.constants.ENDPOINT)

@@ -1,6 +1,7 @@
 """Weights: one reader a file format; whoever reads, the file was verified just before."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +44,26 @@ def read_file(format: str, path: Path, sha256: str) -> State:
     IntegrityError
         Where it is not of that format, whatever its reader stumbled over.
     """
-    try:
+    with _our_errors(format, path):
         return READERS[format](path, sha256)
+
+
+def read_tokenizer(format: str, path: Path) -> str:
+    """Return the text of the `tokenizer.json` in a file of a format that holds it.
+
+    Raises
+    ------
+    IntegrityError
+        As `read_file`.
+    """
+    with _our_errors(format, path):
+        return TOKENIZERS[format](path)
+
+
+@contextmanager
+def _our_errors(format: str, path: Path) -> Iterator[None]:
+    try:
+        yield
     except (HeadstartError, MemoryError):
         raise
     except Exception as error:  # a file made to break its reader breaks it in any way
@@ -64,11 +83,21 @@ def verify(source: Source) -> None:
     if source.format == "none":
         return
     path = weights_path(source)
-    found = weights_sha256(path)
-    if found != source.weights_sha256:
+    check_sha256(path, source.weights_sha256, weights_sha256(path))
+
+
+def check_sha256(path: Path, expected: str, found: str) -> None:
+    """Refuse weights whose SHA-256 is not the one of their card.
+
+    Raises
+    ------
+    IntegrityError
+        Naming both.
+    """
+    if found != expected:
         raise IntegrityError(
             f"{path} is not the file its card speaks of.\n"
-            f"Expected SHA-256 {source.weights_sha256}, found {found}.\n"
+            f"Expected SHA-256 {expected}, found {found}.\n"
             "Install or copy the weights again."
         )
 

@@ -89,7 +89,7 @@ def engine_of(asked: str) -> sa.Engine:
     try:
         url = sa.make_url(asked)
         backend = url.get_backend_name()
-    except sa.exc.ArgumentError as error:
+    except (sa.exc.ArgumentError, ValueError) as error:  # the latter of a port in letters
         raise UsageError(_unknown_store(asked)) from error
     if backend == "postgresql":
         need("psycopg", extra="postgresql")
@@ -106,8 +106,9 @@ def engine_of(asked: str) -> sa.Engine:
 def _unknown_store(asked: str) -> str:
     scheme = asked.partition(":")[0]  # the rest may hold a password
     return (
-        f"HEADSTART_STORE begins with {scheme!r}, which is no store.\n"
-        "Expected 'sqlite:///PATH' or 'postgresql://USER@HOST/NAME'; unset it for the default."
+        f"HEADSTART_STORE, which begins with {scheme!r}, names no store.\n"
+        "Expected 'sqlite:///PATH' or 'postgresql://USER@HOST:5432/NAME'; unset it for the "
+        "default."
     )
 
 

@@ -55,11 +55,22 @@ def numbers(data: Dataset) -> Dataset:
 
 
 def holds_labels(rows: Any) -> bool:
-    """Say whether this is labelled data by itself: a path, a table, named splits of tables."""
+    """Say whether this is labelled data by itself, as `read` takes it.
+
+    That is a path, a table, named splits of tables, or a pair of rows and labels.
+
+    >>> holds_labels((["an ant", "a bee"], ["ant", "bee"])), holds_labels(("an ant", "a bee"))
+    (True, False)
+    """
     if isinstance(rows, str | Path | Mapping):
         return True
+    is_pair = isinstance(rows, tuple) and len(rows) == 2 and _are_rows(rows[0])
     is_records = isinstance(rows, list) and bool(rows) and isinstance(rows[0], Mapping)
-    return is_records or hasattr(rows, "columns") or hasattr(rows, "column_names")
+    return is_pair or is_records or hasattr(rows, "columns") or hasattr(rows, "column_names")
+
+
+def _are_rows(given: Any) -> bool:
+    return hasattr(given, "__len__") and not isinstance(given, str | bytes)
 
 
 def is_raw(rows: Any) -> bool:

@@ -1,14 +1,17 @@
 """Predict: ask a saved model."""
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from headstart.cli.options import ImageColumn, Json, Quiet, TextColumn, path_named
 from headstart.task import Kind, Modality
+
+if TYPE_CHECKING:
+    from headstart.data.dataset import Dataset
 
 
 def predict(
@@ -34,10 +37,11 @@ def predict(
     from headstart.errors import DataError
 
     csv = None if csv is None else path_named(csv)
-    _refuse_inputs(csv, inputs)
+    _refuse_inputs(csv, _paths_in(inputs))
     bundle = load(model)
     asked = [_meant(given, bundle.modality) for given in inputs]
     rows = read_rows(asked, bundle.modality, text=text, image=image, columns=bundle.columns)
+    _refuse_inputs(csv, _files_of(rows))
     with bars(quiet):
         show.notes(rows.notes)
         answers = bundle.answers(rows, top=top)
@@ -72,7 +76,7 @@ def _meant(given: str, modality: Modality) -> str:
     return str(STDIN)
 
 
-def _refuse_inputs(csv: Path | None, inputs: Sequence[str]) -> None:
+def _refuse_inputs(csv: Path | None, paths: Iterable[str | Path]) -> None:
     """Refuse to write the predictions over what they are of.
 
     Raises
@@ -80,21 +84,33 @@ def _refuse_inputs(csv: Path | None, inputs: Sequence[str]) -> None:
     UsageError
         Naming the input.
     """
-    from headstart.data.folders import home_expanded
     from headstart.errors import UsageError
 
     if csv is None or not csv.exists():
         return
+    for path in paths:
+        if _is_file(path, csv):
+            raise UsageError(
+                f"--csv {csv} would be written over an input, {path}.\nName another file."
+            )
+
+
+def _paths_in(inputs: Sequence[str]) -> Iterator[str]:
+    """Yield what may be a path among inputs, and what patterns match."""
+    from headstart.data.folders import home_expanded
+
     for one in inputs:
         named = str(home_expanded(one))
-        for path in (named, *glob.glob(named, recursive=True)):  # noqa: PTH207 (as it is read)
-            if _is_file(path, csv):
-                raise UsageError(
-                    f"--csv {csv} would be written over an input, {path}.\nName another file."
-                )
+        yield from (named, *glob.glob(named, recursive=True))  # noqa: PTH207 (as it is read)
 
 
-def _is_file(path: str, csv: Path) -> bool:
+def _files_of(rows: "Dataset") -> Iterator[str | Path]:
+    """Yield what may be the file of a row: its name, as in a folder, or where a table leads."""
+    yield from (*(rows.names or ()), *(skipped.row for skipped in rows.skipped))
+    yield from (row for row in rows.rows if isinstance(row, Path))
+
+
+def _is_file(path: str | Path, csv: Path) -> bool:
     try:
         return csv.samefile(path)
     except (OSError, ValueError):  # a text, or a file that is not there
