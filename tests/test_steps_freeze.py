@@ -105,3 +105,9 @@ def test_batchnorm_above_the_boundary_keeps_its_statistics_and_learns_its_weight
 def test_an_unknown_boundary_lists_the_stages():
     with pytest.raises(UsageError, match="0 stem, 1 a, 2 final"):
         boundary_of("stage:nowhere", ("stem", "a", "final"), range(1, 2))
+
+
+@pytest.mark.parametrize("spec", ["last:0", "last:0.5", "last:2.7", "last:0%", "last:3"])
+def test_a_boundary_that_moves_no_block_or_part_of_one_is_refused(spec):
+    with pytest.raises(UsageError, match="'last:"):
+        boundary_of(spec, ("stem", "a", "b", "final"), range(1, 3))

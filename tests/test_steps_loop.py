@@ -249,6 +249,30 @@ def test_a_phase_that_cannot_be_right_says_what_and_the_range():
         Phase(rate=-1).check()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("epochs", "3"), ("views", 2.0), ("rate", None), ("batch", True)]
+)
+def test_a_phase_of_what_is_no_number_says_so(name, value):
+    with pytest.raises(UsageError, match=rf"Phase\({name}={value!r}\).*\nExpected numbers"):
+        Phase(**{name: value}).check()
+
+
+def test_a_disk_without_end_keeps_every_view():
+    assert Phase(views=4, cache_gb=float("inf")).check().capped(10**6).views == 4
+
+
+def test_the_watched_loss_is_a_weighted_mean_however_rows_are_batched(monkeypatch):
+    told, counts = [], np.linspace(0.0, 4.0, 32) ** 2
+    seen = examples(32, 1, weight=counts)
+    for size in (32, 5, 1):
+        cut = [np.arange(32)[i : i + size] for i in range(0, 32, size)]
+        monkeypatch.setattr("headstart.steps.loop.evaluation_batches", lambda _, cut=cut: cut)
+        descent = Descent(tail(), examples(), seen, [(1.0, Supervised(TASK.kind))], PHASE, 0, None)
+        descent.epoch()
+        told.append(descent.curve.loss[0])
+    assert told == pytest.approx([told[0]] * 3, rel=1e-5)
+
+
 # -- memory and stops -----------------------------------------------------------------------------
 
 

@@ -82,3 +82,21 @@ def test_held_out_rows_calibrate_an_mlp_by_what_they_count(monkeypatch):
     features, data = numbered(X, y, Task(Kind.MULTICLASS, ("a", "b")))
     made = train("mlp", features, replace(data, weight=weight), phase=SHORT)
     assert given[0].tolist() == weight[np.isfinite(made.outputs).all(axis=1)].tolist()
+
+
+def test_an_mlp_learns_from_numbers_far_from_zero_with_their_digits():
+    times = 1.7e9 + np.arange(200.0)[:, None]  # float32 tells every 128th apart
+    late = (times[:, 0] > times.mean()).astype(np.int64)
+    made = train("mlp", *numbered(times, late, Task(Kind.MULTICLASS, ("a", "b"))))
+    assert (made.head.outputs(times).argmax(axis=1) == late).mean() > 0.95
+    assert made.curve.loss[-1] < 0.3  # what it saw in training too
+
+
+def test_rows_that_count_nothing_set_no_scale_of_an_mlp():
+    X = RNG.normal(size=(300, 4))
+    y, is_filler = X[:, 0] - X[:, 1], np.arange(300) % 5 == 0
+    X[is_filler], weight = 1e6, np.where(is_filler, 0.0, 1.0)
+    features, data = numbered(X, np.where(is_filler, 1e6, y), Task(Kind.REGRESSION))
+    made = train("mlp", features, replace(data, weight=weight))
+    real = ~is_filler
+    assert r2(y[real], made.head.outputs(X[real])[:, 0]) > 0.9

@@ -16,6 +16,7 @@ from headstart.metrics.scores import best_cuts
 from headstart.sources.catalog import resolve
 from headstart.task import Kind, Modality, Task
 from headstart.transfer.choose import Candidate, prefer, unless_worse
+from headstart.transfer.fitting import UNWEIGHED
 from headstart.transfer.plan import intend
 from tests.toys import toy_picture_source, toy_text_source
 
@@ -386,8 +387,15 @@ def test_what_the_reader_left_out_is_named_in_the_result(tmp_path, encoder):
     data = hs.read(table, max_skipped=0.1)
     model = hs.Transfer(encoder, finetune="no", max_skipped=0.1).fit(data)
     assert [skipped["row"] for skipped in model.bundle_.facts["skipped"]] == [data.skipped[0].row]
-    with pytest.raises(DataError, match="1 of 21"):
-        hs.Transfer(encoder, finetune="no", max_skipped=0.0).fit(data)
+
+
+def test_rows_that_the_reader_left_out_are_a_share_of_all_it_read(tmp_path, encoder):
+    table = tmp_path / "t.csv"
+    lines = ["good fine,up,train", "bad poor,down,train"] * 10 + ["good,up,test"] * 79
+    table.write_text("\n".join(["text,label,split", *lines, "nothing,,test"]) + "\n")
+    data = hs.read(table)  # one of a hundred
+    model = hs.Transfer(encoder, finetune="no").fit(data.training())  # of twenty
+    assert [skipped["row"] for skipped in model.bundle_.facts["skipped"]] == [data.skipped[0].row]
 
 
 def test_folds_of_the_probe_do_not_speak_for_a_network_that_moved(network):
@@ -406,7 +414,9 @@ def test_an_mlp_is_calibrated(encoder):
 
 
 @pytest.mark.parametrize("source", ["auto", "scratch:pkg:efficientnet-lite0"])
-@pytest.mark.parametrize("finetune", ["nonsense", "last:half", "last:", "stage:", "only:auto", ""])
+@pytest.mark.parametrize("finetune", [
+    "nonsense", "last:half", "last:0.5", "last:2.7", "last:0", "last:", "stage:", "only:auto", ""
+])  # fmt: skip
 def test_what_step_5_is_not_asked_is_told_of_any_rows(source, finetune):
     with pytest.raises(UsageError, match=rf"finetune='{finetune}' says nothing(.|\n)*last:25%"):
         hs.Transfer(source, finetune=finetune).fit(np.eye(4), [0, 1, 0, 1])
@@ -463,6 +473,65 @@ def test_a_checkpoint_of_other_rows_is_not_resumed_from(network, tmp_path):
     fresh = hs.Transfer(scratch, phase=options["phase"]).fit(others, y)
     assert again.bundle_.source.weights_sha256 == fresh.bundle_.source.weights_sha256
     assert len(list((tmp_path / "run").rglob("descent*"))) <= 2  # the first run's are forgotten
+
+
+def test_a_fit_that_goes_on_decides_as_it_did_whatever_the_stopwatch_says(
+    encoder, tmp_path, monkeypatch
+):
+    texts = [f"{'good fine' if i % 2 else 'bad poor'} thing {i}" for i in range(80)]
+    data, run = from_arrays(texts, [str(i % 2) for i in range(80)]), tmp_path / "run"
+    options = {"phase": hs.Phase(epochs=1), "run": run}
+    first = hs.Transfer(encoder, **options).fit(data)
+    assert "finetuned − probe" in first.plan_.outcome
+    monkeypatch.setattr("headstart.steps.finetune.seconds_a_step", lambda *_: 1e6)  # very busy
+    again = hs.Transfer(encoder, **options).fit(data)
+    assert again.plan_.outcome == first.plan_.outcome
+    assert again.plan_.expected_s == first.plan_.expected_s
+    other = hs.Transfer(encoder, phase=hs.Phase(epochs=1), run=tmp_path / "other").fit(data)
+    assert other.plan_.phase is None and "asks for it" in other.plan_.finetune
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_rows_that_count_nothing_do_not_judge_step_5(encoder, named):
+    texts = [f"{'good fine' if i % 2 else 'bad poor'} thing {i}" for i in range(80)]
+    data = from_arrays(texts, [str(i % 2) for i in range(80)])
+    data = replace(data, weight=np.repeat([1.0, 0.0], [50, 30]))
+    if named:
+        data = data.with_split((["train"] * 4 + ["validation"]) * 16)
+    _, parted = intend(resolve(encoder), data, "linear", "last:1", hs.Phase(epochs=1), 0)
+    held_out = parted.split == "validation"
+    assert held_out.sum() == 10 and not held_out[50:].any()
+    plan, _ = intend(resolve(encoder), data, "linear", "auto", hs.Phase(epochs=1), 0)
+    n = 40 if named else 50
+    assert plan.finetune == f"no: {n} rows cannot tell whether it pays"
+
+
+def test_a_split_with_test_rows_that_count_nothing_keeps_them(encoder):
+    texts = [f"{'good fine' if i % 2 else 'bad poor'} thing {i}" for i in range(80)]
+    data = from_arrays(texts, [str(i % 2) for i in range(80)])
+    data = replace(data, weight=np.repeat([1.0, 0.0], [60, 20]))
+    data = data.with_split(["train"] * 60 + ["test"] * 20)
+    _, parted = intend(resolve(encoder), data, "linear", "last:1", hs.Phase(epochs=1), 0)
+    assert (parted.split[60:] == "test").all() and (parted.split == "validation").sum() == 12
+
+
+def test_from_random_weights_rows_beside_are_said_to_count_the_same(network):
+    rows, y = colors(24)
+    data = replace(from_arrays(rows, y.astype(str)), domain=np.array([TARGET] * 20 + [ALSO] * 4))
+    phase = hs.Phase(epochs=1, views=0, batch=8)
+    notes = [
+        hs.Transfer(f"scratch:{network}", phase=phase, also=also).fit(data).plan_.notes
+        for also in ("weighed", "all")
+    ]
+    assert UNWEIGHED in notes[0] and UNWEIGHED not in notes[1]
+
+
+def test_the_curve_is_of_the_head_that_ships(encoder):
+    texts = [f"{'good fine' if i % 2 else 'bad poor'} thing {i}" for i in range(80)]
+    options = {"head": "mlp", "finetune": "last:1", "phase": hs.Phase(epochs=1, rate=1e-8)}
+    model = hs.Transfer(encoder, **options).fit(texts, [str(i % 2) for i in range(80)])
+    assert model.bundle_.facts["arm"] == "probe"
+    assert len(model.curve_) > 1  # the head's passes, not the one of step 5
 
 
 def test_numbers_are_not_classes(encoder):

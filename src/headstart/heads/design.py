@@ -76,6 +76,31 @@ class Scaler:
         return raw, bias - raw @ self.mean
 
 
+def level_and_spread(
+    numbers: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Return the mean of numbers to be learned and their standard deviation; 1 where all are equal.
+
+    Parameters
+    ----------
+    numbers, weight
+        Shape (n,): each, and how much it counts.
+
+    Examples
+    --------
+    >>> level_and_spread(np.array([3.0, 7.0, 1e6]), np.array([1.0, 1.0, 0.0]))
+    (5.0, 2.0)
+    >>> level_and_spread(np.array([0.1, 0.1, 0.1]), np.ones(3))
+    (0.1, 1.0)
+    """
+    if not (total := weight.sum()):
+        return 0.0, 1.0
+    first = numbers[0]
+    level = first + weight @ (numbers - first) / total  # of equal numbers it is theirs, exactly
+    spread = np.sqrt(weight @ (numbers - level) ** 2 / total)
+    return float(level), float(spread) or 1.0
+
+
 def scaler_of(features: Features, weight: NDArray[np.float64]) -> Scaler:
     """Return what gives every feature mean 0 and variance 1; a constant one becomes 0.
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from headstart.features.features import Features
-from headstart.heads.design import Scaler, scaler_of
+from headstart.heads.design import Scaler, level_and_spread, scaler_of
 from headstart.heads.head import Layer, outputs_of, run_layers
 from headstart.machine import seeds
 from headstart.task import Kind, Task
@@ -121,6 +121,7 @@ def fresh_mlp(
     task: Task,
     *,
     targets: ArrayLike | None = None,
+    weight: ArrayLike | None = None,
     hidden: int = 256,
     dropout: float = 0.1,
     seed: int = 0,
@@ -133,6 +134,8 @@ def fresh_mlp(
         Shape (n, d): the training rows.
     targets
         Of these rows; needed where they are numbers, to learn their scale.
+    weight
+        How much each row counts, shape (n,); all the same if None.
     hidden, dropout
         How many hidden values there are, and the share of them dropped while it trains.
 
@@ -143,20 +146,16 @@ def fresh_mlp(
     d, k, draw = features.shape[0], task.n_outputs, seeds(seed, "mlp")
     below = draw.normal(0, np.sqrt(2 / d), (hidden, d)).astype(np.float32)
     above = draw.normal(0, 0.1 / np.sqrt(hidden), (k, hidden)).astype(np.float32)
-    spread, level = _scale(task, targets)
+    counts = np.ones(len(features)) if weight is None else np.asarray(weight, dtype=np.float64)
+    level, spread = 0.0, 1.0
+    if targets is not None and task.kind is Kind.REGRESSION:
+        level, spread = level_and_spread(np.asarray(targets, dtype=np.float64), counts)
     return MlpHead(
         hidden=(below, np.zeros(hidden, dtype=np.float32)),
         top=(above, np.zeros(k, dtype=np.float32)),
         kind=task.kind,
-        scaler=scaler_of(features, np.ones(len(features))),
+        scaler=scaler_of(features, counts),
         spread=spread,
         level=level,
         dropout=dropout,
     )
-
-
-def _scale(task: Task, targets: ArrayLike | None) -> tuple[float, float]:
-    if targets is None or task.kind is not Kind.REGRESSION:
-        return 1.0, 0.0
-    numbers = np.asarray(targets, dtype=np.float64)
-    return float(numbers.std()) or 1.0, float(numbers.mean())

@@ -51,7 +51,9 @@ class Tail(nn.Module):
             of_pieces, places = features[0].flatten(0, 1), features[-1]
             features = (of_pieces[places.clamp(min=0)],)  # (n, words, d)
         with half.widened(features[0].device.type):
-            return features[0], self.head(features[0].float())
+            # The user's own numbers keep their digits until the head has centered them.
+            is_fine = features[0].dtype == torch.float64
+            return features[0], self.head(features[0] if is_fine else features[0].float())
 
     def below(self, *state: Tensor) -> tuple[Tensor, ...]:
         """Return the state at the boundary of rows as the network reads them."""

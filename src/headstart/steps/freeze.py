@@ -15,6 +15,9 @@ from typing import Any
 
 from headstart.errors import HeadstartError, UsageError
 
+#: What may stand after "last:": whole blocks, at least one, or a share of them.
+LAST = r"0*[1-9]\d*|\d+(\.\d+)?%"
+
 
 def boundary_of(spec: str | int, names: Sequence[str], blocks: range) -> int:
     """Return how many stages lie below the boundary: `names[:boundary]` are frozen.
@@ -49,7 +52,7 @@ def boundary_of(spec: str | int, names: Sequence[str], blocks: range) -> int:
     if spec in fixed:
         return fixed[str(spec)]
     kind, _, value = str(spec).partition(":")
-    if kind == "last" and re.fullmatch(r"\d+(\.\d+)?%?", value):
+    if kind == "last" and re.fullmatch(LAST, value):
         return _last(value, blocks)
     if kind == "stage" and value in names:
         return list(names).index(value)
@@ -69,11 +72,12 @@ def _last(value: str, blocks: range) -> int:
             "This source has no blocks that could be counted from the head.\n"
             "Expected 'head', 'all', or 'stage:NAME' (`headstart sources URI` lists its stages)."
         )
-    n = math.ceil(count * float(value[:-1]) / 100) if value.endswith("%") else int(float(value))
-    if n > count:
+    n = math.ceil(count * float(value[:-1]) / 100) if value.endswith("%") else int(value)
+    if not 0 < n <= count:
         raise UsageError(
             f"'last:{value}' asks for {n} blocks; this source has {count}.\n"
-            f"Expected at most 'last:{count}' or 'last:100%'; 'all' lets the whole network move."
+            f"Expected from 'last:1' to 'last:{count}' or 'last:100%'; 'all' lets the whole "
+            "network move, 'no' nothing but the head."
         )
     return blocks.stop - n
 

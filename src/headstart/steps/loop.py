@@ -312,14 +312,15 @@ class Descent:
         self.tail.eval()
         _, term = self.terms[0]
 
-        def look(rows: NDArray[np.int64]) -> tuple[float, NDArray[Any]]:
+        def look(rows: NDArray[np.int64]) -> tuple[float, float, NDArray[Any]]:
             step = self.forward(validation, rows)
             logits = validation.unpadded(rows, step.outputs.cpu().numpy())
-            return float(term(step)) * len(rows), logits
+            counts = float(step.weight.sum())
+            return float(term(step)) * counts, counts, logits
 
         batches, seen = looked_at(evaluation_batches(validation), look)
-        losses, logits = zip(*seen, strict=True)
-        loss = sum(losses) / len(validation)
+        losses, counts, logits = zip(*seen, strict=True)
+        loss = sum(losses) / (sum(counts) or 1.0)
         score = self._score(validation, in_order(logits, batches)) if math.isfinite(loss) else loss
         return loss, score
 

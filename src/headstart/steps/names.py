@@ -197,4 +197,4 @@ def _learned_from(data: Dataset) -> NDArray[np.bool_]:
     learns = ~is_also(data)
     if data.split is not None:
         learns &= ~np.isin(data.split, (VALIDATION, TEST))
-    return learns if data.weight is None else learns & (data.weight > 0)
+    return learns & data.counted()

@@ -1,6 +1,7 @@
 """Phase: how long and how fast to learn; the options that vary together."""
 
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Literal
 
 from headstart.errors import UsageError
@@ -61,6 +62,7 @@ class Phase:
         UsageError
             Where a value cannot be right; it names the value and the range.
         """
+        self._check_numbers()
         wanted = {
             "epochs": self.epochs >= 1,
             "rate": self.rate > 0,
@@ -85,6 +87,23 @@ class Phase:
             )
         return self
 
+    def _check_numbers(self) -> None:
+        """Refuse what is no number, or no whole one where rows or passes are counted."""
+        whole = ("epochs", "batch", "views", "patience")
+        given = {name: value for name, value in vars(self).items() if name != "optimizer"}
+        if self.head_rate is None:
+            del given["head_rate"]
+        wrong = [
+            f"{name}={value!r}"
+            for name, value in given.items()
+            if isinstance(value, bool) or not isinstance(value, Integral if name in whole else Real)
+        ]
+        if wrong:
+            raise UsageError(
+                f"Phase({', '.join(wrong)}) cannot be right.\n"
+                f"Expected numbers, and whole ones for {', '.join(whole)}."
+            )
+
     def capped(self, row_bytes: int) -> "Phase":
         """Return the phase with as many views as fit in `cache_gb`, each of `row_bytes` in all.
 
@@ -96,7 +115,7 @@ class Phase:
         >>> Phase(views=4, cache_gb=1.0).capped(300_000_000).views
         2
         """
-        if not row_bytes:
+        if row_bytes * (1 + self.views) <= self.cache_gb * 1e9:
             return self
         fit = int(self.cache_gb * 1e9 // row_bytes)
         if fit < 1:
@@ -106,7 +125,7 @@ class Phase:
                 "a boundary nearer to the head has smaller activations; or allow more "
                 "(`headstart fit --cache-max`, Phase(cache_gb=…) in Python)."
             )
-        return replace(self, views=min(self.views, fit - 1))
+        return replace(self, views=fit - 1)
 
 
 #: Step 5 on pictures: gentle, a tenth of what a network learns from scratch with.

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.dataset import Dataset
+from headstart.heads.design import level_and_spread
 from headstart.heads.head import Head
 from headstart.steps.train import labelled, targets_of
 from headstart.task import Kind
@@ -48,14 +49,7 @@ class Scale:
         counts = np.ones(len(data)) if data.weight is None else np.asarray(data.weight)
         targets = targets_of(data).astype(np.float64)
         is_known = np.isfinite(targets)
-        targets, counts = targets[is_known], counts[is_known]
-        total = counts.sum()
-        if not total:
-            return cls()
-        first = targets[0]
-        level = first + counts @ (targets - first) / total  # of equal numbers it is theirs, exactly
-        spread = np.sqrt(counts @ (targets - level) ** 2 / total)
-        return cls(float(level), float(spread) or 1.0)
+        return cls(*level_and_spread(targets[is_known], counts[is_known]))
 
     def rows(self, data: Dataset) -> Dataset:
         """Return the rows with the targets that are learned.

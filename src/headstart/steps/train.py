@@ -159,8 +159,7 @@ def _held_out(
     DataError
         Where no row can be held out.
     """
-    counted = True if data.weight is None else data.weight > 0
-    own = np.flatnonzero(~is_also(data) & counted)
+    own = np.flatnonzero(~is_also(data) & data.counted())
     rows, groups = replace(data.take(own), split=None), groups_of(features)[own]
     parts = split(rows, seed=seed, validation=0.2, hashes=groups.tolist()).split
     held_out = own[np.asarray(parts) == VALIDATION]
@@ -251,8 +250,8 @@ def _descend(
     from headstart.steps.loop import descend
 
     rows, held_out = _held_out(features, data, seed)
-    targets = targets_of(data)
-    head = fresh_mlp(features.take(rows), task, targets=targets[rows], seed=seed)
+    targets, weight = targets_of(data), data.take(rows).weight
+    head = fresh_mlp(features.take(rows), task, targets=targets[rows], weight=weight, seed=seed)
     tail = Tail(None, features.boundary, replace(head, spread=1.0, level=0.0).module())
     learned = _in_its_units(targets, head)
 

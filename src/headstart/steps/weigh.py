@@ -82,8 +82,7 @@ def weigh(features: Features, data: Dataset, seed: int = 0) -> Weighing:
         The rows and what the frozen trunk says of them, in the same order; validation and test
         rows are not looked at, nor those that count nothing.
     """
-    counted = True if data.weight is None else data.weight > 0
-    learns = np.flatnonzero(~_in(data, VALIDATION, TEST) & counted)
+    learns = np.flatnonzero(~_in(data, VALIDATION, TEST) & data.counted())
     others = learns[is_also(data)[learns]]
     targets = learns[~is_also(data)[learns]]
     if len(targets) < LEAST or not len(others):

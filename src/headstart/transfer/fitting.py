@@ -47,6 +47,10 @@ REUSED = (
 )
 
 
+#: What is said of rows beside where a network is trained from random weights.
+UNWEIGHED = "Trained from random weights, rows beside count as much as those of the data."
+
+
 @dataclass(frozen=True, eq=False)
 class Fitted:
     """What a fit hands back."""
@@ -139,9 +143,9 @@ class Fitting:
             self.data, self.features = named.take(at), features.take(at)
 
     def _leave_out(self, kept: NDArray[np.int64], skipped: Sequence[Skipped]) -> None:
-        """Go on with the rows that could be read; what the reader left out counts too."""
+        """Go on with the rows that could be read; the reader has judged what it left out itself."""
+        limit_skipped(skipped, len(self.data), self.max_skipped)
         self.skipped = (*self.data.skipped, *skipped)
-        limit_skipped(self.skipped, len(self.data) + len(self.data.skipped), self.max_skipped)
         self.data = self.data.take(kept)
 
     def attach_and_train(self) -> Candidate:
@@ -201,8 +205,7 @@ class Fitting:
     def _n_own(self) -> int:
         """Return how many rows taught the probe that count, and are none of those beside."""
         rows = self.data.take(self.trained_on)
-        own = ~is_also(rows) if rows.weight is None else ~is_also(rows) & (rows.weight > 0)
-        return int(own.sum())
+        return int((~is_also(rows) & rows.counted()).sum())
 
     def _without_step_5(self, probe: Candidate, why: str) -> Choice:
         """Keep the probe; nothing is left to choose, so rows held out for that teach it too.
@@ -212,6 +215,7 @@ class Fitting:
         if not self.plan.holds_out:
             return Choice(probe, why)
         self.trained = self._train(self._part(TEST, inverse=True))
+        self.curve = self.trained.curve or self.curve
         return Choice(replace(probe, head=self.trained.head, validation=None), why)
 
     def _finetune_few(self, probe: Candidate, phase: Phase) -> Choice:
@@ -234,7 +238,11 @@ class Fitting:
         if choice.kept is frozen:
             return replace(choice, kept=probe)
         self.trained = replace(self.trained, outputs=tuned.outputs, notes=(HALVES,))
-        return replace(choice, kept=replace(moved, source=tuned.made.keep(), validation=None))
+        judged = self.data.only(VALIDATION)  # named by the data: these rows had no part in it
+        kept = replace(moved, source=tuned.made.keep(), validation=None)
+        if len(judged):
+            kept = replace(kept, validation=self._bundle(kept).outputs(judged))
+        return replace(choice, kept=kept)
 
     def _finetuned(self, probe: Candidate) -> "tuple[Candidate, Finetuned]":
         from headstart.steps.finetune import finetune
@@ -255,6 +263,8 @@ class Fitting:
         with Reading(self.plan.source, self.data) as reading:
             kept = np.flatnonzero(reading.readable())
             self._leave_out(kept, list(reading.skipped.values()))
+        if self.weighs:
+            self.plan = replace(self.plan, notes=(*self.plan.notes, UNWEIGHED))
         made = from_scratch(
             self.plan.source, self.data, phase=self.plan.phase, seed=self.seed, run=self.run
         )
@@ -363,7 +373,10 @@ class Fitting:
     def _outputs(self, kept: Candidate, at: NDArray[np.int64]) -> NDArray[np.float32]:
         if self._is_probe(kept):
             return self._said(kept.head, at)
-        return Bundle(kept.source, labelled(self.data), kept.head).outputs(self.data.take(at))
+        return self._bundle(kept).outputs(self.data.take(at))
+
+    def _bundle(self, kept: Candidate) -> Bundle:
+        return Bundle(kept.source, labelled(self.data), kept.head)
 
     @contextmanager
     def _timed(self, step: str) -> Iterator[None]:

@@ -1,24 +1,29 @@
 """Plan: what will be done, said before anything runs, and what was done."""
 
 import dataclasses
+import hashlib
 import re
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from headstart.data.also import is_also, without_also
+from headstart.data.also import is_also
 from headstart.data.dataset import TEST, TRAIN, VALIDATION, Dataset
-from headstart.data.pictures import known_hash, row_hash
+from headstart.data.pictures import known_hash
 from headstart.data.sampling import split
 from headstart.errors import ResourceError, UsageError
 from headstart.heads.head import HEADS
+from headstart.machine import n_threads
 from headstart.ranking.ranking import Ranking
+from headstart.runs import Run
 from headstart.sources.source import Source
+from headstart.steps.freeze import LAST
 from headstart.steps.phase import FEW_FOLDS, FEW_TEXTS, Phase, default_phase
-from headstart.steps.train import check_head, labelled, targets_of
+from headstart.steps.train import check_head, labelled
 from headstart.task import Kind, Modality, Task
+from headstart.transfer.few import are_few, check_few, unlike_few
 
 #: The share of the rows held out to choose between the arms, where the data name none.
 HELD_OUT = 0.2
@@ -26,14 +31,7 @@ HELD_OUT = 0.2
 #: With fewer training rows `auto` leaves step 5 alone: it could not tell whether it pays.
 ROWS_TO_FINETUNE = 64
 
-#: With fewer texts a fifth of them tells little: they are judged on all, held out in turn
-#: (`steps/few.py`), where all together are not longer than so many characters: two minutes or so.
-TEXTS_TO_HOLD_OUT, CHARACTERS_OF_FEW = 256, 50_000
-
-#: Different texts a class from which few teach step 5: each half of them has two of every class.
-TEXTS_A_CLASS = 2 * FEW_FOLDS
-
-#: What asks for that: "few".
+#: What asks for step 5 on few texts (`transfer/few.py`).
 FEW = "few"
 
 #: Seconds step 5 may be expected to take before `auto` leaves it alone.
@@ -56,7 +54,7 @@ HELD_OUT_OF_WORDS = 0.1
 ONLY = "only:"
 
 #: What may be asked of step 5; which stages a source has is known once it is opened.
-_ASKED = re.compile(rf"auto|no|head|({ONLY})?({FEW}|all|last:\d+(\.\d+)?%?|stage:.+)")
+_ASKED = re.compile(rf"auto|no|head|({ONLY})?({FEW}|all|last:({LAST})|stage:.+)")
 
 
 @dataclass(frozen=True)
@@ -231,7 +229,13 @@ def _duration(seconds: float) -> str:
 
 
 def intend(
-    source: Source, data: Dataset, head: str, finetune: str, phase: Phase | None, seed: int
+    source: Source,
+    data: Dataset,
+    head: str,
+    finetune: str,
+    phase: Phase | None,
+    seed: int,
+    run: Run | None = None,
 ) -> tuple[Plan, Dataset]:
     """Decide what will be done, before any of it is.
 
@@ -244,6 +248,8 @@ def intend(
         Labelled rows.
     head, finetune, phase, seed
         As in `Transfer`.
+    run
+        Where what was timed is kept, so that a fit that goes on decides as it did before.
 
     Returns
     -------
@@ -255,9 +261,10 @@ def intend(
     said = _in_words(task)
     HEADS.get(head)  # what cannot be is told now, not after the extraction
     check_head(head, task)
+    data = _judged_by_what_counts(data)
     if source.is_scratch and finetune != "head":
         data, holds_out = _holding_out(data, seed)
-        plan = _rehearsed(Plan(source, said, {}, head), "all", data, phase)
+        plan = _rehearsed(Plan(source, said, {}, head), "all", data, phase, run)
         return _counted(plan, data, holds_out), data
     is_open = finetune == "auto"
     boundary = automatic(source, data, head, phase) if is_open else finetune.removeprefix(ONLY)
@@ -266,14 +273,14 @@ def intend(
     if why_not:
         return _counted(Plan(source, said, {}, head, finetune=why_not), data, False), data
     if is_few:
-        _check_few(source, data, head)
+        check_few(source, data, head)
         boundary, phase = AUTO_OF_FEW, phase or FEW_TEXTS
     try:
         parted, holds_out = (data, False) if is_few else _holding_out(data, seed)
         keeps = finetune.startswith(ONLY)
         plan = Plan(source, said, {}, head, finetune=boundary, keeps_finetuned=keeps,
                     is_few=is_few, is_open=is_open)  # fmt: skip
-        plan = _rehearsed(plan, boundary, parted, phase)
+        plan = _rehearsed(plan, boundary, parted, phase, run)
         if is_open:
             _check_patience(plan)
     except (UsageError, ResourceError) as error:
@@ -306,7 +313,7 @@ def automatic(source: Source, data: Dataset, head: str, phase: Phase | None) -> 
     Few are moved by a phase of their own; who gives another has rows held out to stop it by.
     """
     is_open = phase is None and not _count(data, VALIDATION)
-    if is_open and not _unlike_few(source, data, head) and _are_few(data.training()):
+    if is_open and not unlike_few(source, data, head) and are_few(data.training()):
         return FEW
     return automatic_boundary(data)
 
@@ -331,7 +338,7 @@ def _why_not(source: Source, data: Dataset, finetune: str) -> str:
         return "no: rows of numbers have no trunk to move"
     if finetune != "auto":
         return ""
-    n = _n_learns(data)
+    n = _n_learns(data.take(data.counted()))
     if not source.is_trainable:
         return "no: this source can only be used frozen"
     if n < ROWS_TO_FINETUNE:
@@ -339,62 +346,27 @@ def _why_not(source: Source, data: Dataset, finetune: str) -> str:
     return ""
 
 
-def _check_few(source: Source, data: Dataset, head: str) -> None:
-    """Refuse what "few" is not for.
+def _judged_by_what_counts(data: Dataset) -> Dataset:
+    """Return the data without rows to validate on that count nothing: they join those that teach.
 
-    Raises
-    ------
-    UsageError
-        It says what came.
+    There they count nothing either.
     """
-    if given := _unlike_few(source, data, head):
-        raise UsageError(
-            f"finetune='few' is for texts of one class each, a source that can be trained and a "
-            f"linear head; got {given}.\nExpected 'auto', or a boundary such as 'last:25%'."
-        )
-    labels, n_texts = labelled(data).labels, _texts_a_class(data.training())
-    if lacking := [labels[k] for k, n in sorted(n_texts.items()) if n < FEW_FOLDS]:
-        raise UsageError(
-            f"finetune='few' holds out half of the texts in turn, and too few differ of the class "
-            f"{', '.join(map(repr, lacking))}.\nExpected {FEW_FOLDS} different texts of every "
-            "class at least; or 'no', 'auto', or a boundary such as 'last:25%'."
-        )
-
-
-def _unlike_few(source: Source, data: Dataset, head: str) -> str:
-    """Return what keeps rows from teaching step 5 by being like and unlike; empty if nothing."""
-    if source.modality is not Modality.TEXT or data.modality is not Modality.TEXT:
-        return f"{data.modality} rows"
-    if not source.is_trainable:
-        return "a source that can only be used frozen"
-    if labelled(data).kind is not Kind.MULTICLASS:
-        return f"{labelled(data).kind} labels"
-    if is_also(data).any():
-        return "rows of another domain beside them"
-    return "" if head == "linear" else f"head={head!r}"
-
-
-def _are_few(data: Dataset) -> bool:
-    """Return whether there are few texts, short enough, and different ones of every class."""
-    if len(data) >= TEXTS_TO_HOLD_OUT or sum(map(len, data.rows)) > CHARACTERS_OF_FEW:
-        return False
-    return min(_texts_a_class(data).values(), default=0) >= TEXTS_A_CLASS
-
-
-def _texts_a_class(data: Dataset) -> Counter[int]:
-    """Return how many different texts there are of each class that has some."""
-    texts = {(int(k), row_hash(row)) for k, row in zip(targets_of(data), data.rows, strict=True)}
-    return Counter(k for k, _ in texts)
+    if data.split is None or data.counted().all():
+        return data
+    is_idle = (data.split == VALIDATION) & ~data.counted()
+    return data.with_split(np.where(is_idle, TRAIN, data.split))
 
 
 def _holding_out(data: Dataset, seed: int) -> tuple[Dataset, bool]:
     if _count(data, VALIDATION):
         return data, False
     share = HELD_OUT_OF_WORDS if data.modality is Modality.WORDS else HELD_OUT
-    others = is_also(data)  # they teach; it is the rows the model is for that choose
-    own = split(without_also(data), seed=seed, validation=share, hashes=_hashes(without_also(data)))
+    # Others teach, if they count at all; it is the rows the model is for that choose.
+    judges = ~is_also(data) & data.counted()
+    own = data.take(judges)
     parts = np.full(len(data), TRAIN, dtype="<U10")
-    parts[~others] = own.split
+    parts[_is(data, TEST)] = TEST
+    parts[judges] = split(own, seed=seed, validation=share, hashes=_hashes(own)).split
     parted = data.with_split(parts)
     if not _count(parted, VALIDATION):
         raise UsageError(
@@ -410,13 +382,17 @@ def _hashes(data: Dataset) -> list[bytes]:
     return [known_hash(row) or i.to_bytes(8) for i, row in enumerate(data.rows)]
 
 
-def _rehearsed(plan: Plan, boundary: str, data: Dataset, phase: Phase | None) -> Plan:
+def _rehearsed(
+    plan: Plan, boundary: str, data: Dataset, phase: Phase | None, run: Run | None
+) -> Plan:
     """Fill in what one timed step on a few rows tells: stages, rates, seconds, bytes."""
     from headstart.steps.finetune import rehearse
 
     phase = (phase or default_phase(plan.source.uri, data.modality)).check()
     seen = rehearse(plan.source, boundary, phase, data)
     n = _n_learns(data)
+    asked = (plan.source.uri, plan.source.weights_sha256, seen.boundary, phase, n, n_threads())
+    seconds_a_row = _as_timed_first(seen.seconds_a_row, asked, run)
     passes = phase.epochs * (FEW_FOLDS if plan.is_few else 1)  # each fold leaves one part out
     phase = phase.capped(seen.bytes_a_row * n)
     step = "scratch" if plan.is_scratch else "finetune"
@@ -426,9 +402,21 @@ def _rehearsed(plan: Plan, boundary: str, data: Dataset, phase: Phase | None) ->
         boundary=seen.boundary,
         rates=seen.rates,
         phase=phase,
-        expected_s={step: seen.seconds_a_row * n * passes},
+        expected_s={step: seconds_a_row * n * passes},
         cache_bytes=seen.bytes_a_row * n * (1 + phase.views),
     )
+
+
+def _as_timed_first(seconds: float, asked: tuple[object, ...], run: Run | None) -> float:
+    """Return what was measured when the run began: a stopwatch does not tell the same twice."""
+    if run is None:
+        return seconds
+    name = f"rehearsal-{hashlib.sha256(repr(asked).encode()).hexdigest()[:16]}"
+    found = run.latest(name)
+    if found is None:
+        run.checkpoint(name, {}, {"seconds_a_row": seconds})
+        return seconds
+    return float(found[1]["seconds_a_row"])
 
 
 def _counted(plan: Plan, data: Dataset, holds_out: bool) -> Plan:
@@ -446,7 +434,11 @@ def _n_learns(data: Dataset) -> int:
 
 
 def _count(data: Dataset, part: str) -> int:
-    return 0 if data.split is None else int(np.count_nonzero(data.split == part))
+    return int(np.count_nonzero(_is(data, part)))
+
+
+def _is(data: Dataset, part: str) -> NDArray[np.bool_]:
+    return np.zeros(len(data), dtype=bool) if data.split is None else data.split == part
 
 
 def _in_words(task: Task) -> str:

@@ -128,7 +128,7 @@ class _Transfer(BaseEstimator):
         seed = whole_number("seed", self.seed)  # one of NumPy is not written to JSON
         begin = start(self.source, data, seed)  # step 1
         self.source_ = begin.source
-        plan, data = intend(self.source_, data, self.head, self.finetune, self.phase, seed)
+        plan, data = intend(self.source_, data, self.head, self.finetune, self.phase, seed, run)
         notes = (*notes, *self._unused(plan), *plan.notes)
         plan = replace(plan, ranking=begin.ranking, notes=notes)
         with track("plan", None) as bar:
@@ -251,7 +251,8 @@ class Transfer(ClassifierMixin, _Transfer):
         What rows of another domain (`Dataset.domain` says "also") are for. "weighed": they teach
         too, and count as much as helps those of the data, by cross-validation on frozen features.
         "no": they are left out. "only": they teach alone (zero-shot), "all": all count the
-        same. Whatever is said here, rows held out are those of the data.
+        same. Rows held out are those of the data, but with "only", which has none: then scores of
+        held-out rows are of the other domain too.
 
     Attributes
     ----------
