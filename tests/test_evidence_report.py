@@ -5,28 +5,35 @@ import itertools
 import json
 import math
 import re
+import shlex
 from html.parser import HTMLParser
 
 import pytest
 from markdown_it import MarkdownIt
 from PIL import Image
+from typer.main import get_command
 
 from headstart.checks.finding import Finding
+from headstart.cli import step5
+from headstart.cli.app import app
 from headstart.data.words import sentence
 from headstart.evidence import report
-from headstart.evidence.evidence import ArmRecord, Evidence, Gain, Judged, Point
+from headstart.evidence.evidence import YOURS, ArmRecord, Evidence, Gain, Judged, Outcome, Point
+from headstart.evidence.page import figures
 from headstart.evidence.page.figures import mean_curve
 from headstart.evidence.page.mistakes import thumbnail
 from headstart.evidence.page.network import Network
 from headstart.evidence.page.story import facts
 from headstart.evidence.page.svg import Scale, element, spread
+from headstart.evidence.page.use import use
 from headstart.evidence.saved import keep, kept, kept_rows
 from headstart.evidence.verdict import Verdict
 from headstart.io import write_json
 from headstart.metrics.curve import Curve
 from headstart.metrics.interval import Interval
 from headstart.sources.catalog import resolve
-from headstart.task import Kind, Task
+from headstart.steps.phase import FEW_TEXTS, PICTURES, SCRATCH, TEXTS, WORDS
+from headstart.task import Kind, Modality, Task
 from headstart.transfer.plan import Plan
 from tests.toy_study import LABELS, toy_evidence
 
@@ -141,6 +148,7 @@ def test_no_name_gets_out_of_its_place(name):
     found = dataclasses.replace(
         toy_evidence(labels, names=(name,) * 60),
         source=clean.source | {"title": name, "trained_on": name, "license": name, "uri": name},
+        transfer_plan=clean.transfer_plan | {"source": name},
         findings=(Finding("labels", "warning", name, 1, (name,), (name,), name),),
         remedies=({"remedy": name, "what": name, "outcome": name, name: name},),
         notes=(name,),
@@ -231,6 +239,32 @@ def test_labels_saved_that_are_a_bound_are_told_as_one():
     assert (saved["value"], saved["unit"], saved["range"]) == ("≥ 631", "rows", "")
 
 
+def test_labels_saved_that_the_gain_refuses_to_tell_are_told_nowhere():
+    """Where scratch learned nothing, any curve is above it from the first point on."""
+    found = toy_evidence()
+    why = "scratch learned nothing that can be told from one answer for every row"
+    gains = tuple(
+        dataclasses.replace(gain, interval=None, note=why) if gain.unit == "rows" else gain
+        for gain in found.gains
+    )
+    refused = dataclasses.replace(found, gains=gains)
+    assert "On these means, scratch needs" in report.markdown(found)
+    assert "On these means" not in report.markdown(refused)
+    assert 'class="saved"' in report.html(found)
+    assert 'class="saved"' not in report.html(refused)
+    assert why in Reader(report.html(refused)).text
+
+
+def test_the_numbers_of_a_data_curve_are_those_that_were_measured():
+    """Each point is a training of its own; between two of them nothing was trained."""
+    found = toy_evidence()
+    ends = found.data["scratch"][:1] + found.data["scratch"][-1:]
+    short = figures.data(dataclasses.replace(found, data=found.data | {"scratch": ends}))
+    rows = {name: cells for name, *cells in short["table"]["rows"]}
+    assert rows["scratch"] == ["17.0 %", "", "", "", "", "", "61.9 %"]
+    assert "" not in rows["finetuned"]
+
+
 def test_a_control_that_ships_against_a_positive_verdict_is_pointed_out():
     found = toy_evidence()
     verdict = dataclasses.replace(found.verdict, shipped="scratch")
@@ -286,12 +320,35 @@ def test_what_is_subtracted_are_means_over_the_seeds_that_both_have():
 def test_a_fine_tuning_that_lost_was_tried():
     found = toy_evidence()
     verdict = dataclasses.replace(found.verdict, transfer="probe", shipped="probe")
-    plan = found.transfer_plan | {"phase": None}
+    plan = found.transfer_plan | {"phase": None, "outcome": "probe: nothing else was tried"}
     lost = dataclasses.replace(found, verdict=verdict, transfer_plan=plan)
     assert "**Fine-tune.** Tried, and not kept." in report.markdown(lost)
     arms = tuple(arm for arm in found.arms if arm.name != "finetuned")
     never = dataclasses.replace(lost, arms=arms)
     assert "**Fine-tune.** Left out." in report.markdown(never)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "told", "untold"),
+    [
+        ("finetuned: finetuned − probe = +0.050", "The upper 5 stages, gently", "Tried, and"),
+        ("finetuned, not worse: finetuned − probe = +0.010", "fine-tuned: 5", "Tried, and"),
+        ("probe, the simpler: finetuned − probe = +0.001", "Tried, and not kept.", "fine-tuned: 5"),
+    ],
+)
+def test_an_arm_of_yours_is_told_by_its_own_source_and_what_it_moved(outcome, told, untold):
+    found = toy_evidence()
+    mine = dataclasses.replace(found.arms[-1], name="lite2", about=YOURS)
+    plan = found.transfer_plan | {"source": "pkg:efficientnet-lite2", "outcome": outcome}
+    text = Reader(report.html(dataclasses.replace(
+        found,
+        arms=(*found.arms, mine),
+        verdict=dataclasses.replace(found.verdict, transfer="lite2", shipped="lite2"),
+        transfer_plan=plan,
+    ))).text  # fmt: skip
+    assert "pkg:efficientnet-lite2 gets at most 26 more of every 100 pictures right" in text
+    assert "EfficientNet-Lite0" not in text and "ImageNet-1k" not in text and "3.4 M" not in text
+    assert told in text and untold not in text
 
 
 def test_rows_of_another_domain_are_told_beside_the_labels_saved():
@@ -442,9 +499,10 @@ def test_what_ships_can_be_made(shipped, said, unsaid):
     assert said in text and unsaid not in text
 
 
-def a_model_of(folder, arm):
+def a_model_of(folder, arm, **plan):
     (folder / "model").mkdir(parents=True)
-    write_json(folder / "model" / "bundle.json", {"facts": {"arm": arm}})
+    plan = toy_evidence().transfer_plan | plan
+    write_json(folder / "model" / "bundle.json", {"facts": {"arm": arm, "plan": plan}})
 
 
 @pytest.mark.parametrize(("arm", "is_it"), [("finetuned", True), ("probe", False)])
@@ -455,6 +513,71 @@ def test_the_model_that_was_fitted_is_offered_where_it_is_what_ships(tmp_path, a
     text = Reader(report.html(found, run=run)).text
     assert (f"headstart predict {run} " in text) == is_it
     assert (f"--out {run}-finetuned" in text) == (not is_it)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"source": "pkg:all-minilm-l6-v2"},
+        {"source": "scratch:pkg:efficientnet-lite0"},
+        {"head": "mlp"},
+        {"finetune": "all"},
+        {"phase": {"epochs": 3}},
+    ],
+)
+def test_an_arm_of_that_name_that_was_made_otherwise_is_not_what_ships(tmp_path, other):
+    a_model_of(tmp_path / "pets", "finetuned", **other)
+    run = str(tmp_path / "pets")
+    text = Reader(report.html(toy_evidence(), run=run)).text
+    assert "--source pkg:efficientnet-lite0 --epochs 5 --out" in text
+    assert f"headstart predict {run}-finetuned" in text
+    assert f"headstart predict {run} " not in text
+
+
+def test_a_model_that_says_nothing_of_its_making_is_not_what_ships(tmp_path):
+    (tmp_path / "pets" / "model").mkdir(parents=True)
+    run = str(tmp_path / "pets")
+    for said in ({"arm": "finetuned"}, {"arm": "finetuned", "plan": []}, []):
+        write_json(tmp_path / "pets" / "model" / "bundle.json", {"facts": said})
+        assert f"--out {run}-finetuned" in Reader(report.html(toy_evidence(), run=run)).text
+
+
+def a_study_that_ships(arm, rows, **plan):
+    """A study in which that arm ships; what is known of it is the plan of one of its fits."""
+    found = toy_evidence()
+    return dataclasses.replace(
+        found,
+        task=Task(Kind.TAGS if rows is Modality.WORDS else Kind.MULTICLASS),
+        source=found.source | {"modality": str(rows.read_as)},
+        verdict=dataclasses.replace(found.verdict, transfer="probe", shipped=arm),
+        outcomes=(Outcome(arm, 0, 600, facts={"plan": found.transfer_plan | plan}),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("usual", "rows", "arm", "plan"),
+    [
+        (PICTURES, Modality.IMAGE, "finetuned", {"finetune": "last:25%"}),
+        (TEXTS, Modality.TEXT, "beside-finetuned", {"finetune": "all"}),
+        (WORDS, Modality.WORDS, "finetuned", {"finetune": "last:75%"}),
+        (FEW_TEXTS, Modality.TEXT, "finetuned", {"finetune": "last:100%", "is_few": True}),
+        (SCRATCH, Modality.IMAGE, "scratch", {"source": "scratch:pkg:efficientnet-lite0"}),
+    ],
+)
+@pytest.mark.parametrize(
+    "changed", [{}, {"epochs": 7, "rate": 3e-5}, {"optimizer": "sgd", "cache_gb": 50.0}]
+)
+def test_the_command_that_makes_what_ships_asks_for_what_the_study_had(
+    usual, rows, arm, plan, changed
+):
+    phase = dataclasses.replace(usual, **changed)
+    found = a_study_that_ships(arm, rows, head="mlp", phase=vars(phase), **plan)
+    line = shlex.split(use(found, "runs/new")[0]["code"])
+    read = get_command(app).commands["fit"].make_context("fit", line[2:]).params
+    learned = {name: read[option[2:].replace("-", "_")] for name, option in step5.OPTIONS.items()}
+    given = step5.asked(read["source"], read["finetune"], **learned)
+    assert given == changed and read["head"] == "mlp"
+    assert (step5.phase(read["source"], rows, read["finetune"], given) or usual) == phase
 
 
 @pytest.mark.parametrize(

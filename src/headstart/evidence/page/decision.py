@@ -15,9 +15,16 @@ LABELS = {
 }
 
 
+def started_from(evidence: Evidence) -> Mapping[str, Any]:
+    """Return the card of what the transfer arm starts from; of a caller's arm the URI alone."""
+    uri = evidence.transfer_plan.get("source")
+    return {"uri": uri} if uri not in (None, evidence.source.get("uri")) else evidence.source
+
+
 def source_name(evidence: Evidence) -> str:
-    """Return what the source is called."""
-    named = evidence.source.get("title") or evidence.source.get("uri") or "the source"
+    """Return what the transfer arm starts from is called."""
+    source = started_from(evidence)
+    named = source.get("title") or source.get("uri") or "the source"
     return str(named).partition(",")[0]
 
 

@@ -19,6 +19,9 @@ from headstart.task import Kind, Modality
 
 WIDE, NARROW = 760, 340
 
+#: Says the score of a line at a place across; None where that is unknown.
+ScoreAt = Callable[[Line, float], float | None]
+
 #: How arms that are neither the best transfer nor the best control are told apart.
 DASHES = ("control second", "control third", "control fourth", "control")
 
@@ -124,7 +127,7 @@ def effort(evidence: Evidence) -> dict[str, Any] | None:
     lines = _in_order([line for line in found if line is not None])
     if not any(len(line.x) > 1 for line in lines):
         return None
-    return _charted(evidence, lines, "Score while learning", "rows processed")
+    return _charted(evidence, lines, "Score while learning", "rows processed", _on_the_way)
 
 
 def data(evidence: Evidence) -> dict[str, Any] | None:
@@ -138,12 +141,18 @@ def data(evidence: Evidence) -> dict[str, Any] | None:
     if not any(len(line.x) > 1 for line in lines):
         return None
     saved = saving(evidence)
-    figure = _charted(evidence, lines, "Score by labeled rows", "labeled rows", saved)
+    figure = _charted(evidence, lines, "Score by labeled rows", "labeled rows", _measured, saved)
     return figure | {"saved": saved}
 
 
 def saving(evidence: Evidence) -> LabelsSaved | None:
-    """Return the labels saved, on the means of the two data curves; None where they lack one."""
+    """Return the labels saved, on the means of the two data curves; None where they lack one.
+
+    What its gain does not tell is not read off the curves either.
+    """
+    told = (gain.interval for gain in evidence.gains if gain.name == "labels saved")
+    if next(told, None) is None:
+        return None
     control = "scratch" if "scratch" in evidence.data else evidence.verdict.control
     pair = [evidence.data.get(arm, ()) for arm in (evidence.verdict.transfer, control)]
     curves = [_clean(Curve(tuple(p.n_rows for p in points),
@@ -163,7 +172,12 @@ def _in_order(lines: list[Line]) -> list[Line]:
 
 
 def _charted(
-    evidence: Evidence, lines: list[Line], title: str, across: str, saved: LabelsSaved | None = None
+    evidence: Evidence,
+    lines: list[Line],
+    title: str,
+    across: str,
+    score_at: ScoreAt,
+    saved: LabelsSaved | None = None,
 ) -> dict[str, Any]:
     name = words.SCORES.get(evidence.score, (evidence.score, ""))[0]
     places = [x for line in lines for x in line.x]
@@ -177,7 +191,8 @@ def _charted(
         chart = Chart(title, said, lines, *axes, width, 390 if width == WIDE else 300)
         return chart.draw(*([] if saved is None else saved_marks(chart, saved)))
 
-    return both(draw) | {"table": _table(lines, evidence.score, across), "is_log": axes[0].is_log}
+    table = _table(lines, evidence.score, across, score_at)
+    return both(draw) | {"table": table, "is_log": axes[0].is_log}
 
 
 def _tick(value: float, metric: str) -> str:
@@ -192,20 +207,29 @@ def _line_in_words(line: Line, metric: str) -> str:
     return f"{line.name}: from {first} to {last} over {x}"
 
 
-def _table(lines: list[Line], metric: str, across: str) -> dict[str, Any]:
+def _table(lines: list[Line], metric: str, across: str, score_at: ScoreAt) -> dict[str, Any]:
     """Return at most eight points of every line as text, for those who want the numbers."""
     places = sorted({x for line in lines for x in line.x})
     if len(places) > 8:
         places = [places[i] for i in np.linspace(0, len(places) - 1, 8).round().astype(int)]
     header = ["arm", *(f"{words.count(x)} rows" for x in places)]
-    rows = [[line.name, *(_cell(line, x, metric) for x in places)] for line in reversed(lines)]
+    rows = [_row(line, places, metric, score_at) for line in reversed(lines)]
     return {"header": header, "rows": rows, "caption": f"Score by {across}"}
 
 
-def _cell(line: Line, x: float, metric: str) -> str:
-    if not line.x[0] <= x <= line.x[-1]:
-        return ""
-    return words.score(float(np.interp(x, line.x, line.y)), metric)
+def _row(line: Line, places: Sequence[float], metric: str, score_at: ScoreAt) -> list[str]:
+    scores = (score_at(line, x) for x in places)
+    return [line.name, *("" if one is None else words.score(one, metric) for one in scores)]
+
+
+def _measured(line: Line, x: float) -> float | None:
+    """Return the score at x if one was measured there."""
+    return dict(zip(line.x, line.y, strict=True)).get(x)
+
+
+def _on_the_way(line: Line, x: float) -> float | None:
+    """Return the score at x, in proportion between the two points measured around it."""
+    return float(np.interp(x, line.x, line.y)) if line.x[0] <= x <= line.x[-1] else None
 
 
 def saved_marks(chart: Chart, saved: LabelsSaved) -> list[Markup]:
@@ -233,7 +257,8 @@ def saved_marks(chart: Chart, saved: LabelsSaved) -> list[Markup]:
 def network(evidence: Evidence) -> Network:
     """Return the transferred network as it is drawn."""
     plan, stages = evidence.transfer_plan, evidence.transfer_plan.get("stages") or []
-    is_moved = evidence.verdict.transfer != "probe" and plan.get("phase") is not None
+    # An arm of the caller's may have tried step 5 and kept its probe.
+    is_moved = str(plan.get("outcome", "")).startswith("finetuned")
     n_frozen = int(plan.get("boundary", 0)) if is_moved else len(stages)
     n = len(evidence.task.labels)
     says = {Kind.REGRESSION: "a number", Kind.MULTILABEL: f"any of {n}",

@@ -7,7 +7,14 @@ from typing import Any
 from headstart.checks.finding import Finding
 from headstart.evidence.evidence import BESIDE, ArmRecord, Evidence, Gain
 from headstart.evidence.page import figures, words
-from headstart.evidence.page.decision import mean, metric_name, source_name, test_score, verdict
+from headstart.evidence.page.decision import (
+    mean,
+    metric_name,
+    source_name,
+    started_from,
+    test_score,
+    verdict,
+)
 from headstart.evidence.page.mistakes import errors
 from headstart.evidence.page.network import Network
 from headstart.evidence.page.sources import sources
@@ -213,8 +220,7 @@ def _of_another_domain(evidence: Evidence) -> str:
 def network(evidence: Evidence) -> dict[str, Any]:
     """Return the network's picture and the five steps beside it."""
     drawn = figures.network(evidence)
-    source = evidence.source
-    trained_on = source.get("trained_on") or "unknown data"
+    trained_on = started_from(evidence).get("trained_on") or "unknown data"
     return figures.both(drawn.draw) | {
         "lead": f"{source_name(evidence)} was trained on {trained_on}. What it learned there is "
         "kept where it is frozen, and only the colored parts learned from these rows.",
@@ -226,7 +232,7 @@ def network(evidence: Evidence) -> dict[str, Any]:
 
 def steps(evidence: Evidence, drawn: Network) -> list[dict[str, Any]]:
     """Return the five steps, and whether each was done."""
-    plan, source = evidence.transfer_plan, evidence.source
+    plan, source = evidence.transfer_plan, started_from(evidence)
     taken = plan.get("taken_s") or {}
     millions = (
         f", {source['n_parameters'] / 1e6:.1f} M numbers" if source.get("n_parameters") else ""
