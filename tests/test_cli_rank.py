@@ -80,6 +80,7 @@ def test_as_many_rows_may_be_left_out_as_is_said(reviews, source):
     assert isinstance(refused, DataError) and "--max-skipped" in str(refused)
     done = run(*words, "--max-skipped", "0.05")
     assert done.exit_code == 0, done.output
+    assert "took no part (1):\n  " in done.stdout and "reviews.csv:42: " in done.stdout
 
 
 def test_a_source_is_added_searched_and_removed(source):

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from headstart.data.folders import class_folders
 from headstart.data.readers import read
 from headstart.data.unlabelled import read_rows
 from headstart.errors import DataError, UsageError
+from headstart.task import Modality
 from tests.test_data_readers import classes, pets, picture, table
 
 
@@ -272,3 +275,22 @@ def test_tables_beside_the_splits_are_told(tmp_path: Path) -> None:
     assert note.startswith("Passed over") and note.endswith("holdout.csv.")
     (tmp_path / "holdout.csv").unlink()
     assert not any("Passed over" in note for note in read(tmp_path).notes)
+
+
+def test_texts_named_after_pictures_do_not_outvote_them(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            Image.new("RGB", (8, 8)).save(tmp_path / name / f"{i}.png")
+            for what in ("caption", "boxes"):
+                (tmp_path / name / f"{i}_{what}.txt").write_text("of it")
+    assert class_folders(tmp_path).modality is Modality.IMAGE
+
+
+def test_a_picture_named_as_the_texts_are_does_not_make_them_captions(tmp_path):
+    for name in ("ham", "spam"):
+        (tmp_path / name).mkdir()
+        for i in range(12):
+            (tmp_path / name / f"{name}_{i}.txt").write_text(f"{name} {i}")
+    Image.new("RGB", (8, 8)).save(tmp_path / "spam" / "spam.png")
+    assert class_folders(tmp_path).modality is Modality.TEXT

@@ -14,6 +14,7 @@ from PIL import Image
 
 from headstart.data.dataset import Dataset, Skipped, from_arrays
 from headstart.data.readers import read
+from headstart.data.targets import encode
 from headstart.data.unlabelled import read_rows, rows_of
 from headstart.errors import DataError, UnreadableRow, UsageError
 from headstart.task import Kind, Modality
@@ -696,6 +697,33 @@ def test_class_numbers_are_those_of_their_own_split() -> None:
     assert classes(together(texts))[3:] == ["cat", "ant"]
     with pytest.raises(DataError, match="No training row has the label 'dog'"):
         together(declared(["ant", "bee", "cat", "dog"], [3]))
+
+
+@pytest.mark.parametrize("declares", ["train", "test"])
+def test_numbers_of_a_split_that_declares_nothing_are_those_of_the_other(declares):
+    datasets = pytest.importorskip("datasets")
+    parts = {
+        part: datasets.Dataset.from_dict({"text": [f"{part} {i}" for i in range(40)],
+                                          "label": [0, 1] * 20})
+        for part in ("train", "test")
+    }  # fmt: skip
+    names = datasets.ClassLabel(names=["ant", "bee"])
+    parts[declares] = parts[declares].cast_column("label", names)
+    data = read(datasets.DatasetDict(parts))
+    assert data.task.labels == ("ant", "bee")
+    assert data.targets.tolist() == [0, 1] * 40
+
+
+def test_rows_of_zeros_and_ones_with_a_gap_are_still_a_place_a_label():
+    rows = ["[1, 0, 0]", "[0, 1, 0]", None, "[0, 0, 1]"] * 5
+    found = encode(rows)
+    assert found.task.labels == ("0", "1", "2") and found.missing.tolist() == [2, 6, 10, 14, 18]
+    assert found.values.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]] * 5
+
+
+def test_one_list_among_numbers_makes_no_column_of_lists():
+    found = encode([0, 1, 2, 3] * 10 + ["[4]"])
+    assert found.task.kind is not Kind.MULTILABEL
 
 
 @pytest.mark.parametrize(

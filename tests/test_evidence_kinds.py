@@ -1,10 +1,12 @@
 """Proofs of numbers and of several labels: scores are of what each arm said, by its own cuts."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import headstart as hs
-from headstart.data.dataset import from_arrays
+from headstart.data.dataset import Skipped, from_arrays
 from headstart.evidence.evidence import Evidence
 from headstart.evidence.study import prepare
 from headstart.evidence.worker import Worker
@@ -51,3 +53,11 @@ def test_a_proof_of_several_labels_by_the_cuts_of_each_arm(fresh_home):
         assert found.arm(one.arm).test[one.seed] == pytest.approx(by[0])
         differ.append(by[0] != by[1])
     assert any(differ)
+
+
+def test_what_the_reader_left_out_is_found(fresh_home):
+    data = from_arrays(X, np.where(X[:, 0] > 0, "high", "low")).with_split(SPLIT)
+    data = dataclasses.replace(data, skipped=(Skipped("t.csv:9", "no label"),))
+    found = hs.prove(hs.Transfer(), data, seeds=1, remedies_s=0)
+    (lost,) = (one for one in found.findings if one.kind == "unreadable")
+    assert lost.rows == ("t.csv:9: no label",)

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import math
 import re
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from headstart.data.dataset import Dataset, Skipped
 from headstart.errors import DataError, Diverged, UsageError
 from headstart.evidence.allot import Asked, Pace, allot
 from headstart.evidence.arms import PENALTIES, Arm, Classical, fitted, roster, stand_in
+from headstart.evidence.choice import choose
 from headstart.evidence.evidence import Evidence, Outcome, Point
 from headstart.evidence.fits import PILOT_SEED, Fits
 from headstart.evidence.judge import labels, steepness, time_saved
@@ -30,6 +31,7 @@ from headstart.metrics.interval import Interval
 from headstart.metrics.scores import best_cuts
 from headstart.sources.preprocess import VectorPreprocess
 from headstart.sources.source import Source
+from headstart.steps.phase import MLP, Phase
 from headstart.store.store import open_store
 from headstart.task import Kind, Modality, Task
 from headstart.transfer.plan import automatic
@@ -122,6 +124,38 @@ def test_rows_left_out_are_not_counted_again_in_every_part():
 
     prove(Counts(), dataclasses.replace(toy_data(), skipped=(Skipped("t.csv:9", "no label"),)))
     assert parts and not any(parts)
+
+
+def test_rows_left_out_are_named_once(monkeypatch):
+    """Those of the reader, and one that turned out to be cut short."""
+    of_reader, cut = Skipped("t.csv:9", "no label"), Skipped("row 3", "it is cut short")
+
+    def extract(source, data):
+        kept = np.array([i for i, row in enumerate(data.rows) if row != "row3"])
+        found, lost = Features.of(np.zeros((len(kept), 2))), (cut,) * (len(kept) < len(data))
+        return dataclasses.replace(found, kept=kept, skipped=lost)
+
+    monkeypatch.setattr("headstart.evidence.study.extract", extract)
+    study = prepare(Toy(), dataclasses.replace(toy_data(), skipped=(of_reader,)), 2)
+    assert study.skipped == (of_reader, cut)
+    assert study.pool.skipped == study.test.skipped == study.features.skipped == ()
+
+
+class Lenient(Toy):
+    """Lets half of the rows be unreadable."""
+
+    max_skipped = 0.5
+
+
+def test_rows_beside_are_read_and_named_as_those_of_the_data_are(tmp_path, monkeypatch):
+    named = []
+    monkeypatch.setattr(
+        "headstart.evidence.prove.in_rows", lambda study, _: named.extend(study.skipped) or ()
+    )
+    also = tmp_path / "also.csv"
+    also.write_text("text,label\na film 1,a\na film 2,b\na film 3,\n")
+    prove(Lenient(), toy_data(60, 40), seeds=1, remedies_s=0, also=also)
+    assert [one.row.rpartition("/")[2] for one in named] == ["also.csv:4"]
 
 
 def test_a_transfer_that_helps_is_positive():
@@ -336,13 +370,25 @@ def test_an_arm_that_lacks_seeds_is_compared_with_the_best_of_the_others(order):
 
 def test_all_that_a_fit_does_beside_its_passes_is_waited_for_at_every_point():
     curve = Curve(seen=(8, 16), score=(0.5, 0.7), seconds=(1.0, 3.0))
-    plan = SimpleNamespace(phase=None, taken_s={"extract": 2.0}, to_json=dict)
+    plan = SimpleNamespace(phase=Phase(), taken_s={"extract": 2.0}, to_json=dict)
     fit = Outcome("finetuned", 0, 8, seconds=10.0)
     found = _with_effort(fit, SimpleNamespace(curve_=curve, plan_=plan))
     assert found.curve.seconds == (6.0, 8.0)  # 5 s beside the passes; 2 s prepared the trunk
     assert Outcome.from_json(found.to_json()).curve.seconds == found.curve.seconds
     untimed = SimpleNamespace(curve_=dataclasses.replace(curve, seconds=()), plan_=plan)
     assert _with_effort(fit, untimed).curve.seconds == (4.0, 8.0)
+
+
+def test_the_curve_of_a_head_that_held_out_rows_itself_is_a_point_of_the_study():
+    own = Curve(seen=(8, 16), score=(0.5, 0.9), seconds=(1.0, 3.0))
+    plan = SimpleNamespace(phase=None, taken_s={"extract": 2.0}, to_json=dict)
+    fit = Outcome("probe", 0, 10, scores={"accuracy": 0.7}, seconds=10.0)
+    found = _with_effort(fit, SimpleNamespace(curve_=own, plan_=plan))
+    assert found.curve == Curve(seen=(16,), score=(0.7,)) and found.curve.seconds == (8.0,)
+    assert not found.is_converged  # the last pass was the best
+    n = 2 + MLP.patience
+    flat = Curve(seen=tuple(range(8, 8 * n + 1, 8)), score=(0.5,) + (0.9,) * (n - 1))
+    assert _with_effort(fit, SimpleNamespace(curve_=flat, plan_=plan)).is_converged
 
 
 def test_gains_whose_intervals_count_seeds_alone_say_so():
@@ -496,6 +542,30 @@ def test_where_every_transfer_breaks_there_is_nothing_to_prove():
         prove(AllBreak(), toy_data(), seeds=2, remedies_s=0)
 
 
+def chosen_of(**scores):
+    roles = {"classical": "control"}
+    arms = {name: Arm(name, None, roles.get(name, "transfer")) for name in scores}
+    return choose(arms, [
+        Outcome(name, seed, 40, scores={"accuracy": score})
+        for name, found in scores.items() for seed, score in enumerate(found)
+    ])  # fmt: skip
+
+
+def test_the_best_transfer_ships_where_the_simpler_is_behind_the_control():
+    arms = {"probe": (0.79, 0.78, 0.80), "finetuned": (0.83, 0.77, 0.81)}
+    found = chosen_of(classical=(0.795, 0.79, 0.80), **arms)
+    assert (found.transfer, found.control, found.shipped.arm) == (
+        "finetuned", "classical", "finetuned",
+    )  # fmt: skip
+    assert found.shipped.why == (
+        "finetuned: probe, the simpler, is behind classical; "
+        "finetuned − classical = +0.008 ± 0.016 on validation"
+    )
+    for control, shipped in (((0.78,) * 3, "probe"), ((0.81,) * 3, "classical")):
+        found = chosen_of(classical=control, **arms)
+        assert (found.transfer, found.shipped.arm) == ("probe", shipped)
+
+
 def test_rows_that_are_twins_are_never_on_two_sides():
     data = toy_data(60, 0)
     twins = dataclasses.replace(data.take(np.tile(np.arange(60), 2)), split=None)
@@ -573,6 +643,50 @@ def test_what_code_writes_to_is_no_part_of_it():
     assert Toy.fits == 1 and key(Toy()) == before
 
 
+feats = ModuleType("feats")  # another module of the caller's, and one within it
+feats.SIZES, feats.inner = (1, 2), ModuleType("feats.inner")
+feats.make = feats.inner.make = lambda x: len(x) + 2
+GRID = {"C": [1, 10], "names": {"a", "b"}}
+SEEN = {}
+
+
+class Asks(BaseEstimator):
+    """An arm of a caller's whose code is about other modules, and about lists."""
+
+    rates, met = [0.1, 0.2], []
+
+    def fit(self, X, y):
+        SEEN.setdefault("sizes", []).extend(feats.SIZES)
+        SEEN["n"] = len(X)
+        self.met.append("X")
+        self.made_ = [feats.make(x) + feats.inner.make(x) for x in X], GRID["C"], self.rates
+        return self
+
+
+def test_modules_and_lists_that_code_is_about_are_part_of_it(monkeypatch):
+    before = key(Asks())
+    for where, name, value in (
+        (feats, "SIZES", (1, 3)),
+        (feats, "make", lambda x: len(x)),
+        (feats.inner, "make", lambda x: len(x) + 1),
+        (Asks, "rates", [0.1, 0.3]),
+        (GRID, "C", [1, 100]),
+        (GRID, "names", {"a", "c"}),
+    ):
+        with monkeypatch.context() as patch:
+            (patch.setitem if where is GRID else patch.setattr)(where, name, value)
+            assert key(Asks()) != before, name
+    monkeypatch.setattr(feats, "other", (7,), raising=False)  # which nobody asks for
+    assert key(Asks()) == before
+
+
+def test_lists_that_code_adds_to_are_no_part_of_it():
+    before = key(Asks())
+    Asks().fit(["one"], [0])
+    assert SEEN == {"sizes": [1, 2], "n": 1} and Asks.met == ["X"]
+    assert key(Asks()) == before
+
+
 def test_what_cannot_be_named_is_fitted_again():
     made = Weighs(rule=(i for i in range(3)))
     job = Job(Arm("mine", made, "control"), seed=0)
@@ -599,6 +713,40 @@ def test_the_data_curves_begin_at_two_rows_a_class():
     gains = {gain.name: gain for gain in found.gains}
     assert "saved" in gains["labels saved"].note
     assert gains["jumpstart"].interval.mid > 0.2
+
+
+def test_the_fewest_rows_are_two_of_every_class():
+    data = toy_data(220, 40)
+    some = data.take([i for i in range(260) if not i % 2 or i < 80 or i >= 220])  # 110 and 40
+    study = prepare(Toy(), some, 2)
+    for seed in range(3):
+        learned = study.rows(seed, study.least).training()
+        assert np.bincount(learned.targets).tolist() == [2, 2]
+
+
+class Picky(Toy):
+    """Refuses to learn from a few rows."""
+
+    least = 6
+
+    def fit(self, X, y=None):
+        if (X.split == "train").sum() < self.least:
+            raise UsageError(f"Too few rows.\nExpected {self.least}.")
+        return super().fit(X)
+
+
+class Refuses(Picky):
+    least = 1000
+
+
+def test_rows_too_few_for_an_arm_leave_a_point_of_the_data_curve_out():
+    found = prove(Picky(), toy_data(), seeds=2, remedies_s=0)
+    for arm in ("probe", "scratch"):
+        assert found.data[arm][0].n_rows == 8
+        said = f"The data curve of {arm} is without 2 fits of 4 rows: Too few rows."
+        assert said in found.notes
+    with pytest.raises(UsageError, match="Too few rows"):
+        prove(Refuses(), toy_data(), seeds=2, remedies_s=0)
 
 
 def test_too_few_rows_say_how_many_are_needed():

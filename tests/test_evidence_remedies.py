@@ -13,7 +13,7 @@ from headstart.errors import DataError, UsageError
 from headstart.evidence import curation
 from headstart.evidence import remedies as module
 from headstart.evidence.arms import Arm
-from headstart.evidence.curation import Representative, apart, unknown
+from headstart.evidence.curation import Representative, apart, name_of, unknown
 from headstart.evidence.evidence import Outcome
 from headstart.evidence.prove import prove
 from headstart.evidence.remedies import Remedy, attempt, remedies
@@ -170,6 +170,18 @@ def test_rows_beside_those_a_model_is_for_take_no_part_in_the_study():
     assert own.rows == data.rows and own.split.tolist() == data.split.tolist()
     assert others.rows == ("new1", "new2")
     assert apart(data) == (data, None)
+
+
+def test_the_same_rows_with_other_labels_or_weights_are_others():
+    also = extra(["x", "y"], "ab", ("a", "b"))
+    others = (
+        extra(["x", "z"], "ab", ("a", "b")),
+        extra(["x", "y"], "ba", ("a", "b")),
+        extra(["x", "y"], "bc", ("b", "c")),
+        dataclasses.replace(also, weight=np.array([1.0, 0.5])),
+    )
+    assert len({name_of(one) for one in (also, *others)}) == 5
+    assert name_of(also) == name_of(extra(["x", "y"], "ab", ("a", "b")))
 
 
 def test_more_rows_of_other_labels_are_refused():

@@ -82,7 +82,7 @@ def test_unreadable_rows_are_named_and_left_out(source, tmp_path):
 
 
 @pytest.mark.parametrize("ahead", [True, False], ids=["decoded first", "hashed first"])
-def test_a_picture_that_is_replaced_while_it_is_read_is_left_out(
+def test_a_picture_that_is_replaced_while_it_is_read_is_kept_under_no_other_name(
     source, tmp_path, monkeypatch, ahead
 ):
     old, new = _pictures(3, seed=30 + ahead).rows, _pictures(3, seed=32 + ahead).rows[0][:-1]
@@ -102,11 +102,27 @@ def test_a_picture_that_is_replaced_while_it_is_read_is_left_out(
     with monkeypatch.context() as patched:
         patched.setattr(Reading, "contents", replaced_between)
         features = extract(source, data)
-    assert features.kept.tolist() == [0, 2]
-    assert [row.reason for row in features.skipped] == ["it was changed while it was read"]
+    # What was decoded before is decoded anew; what was hashed before is no longer there.
+    lost = [] if ahead else ["it was changed while it was read"]
+    assert features.kept.tolist() == ([0, 1, 2] if ahead else [0, 2])
+    assert [row.reason for row in features.skipped] == lost
     again = extract(source, data)
-    assert (again.kept.tolist(), again.n_computed) == ([0, 1, 2], 1)
+    assert (again.kept.tolist(), again.n_computed) == ([0, 1, 2], len(lost))
     np.testing.assert_allclose(again.array(), forward(source, data).array(), rtol=2e-3, atol=1e-3)
+
+
+def test_a_picture_that_is_touched_while_it_is_read_stays(source, tmp_path, monkeypatch):
+    path = tmp_path / "1.png"
+    Image.fromarray(_pictures(1, seed=40).rows[0]).save(path)
+
+    def linked_between(reading, rows, hashed=Reading.contents):
+        contents = hashed(reading, rows)
+        (tmp_path / "backup.png").hardlink_to(path)  # the file's ctime is another one
+        return contents
+
+    monkeypatch.setattr(Reading, "contents", linked_between)
+    features = extract(source, Dataset(Modality.IMAGE, (path,)))
+    assert features.kept.tolist() == [0] and not features.skipped
 
 
 @pytest.mark.parametrize("cache", [True, False], ids=["kept", "in memory"])

@@ -10,15 +10,15 @@ import pytest
 from joblib.externals.loky import get_reusable_executor
 from PIL import Image
 
-from headstart.data.dataset import TEST, TRAIN, Dataset
+from headstart.data.dataset import TEST, TRAIN, Dataset, Skipped
 from headstart.errors import DataError, IntegrityError, SourceUnavailable, UsageError
 from headstart.features.engine import OnnxEngine
 from headstart.features.extract import extract
 from headstart.jobs import once
 from headstart.metrics.interval import Interval
 from headstart.ranking import candidates
-from headstart.ranking.finetuned import finetuned
-from headstart.ranking.measure import N_TIMED
+from headstart.ranking.finetuned import _tuned, finetuned
+from headstart.ranking.measure import N_TIMED, facts_of
 from headstart.ranking.memory import memory_bytes
 from headstart.ranking.probe import Probed
 from headstart.ranking.rank import rank, rank_whole
@@ -193,6 +193,29 @@ def test_what_fine_tuning_gave_is_on_the_scale_of_the_probe(toys, fresh_home, ki
         np.testing.assert_allclose(tuned.scores, expected)
 
 
+def test_a_source_that_reads_its_rows_otherwise_is_measured_anew(toys, fresh_home, monkeypatch):
+    asked, done = {"data": _texts(60), "sources": toys[:1], "finetune": True}, []
+    resolve = candidates.resolve
+
+    def edited(uri, **given):
+        card = resolve(uri, **given)
+        return dataclasses.replace(
+            card, preprocess=dataclasses.replace(card.preprocess, max_length=5)
+        )
+
+    rank(**asked)
+    for path, whole in (("rank.facts_of", facts_of), ("finetuned._tuned", _tuned)):
+        monkeypatch.setattr(
+            f"headstart.ranking.{path}",
+            lambda *given, path=path, whole=whole: done.append(path) or whole(*given),
+        )
+    rank(**asked)
+    assert not done
+    monkeypatch.setattr(candidates, "resolve", edited)
+    rank(**asked)
+    assert done == ["rank.facts_of", "finetuned._tuned"]
+
+
 def test_a_class_of_one_row_is_left_out_and_named(toys, fresh_home):
     data = _texts(60)
     targets = np.where(np.arange(60) == 7, 3, data.targets)
@@ -216,6 +239,12 @@ def test_unreadable_rows_are_named_or_too_many(toys, fresh_home, tmp_path):
     found = rank(**asked, max_skipped=0.5)
     assert found.rows[0].n_rows == 44
     assert any("(16)" in note and "5.png" in note for note in found.notes)
+
+
+def test_rows_that_the_reader_left_out_are_named_too(toys, fresh_home):
+    data = dataclasses.replace(_texts(60), skipped=(Skipped("t.csv:9", "no label"),))
+    (note,) = rank(data, sources=toys[:1]).notes
+    assert note == "Rows that cannot be read took no part (1):\n  t.csv:9: no label"
 
 
 def test_a_budget_that_cannot_be_kept_is_said(toys, fresh_home):

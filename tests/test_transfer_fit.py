@@ -479,16 +479,20 @@ def test_a_fit_that_goes_on_decides_as_it_did_whatever_the_stopwatch_says(
     encoder, tmp_path, monkeypatch
 ):
     texts = [f"{'good fine' if i % 2 else 'bad poor'} thing {i}" for i in range(80)]
-    data, run = from_arrays(texts, [str(i % 2) for i in range(80)]), tmp_path / "run"
-    options = {"phase": hs.Phase(epochs=1), "run": run}
-    first = hs.Transfer(encoder, **options).fit(data)
-    assert "finetuned − probe" in first.plan_.outcome
+    data = from_arrays(texts, [str(i % 2) for i in range(80)])
+    options = {"phase": hs.Phase(epochs=1), "run": tmp_path / "run"}
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("headstart.transfer.fitting.prefer", interrupted)
+        hs.Transfer(encoder, **options).fit(data)
     monkeypatch.setattr("headstart.steps.finetune.seconds_a_step", lambda *_: 1e6)  # very busy
     again = hs.Transfer(encoder, **options).fit(data)
-    assert again.plan_.outcome == first.plan_.outcome
-    assert again.plan_.expected_s == first.plan_.expected_s
-    other = hs.Transfer(encoder, phase=hs.Phase(epochs=1), run=tmp_path / "other").fit(data)
+    assert "finetuned − probe" in again.plan_.outcome
+    other = hs.Transfer(encoder, **options).fit(data)  # that one is done: it is timed anew
     assert other.plan_.phase is None and "asks for it" in other.plan_.finetune
+
+
+def interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("named", [False, True])

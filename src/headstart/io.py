@@ -259,7 +259,6 @@ def read_sealed_folder(path: Path, read: Callable[[Path], T]) -> T:
 
 @contextmanager
 def _writing(path: Path, n_bytes: int) -> Iterator[IO[bytes]]:
-    path = _led_to(path)
     with _space_errors(path, n_bytes):
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = temporary(path)

@@ -1,6 +1,7 @@
 """Folders: a folder of pictures (or of text files) for each class, with or without splits above."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from headstart.task import Modality
 
 #: Folders that systems make where a disk begins, or in an archive; people may not read some.
 _OF_THE_SYSTEM = ("__MACOSX", "lost+found", "System Volume Information", "$RECYCLE.BIN")
+
+#: Text files that may be named after one picture, on average.
+MOST_TEXTS = 10
 
 
 @dataclass(frozen=True)
@@ -68,18 +72,29 @@ def class_folders(folder: Path) -> Found:
 
 
 def _modality(files: Sequence[Path]) -> Modality:
-    """Return what more of the files are: pictures, or texts; one named as a picture is its caption.
+    """Return what more of the files are: pictures, or texts that are named after none of them.
 
-    >>> _modality([Path("1.jpg"), Path("1.txt"), Path("notes.txt")])
+    >>> _modality([Path("1.jpg"), Path("1.txt"), Path("1_boxes.txt"), Path("notes.txt")])
     <Modality.IMAGE: 'image'>
     >>> _modality([Path("1.txt"), Path("2.txt"), Path("logo.svg")])
     <Modality.TEXT: 'text'>
     """
     pictures = [path for path in files if path.suffix.lower() in PICTURE_SUFFIXES]
-    texts = {path.with_suffix("") for path in files if path.suffix.lower() == ".txt"}
-    if pictures and texts:
-        texts -= {path.with_suffix("") for path in pictures}
-    return Modality.IMAGE if pictures and len(pictures) >= len(texts) else Modality.TEXT
+    named = {(path.parent, path.stem) for path in pictures}
+    texts = [path for path in files if path.suffix.lower() == ".txt"]
+    n_texts = sum(named.isdisjoint((p.parent, stem) for stem in _stems(p)) for p in texts)
+    # Of one picture hardly more than a few tell: its caption, its boxes.
+    least = max(1, n_texts, len(texts) / MOST_TEXTS)
+    return Modality.IMAGE if len(pictures) >= least else Modality.TEXT
+
+
+def _stems(path: Path) -> list[str]:
+    """Return the stems of what a file may be named after.
+
+    >>> _stems(Path("img_1.jpg.txt"))
+    ['img', 'img_1', 'img_1.jpg']
+    """
+    return [*(path.stem[: mark.start()] for mark in re.finditer(r"[\W_]", path.stem)), path.stem]
 
 
 def split_folders(folder: Path) -> dict[str, Path]:

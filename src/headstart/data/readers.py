@@ -43,7 +43,7 @@ from headstart.data.folders import (
     text_files,
 )
 from headstart.data.tables import TABLE_SUFFIXES, Table, read_table, table_of
-from headstart.data.tagged import encode_tags, named
+from headstart.data.tagged import are_numbers_of, encode_tags, named
 from headstart.data.tags import is_tag
 from headstart.data.targets import Targets, encode, encode_columns, refuse_separator
 from headstart.errors import DataError, UsageError
@@ -266,7 +266,8 @@ def _read_splits(tables: dict[str, Table], options: _Options) -> Dataset:
         if lacking:
             raise table_error(table, f"The {split} rows have no column {lacking}.", _LACKING)
     # Of each split its own: the same number may stand for another class in another one.
-    parts = [_with_names(table, chosen) for table in tables.values()]
+    declared = next((one.class_names for one in tables.values() if one.class_names), {})
+    parts = [_with_names(table, chosen, declared) for table in tables.values()]
     columns: dict[str, Sequence[Any]] = {
         name: [cell for part in parts for cell in part.columns[name]] for name in needed
     }
@@ -276,7 +277,7 @@ def _read_splits(tables: dict[str, Table], options: _Options) -> Dataset:
         [name for table in tables.values() for name in table.names],
         folder=first.folder,
         file=first.file,
-        class_names=first.class_names,
+        class_names=declared,
         skipped=tuple(row for table in tables.values() for row in table.skipped),
         notes=tuple(note for table in tables.values() for note in table.notes),
     )
@@ -333,12 +334,21 @@ def _from_table(table: Table, options: _Options) -> Dataset:
     return _with_roles(_with_names(table, chosen), chosen, options)
 
 
-def _with_names(table: Table, chosen: Roles) -> Table:
-    """Return a table with the names of the classes where its label holds their numbers."""
+def _with_names(
+    table: Table, chosen: Roles, declared: Mapping[str, tuple[str, ...]] | None = None
+) -> Table:
+    """Return a table with the names of the classes where its label holds their numbers.
+
+    One that declares none has those of another split, `declared`, if it holds their numbers.
+    """
     label, *others = chosen.labels
-    if others or label not in table.class_names:
+    cells, others_say = table.columns[label], (declared or {}).get(label, ())
+    names = table.class_names.get(label, ())
+    if not names and are_numbers_of(cells, others_say):
+        names = others_say
+    if others or not names:
         return table
-    cells = [named(cell, table.class_names[label]) for cell in table.columns[label]]
+    cells = [named(cell, names) for cell in cells]
     return dataclasses.replace(table, columns={**table.columns, label: cells})
 
 

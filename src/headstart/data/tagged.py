@@ -42,6 +42,17 @@ def named(cell: Any, names: Sequence[str]) -> Any:
     return None if cell is None or cell < 0 else names[cell]
 
 
+def are_numbers_of(cells: Sequence[Any], names: Sequence[str]) -> bool:
+    """Say whether cells are the numbers of classes of these names.
+
+    >>> are_numbers_of([0, 1, -1], ("ant", "bee")), are_numbers_of([0, 2], ("ant", "bee"))
+    (True, False)
+    """
+    return bool(names) and all(
+        isinstance(cell, int | np.integer) and -1 <= cell < len(names) for cell in cells
+    )
+
+
 def encode_tags(
     table: Table, chosen: Roles, rows: Sequence[Sentence], reasons: list[str], *, strict: bool
 ) -> Targets:

@@ -114,9 +114,12 @@ def encode(
         values = [None if is_missing(value) else value for value in values]
         if separator is None and wanted in (None, Kind.MULTILABEL):
             values, notes = _with_lists(values, name)
-    if _are_indicators(values):
+    present = [value for value in values if value is not None]
+    if _are_indicators(present):
         _refuse_single(wanted, separator)
-        found = _indicators(np.array(values), tuple(map(str, range(len(values[0])))), name)
+        found = _indicators(np.array(present), tuple(map(str, range(len(present[0])))), name)
+        gaps = np.flatnonzero([value is None for value in values])
+        found = dataclasses.replace(found, missing=gaps)
     else:
         guess = _Guess(wanted, separator) if wanted else _guess(values, separator, name, are_names)
         found = _encoded(values, guess, name)

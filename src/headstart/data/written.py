@@ -11,7 +11,7 @@ from headstart.errors import DataError
 #: What may stand between the labels of a cell.
 SEPARATORS = (";", "|", ",")
 
-#: A column is one of lists where this share of its texts stands in brackets.
+#: A column is one of lists where this share of its cells stands in brackets.
 _NEARLY_ALL = 0.9
 _BRACKETS = re.compile(r"\s*\[.*\]\s*", re.DOTALL)
 #: What tells a list from a name in brackets: a comma, a quote, numbers side by side.
@@ -76,7 +76,8 @@ def read_lists(cells: Sequence[Any], column: str) -> list[Any] | None:
     """
     texts = [cell for cell in cells if isinstance(cell, str)]
     in_brackets = [text for text in texts if _BRACKETS.fullmatch(text)]
-    if not in_brackets or len(in_brackets) < _NEARLY_ALL * len(texts):
+    n_there = sum(cell is not None for cell in cells)
+    if not in_brackets or len(in_brackets) < _NEARLY_ALL * n_there:
         return None
     lists = {text: _list(text) for text in dict.fromkeys(texts)}
     wrong = [text for text, found in lists.items() if found is None]

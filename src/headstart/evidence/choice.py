@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from headstart.errors import DataError
 from headstart.evidence.arms import Arm
 from headstart.evidence.evidence import Outcome
-from headstart.evidence.verdict import Preferred, Scores, best, ships, simplest
+from headstart.evidence.verdict import Preferred, Scores, best, contender, ships
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ def choose(arms: Mapping[str, Arm], outcomes: Sequence[Outcome]) -> Chosen:
     found = {name: validation(outcomes, name) for name in arms}
     transfers = _eligible(arms, outcomes, "transfer", notes)
     controls = _eligible(arms, outcomes, "control", notes)
-    transfer = simplest(found, transfers)
     control = best(found, controls)
+    transfer = contender(found, transfers, control)
     shipped = ships(found, transfer.arm, control)
     if shipped.arm == transfer.arm:
         shipped = Preferred(shipped.arm, f"{transfer.why}; {shipped.why}")

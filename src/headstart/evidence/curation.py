@@ -79,9 +79,13 @@ class More(Learner):
 
 
 def name_of(also: Dataset) -> str:
-    """Return what tells labelled rows from others: their content and their labels."""
-    rows = b"".join(map(row_hash, also.rows))
-    return hashlib.sha256(rows + content(np.asarray(also.targets))).hexdigest()[:24]
+    """Return what tells labelled rows from others: content, labels, and what each counts."""
+    total = hashlib.sha256(repr(also.task).encode())
+    for row in also.rows:
+        total.update(row_hash(row))
+    for values in (also.targets, also.weight):
+        total.update(b"" if values is None else content(values))
+    return total.hexdigest()[:24]
 
 
 def apart(data: Dataset) -> tuple[Dataset, Dataset | None]:
@@ -89,7 +93,8 @@ def apart(data: Dataset) -> tuple[Dataset, Dataset | None]:
     others = is_also(data)
     if not others.any():
         return data, None
-    return without_also(data), replace(data.take(others), domain=None, split=None)
+    # Those left out are named once, with the rows that a study is about.
+    return without_also(data), replace(data.take(others), domain=None, split=None, skipped=())
 
 
 def unknown(also: Dataset, data: Dataset, known: Iterable[bytes]) -> Dataset:

@@ -28,6 +28,7 @@ def in_rows(study: Study, truth: Any) -> tuple[Finding, ...]:
         split=parts,
         domain=None,
         weight=None,
+        skipped=study.skipped,
     )
     return examine(whole, study.features, preprocess=study.source.preprocess)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart.checks.finding import counted
 from headstart.evidence import judge
 from headstart.evidence.arms import FINETUNED, MAJORITY, PROBE, RANDOM, SCRATCH, Arm, stand_in
 from headstart.evidence.choice import Chosen, validation
@@ -91,7 +92,7 @@ class Opened:
             plan=fits.allotment.to_json() | {"pilot": fits.rates},
             transfer_plan=self._transfer_plan(),
             versions=versions(),
-            notes=study.notes,
+            notes=(*study.notes, *_points_left_out(fits.outcomes)),
             seconds=fits.spent_s,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
@@ -219,6 +220,23 @@ def _of_few_seeds(n: int) -> list[str]:
         return ["Two seeds hardly show how far seeds differ: where that is most of what varies, "
                 "such a verdict is wrong up to one time in eight, not in twenty."]  # fmt: skip
     return []
+
+
+def _points_left_out(outcomes: Iterable[Outcome]) -> list[str]:
+    """Say which fits are no part of the data curves, and why.
+
+    >>> few = [Outcome("probe", seed, 4, is_whole=False, error="Too few.") for seed in range(2)]
+    >>> _points_left_out([*few, Outcome("probe", 0, 8, is_whole=False)])
+    ['The data curve of probe is without 2 fits of 4 rows: Too few.']
+    """
+    lost: dict[tuple[str, int], list[str]] = {}
+    for one in outcomes:
+        if one.error and not one.is_whole:
+            lost.setdefault((one.arm, one.n_rows), []).append(one.error.splitlines()[0])
+    return [
+        f"The data curve of {arm} is without {counted(len(why), 'fit')} of {n:,} rows: {why[0]}"
+        for (arm, n), why in lost.items()
+    ]
 
 
 def _rises(curves: Mapping[int, Curve]) -> bool:

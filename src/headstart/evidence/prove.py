@@ -99,15 +99,15 @@ def prove(  # noqa: PLR0913
             f"model={model!r}: expected an estimator, such as headstart.Transfer('auto')."
         )
     kind = Kind.REGRESSION if isinstance(model, RegressorMixin) else None
-    data = read(data, kind=kind, max_skipped=getattr(model, "max_skipped", 0.01))
+    limit = getattr(model, "max_skipped", 0.01)
+    data = read(data, kind=kind, max_skipped=limit)
     # Test rows keep the names they have among all: the report looks them up by these.
     data, others = apart(replace(data, names=[data.name(i) for i in range(len(data))]))
     check_worth(worth, data.task)
-    also = others if also is None else read(also, kind=kind)
+    also = others if also is None else read(also, kind=kind, max_skipped=limit)
     study = prepare(model, data, seeds, best_effort)
-    # Counted by now: of the part that an arm learns from, those left out are a larger share.
-    study = replace(study, pool=replace(study.pool, skipped=()))
     if also is not None:
+        study = replace(study, skipped=(*study.skipped, *also.skipped))
         also = replace(unknown(also, study.pool, study.every_hash()), skipped=())
     with open_store() as store:
         if fresh:

@@ -14,6 +14,7 @@ from headstart.data.dataset import (
     UNASSIGNED,
     VALIDATION,
     Dataset,
+    Skipped,
     limit_skipped,
 )
 from headstart.data.pictures import row_hash
@@ -39,7 +40,7 @@ from headstart.task import Kind, Task
 from headstart.transfer.auto import AUTO, Start, start
 
 #: Of what an outcome tells; older ones are computed again.
-VERSION = 4
+VERSION = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +76,9 @@ class Study:
     preparation_s
         Seconds that the trunk's export and its pass over the rows took, here or in the model's own
         fit: what a user waits for once.
+    skipped
+        The rows that could not be used, and why. The pool has none of them: they are counted by
+        now, and of the part that an arm learns from they would be a larger share.
     """
 
     source: Source
@@ -89,6 +93,7 @@ class Study:
     ranking: Ranking | None = None
     subject: str = ""
     preparation_s: float = 0.0
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def task(self) -> Task:
@@ -115,7 +120,8 @@ class Study:
             return data
         assert data.split is not None and data.targets is not None
         train = np.flatnonzero(data.split == TRAIN)
-        at = train[sample(data.targets[train], self.task, min(n_rows, len(train)), seed)]
+        n = min(n_rows, len(train))
+        at = train[sample(data.targets[train], self.task, n, seed, LEAST_A_CLASS)]
         return data.take(np.sort(np.concatenate([at, np.flatnonzero(data.split == VALIDATION)])))
 
     def every_hash(self) -> list[bytes]:
@@ -145,7 +151,8 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
     prepared_s = max(taken_s, preparation_of(model))
     limit = model.get_params(deep=False).get("max_skipped", 0.01)
     limit_skipped(features.skipped, len(data), limit)
-    read = replace(data.take(features.kept), skipped=(*data.skipped, *features.skipped))
+    skipped = (*data.skipped, *features.skipped)
+    read = replace(data.take(features.kept), skipped=())
     notes: list[str] = []
     hashes = [row_hash(row) for row in read.rows]
     whole = parted(read, hashes, notes)
@@ -179,11 +186,12 @@ def prepare(model: Any, data: Dataset, seeds: int, best_effort: bool = False) ->
         sealed=Sealed(np.asarray(test.targets), tested, int(_has_chosen(model, read))),
         validation=validation,
         key=digest(subject, VERSION, sorted(versions().items()), n_threads()),
-        features=features.take(order),
+        features=replace(features.take(order), skipped=()),
         notes=(*notes, *lacking(pool, seeds, best_effort)),
         ranking=begin.ranking,
         subject=subject,
         preparation_s=prepared_s,
+        skipped=skipped,
     )
 
 

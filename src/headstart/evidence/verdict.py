@@ -193,6 +193,39 @@ def _lead(scores: Scores, arm: str, other: str) -> float:
     return float(gaps.mean()) if len(gaps) else -math.inf
 
 
+def contender(scores: Scores, arms: Sequence[str], control: str) -> Preferred:
+    """Return the transfer arm to compare with the control: the simplest near the best (`simplest`).
+
+    Where that one is behind the control and the best is not, it is the best: what is near enough
+    to it is not good enough.
+
+    Parameters
+    ----------
+    scores
+        On validation.
+    arms
+        Those that transfer, from the simplest to the most costly.
+    control
+        The control that validation prefers.
+
+    Examples
+    --------
+    >>> scores = {"probe": {0: 0.79, 1: 0.78}, "finetuned": {0: 0.83, 1: 0.77}}
+    >>> contender(scores | {"classical": {0: 0.77, 1: 0.77}}, ["probe", "finetuned"], "classical")
+    Preferred(arm='probe', why='probe, the simpler: finetuned − probe = +0.015 ± 0.025')
+    >>> contender(scores | {"classical": {0: 0.79, 1: 0.79}}, ["probe", "finetuned"], "classical")
+    Preferred(arm='finetuned', why='finetuned: probe, the simpler, is behind classical')
+    """
+    near, top = simplest(scores, arms), best(scores, arms)
+    if _leads(scores, near.arm, control) or not _leads(scores, top, control):
+        return near
+    return Preferred(top, f"{top}: {near.arm}, the simpler, is behind {control}")
+
+
+def _leads(scores: Scores, transfer: str, control: str) -> bool:
+    return ships(scores, transfer, control).arm == transfer
+
+
 def ships(scores: Scores, transfer: str, control: str) -> Preferred:
     """Return what ships: the transfer arm, unless validation prefers the control.
 

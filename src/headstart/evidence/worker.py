@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from headstart.checks.overfitting import Said, overfitting
 from headstart.data.dataset import VALIDATION, Dataset
 from headstart.data.ragged import are_finite, flat, is_ragged, lengths, ragged
-from headstart.errors import Diverged
+from headstart.errors import DataError, Diverged, UsageError
 from headstart.evidence.arms import Arm, fitted, outputs
 from headstart.evidence.caller import content, is_own
 from headstart.evidence.evidence import Outcome
@@ -24,7 +24,14 @@ from headstart.io import read_safetensors, sha256_file, write_safetensors
 from headstart.machine import home
 from headstart.metrics.curve import Curve
 from headstart.metrics.scores import best_cuts, cuts_of_others, scores
+from headstart.steps.phase import MLP
 from headstart.task import Kind, Task
+
+#: What a fit may come to instead of a model, while the study goes on.
+DIVERGES = (Diverged, FloatingPointError)
+
+#: The same of a point of a data curve: its rows may be too few, or too alike, for an arm.
+LEAVES_OUT = (*DIVERGES, DataError, UsageError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +72,11 @@ class Worker:
         """Fit an arm, score it on validation, put what it says of the test rows aside."""
         rows = self.study.rows(job.seed, job.n_rows)
         blank = Outcome(job.arm.name, job.seed, len(rows.training()), job.n_rows is None)
+        expected = DIVERGES if blank.is_whole else LEAVES_OUT
         start = time.perf_counter()
         try:
             model = fitted(job.arm, rows, job.seed)
-        except (Diverged, FloatingPointError) as error:
+        except expected as error:
             seconds = time.perf_counter() - start
             return replace(blank, seconds=seconds, is_converged=False, error=str(error)).to_json()
         done = replace(blank, seconds=time.perf_counter() - start)
@@ -175,17 +183,21 @@ def restraint(model: Any) -> str:
 
 
 def _with_effort(done: Outcome, model: Any) -> Outcome:
-    """Add the curve, whether it ended by its stop rule, and what was done, where these are told."""
-    plan = getattr(model, "plan_", None)
-    before = preparation_of(model)
-    curve: Curve | None = getattr(model, "curve_", None)
+    """Add the curve, whether it ended by its stop rule, and what was done, where these are told.
+
+    Where the head alone learned, its curve is of rows that it held out itself, which are not those
+    of the study: it is a single point, as of a head that is solved.
+    """
+    plan, curve = getattr(model, "plan_", None), getattr(model, "curve_", None) or Curve()
+    phase, before = getattr(plan, "phase", None), preparation_of(model)
     learning = max(0.0, done.seconds - before)
-    if curve is None or not len(curve):
-        curve = Curve(seen=(done.n_rows,), score=(done.score,), seconds=(learning,))
-        stopped = True
+    is_head = plan is not None and phase is None
+    patience = getattr(MLP if is_head else phase, "patience", 1)
+    stopped = not len(curve) or curve.has_converged(patience)
+    if is_head or not len(curve):
+        seen = curve.seen[-1] if len(curve) else done.n_rows
+        curve = Curve(seen=(seen,), score=(done.score,), seconds=(learning,))
     else:
-        phase = getattr(plan, "phase", None)
-        stopped = curve.has_converged(getattr(phase, "patience", 1))
         curve = _since_the_start(curve, learning)
     said = {} if plan is None else {"plan": json.loads(json.dumps(plan.to_json(), default=str))}
     return replace(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.dataset import Dataset, Row, Skipped
-from headstart.data.pictures import row_hash
+from headstart.data.pictures import known_hash, row_hash
 from headstart.errors import UnreadableRow
 from headstart.features.inputs import inputs_for
 from headstart.features.trials import N_CHECKED
@@ -75,7 +75,7 @@ class Reading:
     """The rows of a dataset as a source reads them, and the threads that do it.
 
     Decoding and hashing let go of Python's lock, so that threads fill the cores. A file is read for
-    its hash, and again to be decoded: a row whose file changes in between is left out, or the
+    its hash, and again to be decoded: a row whose file is another one then is left out, or the
     features of one picture would be kept under the name of another.
 
     Parameters
@@ -98,6 +98,7 @@ class Reading:
         #: What the file of a row was before it was first read; 0 where there is none, or not yet.
         self.marks = np.zeros(len(data), dtype=np.int64)
         self._marking = threading.Lock()
+        self.hashes = np.full(len(data), np.void(NO_HASH), dtype=HASH)
 
     def __enter__(self) -> "Reading":
         return self
@@ -127,10 +128,12 @@ class Reading:
 
     def _hash(self, i: int) -> bytes:
         try:
-            return row_hash(self._row(i))
+            found = row_hash(self._row(i))
         except UnreadableRow as error:
             self.skip(i, error.reason)
             return NO_HASH
+        self.hashes[i] = np.void(found)
+        return found
 
     def _row(self, i: int) -> Row:
         """Return a row that is about to be read."""
@@ -145,15 +148,20 @@ class Reading:
         """Return a row ready to be batched; None, and a note of why, if it cannot be read."""
         waiting = self.ahead.pop(i, None)
         value = self._read(i) if waiting is None else waiting.result()
-        if value is not None and self._has_changed(i):
-            self.skip(i, "it was changed while it was read")
-            return None
-        return value
+        return value if value is None or not self._was_touched(i) else self._read_again(i)
 
-    def _has_changed(self, i: int) -> bool:
-        """Say whether the file of a row is not the one that was first read."""
+    def _was_touched(self, i: int) -> bool:
+        """Say whether the file of a row does not look as it did when it was first read."""
         row = self.data.rows[i]
         return isinstance(row, Path) and _mark(row) != int(self.marks[i])
+
+    def _read_again(self, i: int) -> Any:
+        """Return a row as it is now, if that is what was hashed: a link or a `chmod` harms none."""
+        value = self._read(i)
+        if value is None or self.hashes[i].tobytes() in (NO_HASH, known_hash(self._row(i))):
+            return value
+        self.skip(i, "it was changed while it was read")
+        return None
 
     def _read(self, i: int) -> Any:
         row = self._row(i)

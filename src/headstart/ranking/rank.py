@@ -32,6 +32,7 @@ from headstart.ranking.ranking import LeftOut, Ranked, Ranking
 from headstart.ranking.schedule import MOST_ROWS, Round, cost, order, schedule
 from headstart.ranking.search import Search
 from headstart.ranking.standing import Asked, Prober
+from headstart.sources.preprocess import preprocess_hash
 from headstart.sources.source import Source
 from headstart.steps.train import labelled, targets_of
 from headstart.task import Kind, Modality
@@ -315,7 +316,8 @@ def _key(sample: Dataset, sources: Sequence[Source], asked: Asked, latency_ms: f
     settings = [VERSION, vars(asked), latency_ms, n_threads(), n_workers()]
     digest = hashlib.sha256(json.dumps(settings).encode())
     for source in sources:
-        facts = [source.uri, source.weights_sha256, source.architecture]
+        reads = preprocess_hash(source.preprocess)
+        facts = [source.uri, source.weights_sha256, source.architecture, reads]
         digest.update(json.dumps(facts, sort_keys=True).encode())
     digest.update(targets_of(sample).tobytes())
     for row in sample.rows:

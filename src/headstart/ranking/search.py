@@ -53,7 +53,7 @@ class Search:
             staying = [source for source in staying if source.uri in self.standings]
         self._finish()
         ranked = self._ranked()
-        if skipped := self._skipped():
+        if skipped := (*self.prober.sample.skipped, *self._skipped()):
             self.notes.append(
                 f"Rows that cannot be read took no part ({len(skipped):,}):{listed(skipped)}"
             )

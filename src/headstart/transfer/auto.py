@@ -8,7 +8,7 @@ from headstart.errors import DataError, SourceUnavailable
 from headstart.progress import track
 from headstart.ranking.rank import rank_whole
 from headstart.ranking.ranking import Ranking
-from headstart.sources.catalog import shelf
+from headstart.sources.catalog import at_hand
 from headstart.sources.source import Source
 from headstart.steps.take import take
 from headstart.task import Kind, Modality
@@ -55,5 +55,4 @@ def _is_choice(data: Dataset) -> bool:
         return False
     if data.modality not in (Modality.IMAGE, Modality.TEXT):
         return False
-    there = [one for one in shelf() if one.on_disk and one.source.modality is data.modality]
-    return len(there) > 1
+    return len(at_hand(data.modality)) > 1

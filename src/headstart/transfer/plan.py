@@ -1,7 +1,6 @@
 """Plan: what will be done, said before anything runs, and what was done."""
 
 import dataclasses
-import hashlib
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +14,7 @@ from headstart.data.pictures import known_hash
 from headstart.data.sampling import split
 from headstart.errors import ResourceError, UsageError
 from headstart.heads.head import HEADS
-from headstart.machine import n_threads
+from headstart.machine import device, n_threads
 from headstart.ranking.ranking import Ranking
 from headstart.runs import Run
 from headstart.sources.source import Source
@@ -52,6 +51,9 @@ HELD_OUT_OF_WORDS = 0.1
 
 #: Before a boundary: the fine-tuned network is kept, whatever validation says.
 ONLY = "only:"
+
+#: What a run keeps of the timed step until the fit is done.
+REHEARSAL = "rehearsal"
 
 #: What may be asked of step 5; which stages a source has is known once it is opened.
 _ASKED = re.compile(rf"auto|no|head|({ONLY})?({FEW}|all|last:({LAST})|stage:.+)")
@@ -391,8 +393,8 @@ def _rehearsed(
     phase = (phase or default_phase(plan.source.uri, data.modality)).check()
     seen = rehearse(plan.source, boundary, phase, data)
     n = _n_learns(data)
-    asked = (plan.source.uri, plan.source.weights_sha256, seen.boundary, phase, n, n_threads())
-    seconds_a_row = _as_timed_first(seen.seconds_a_row, asked, run)
+    asked = (plan.source.weights_sha256, seen.boundary, phase, n, device(), n_threads())
+    seconds_a_row = _as_timed_first(seen.seconds_a_row, repr(asked), run)
     passes = phase.epochs * (FEW_FOLDS if plan.is_few else 1)  # each fold leaves one part out
     phase = phase.capped(seen.bytes_a_row * n)
     step = "scratch" if plan.is_scratch else "finetune"
@@ -407,16 +409,15 @@ def _rehearsed(
     )
 
 
-def _as_timed_first(seconds: float, asked: tuple[object, ...], run: Run | None) -> float:
+def _as_timed_first(seconds: float, asked: str, run: Run | None) -> float:
     """Return what was measured when the run began: a stopwatch does not tell the same twice."""
     if run is None:
         return seconds
-    name = f"rehearsal-{hashlib.sha256(repr(asked).encode()).hexdigest()[:16]}"
-    found = run.latest(name)
-    if found is None:
-        run.checkpoint(name, {}, {"seconds_a_row": seconds})
-        return seconds
-    return float(found[1]["seconds_a_row"])
+    found = run.latest(REHEARSAL)
+    if found is not None and found[1]["asked"] == asked:
+        return float(found[1]["seconds_a_row"])
+    run.checkpoint(REHEARSAL, {}, {"asked": asked, "seconds_a_row": seconds})
+    return seconds
 
 
 def _counted(plan: Plan, data: Dataset, holds_out: bool) -> Plan:

@@ -26,7 +26,7 @@ from headstart.steps.train import labelled
 from headstart.task import Kind, Modality, Task
 from headstart.transfer.auto import start
 from headstart.transfer.fitting import Fitting
-from headstart.transfer.plan import Plan, check_finetune, intend
+from headstart.transfer.plan import REHEARSAL, Plan, check_finetune, intend
 from headstart.transfer.rows import (
     are_several,
     check_given,
@@ -137,6 +137,7 @@ class _Transfer(BaseEstimator):
             plan, data, seed, self.max_skipped, run, weighs=self.also == "weighed"
         ).go()
         if run is not None:
+            run.forget(REHEARSAL)  # the next fit in this folder may have a quieter machine
             run.forget_unused()
         self.plan_, self.scores_ = fitted.plan, fitted.scores
         self.bundle_ = replace(fitted.bundle, facts=fitted.bundle.facts | self._label_type())

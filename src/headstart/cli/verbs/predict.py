@@ -1,6 +1,7 @@
 """Predict: ask a saved model."""
 
 import glob
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -88,8 +89,9 @@ def _refuse_inputs(csv: Path | None, paths: Iterable[str | Path]) -> None:
 
     if csv is None or not csv.exists():
         return
-    for path in paths:
-        if _is_file(path, csv):
+    target = csv.stat()
+    for path in dict.fromkeys(paths):
+        if _is_file(path, target):
             raise UsageError(
                 f"--csv {csv} would be written over an input, {path}.\nName another file."
             )
@@ -110,8 +112,8 @@ def _files_of(rows: "Dataset") -> Iterator[str | Path]:
     yield from (row for row in rows.rows if isinstance(row, Path))
 
 
-def _is_file(path: str | Path, csv: Path) -> bool:
+def _is_file(path: str | Path, target: os.stat_result) -> bool:
     try:
-        return csv.samefile(path)
+        return os.path.samestat(Path(path).stat(), target)
     except (OSError, ValueError):  # a text, or a file that is not there
         return False
