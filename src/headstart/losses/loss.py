@@ -61,7 +61,11 @@ class Supervised:
     smoothing: float = 0.0
 
     def __call__(self, step: Step) -> Any:
-        """Return the weighted mean over the labelled rows."""
+        """Return the weighted mean over the labelled rows of the batch.
+
+        A row counts beside those of its batch: among others that hardly count it counts in full. To
+        let it count the same in every batch gained nothing sure (NOTES.md of the bench, *tags*).
+        """
         labelled = _is_labelled(self.kind, step.targets)
         of_row = step.weight[:, None] if self.kind is Kind.TAGS else step.weight
         weight = of_row * labelled
