@@ -18,10 +18,20 @@ from headstart.extras import import_timm
 from headstart.features.engine import engine_for
 from headstart.features.inputs import inputs_for
 from headstart.progress import listen
-from headstart.sources import hubs
-from headstart.sources.catalog import add, open_backbone, resolve, shelf, verify, weights_path
+from headstart.sources import hubs, packages
+from headstart.sources.catalog import (
+    add,
+    at_hand,
+    default,
+    open_backbone,
+    resolve,
+    shelf,
+    verify,
+    weights_path,
+)
 from headstart.sources.hubs import read_folder
 from headstart.sources.networks import network_of
+from headstart.task import Modality
 from tests.listener import Notes
 from tests.toys import toy_text_source
 
@@ -310,6 +320,24 @@ def test_a_list_fetches_nothing(hub, cache, fresh_home, monkeypatch):
         assert resolve("hf:me/mine") and len(asked) == 1  # named, it is fetched
         shutil.rmtree(cache)
     assert "nothing is downloaded to look at it" in entry.why
+
+
+def test_a_source_that_is_to_be_fetched_again_comes_after_those_on_disk(
+    hub, cache, fresh_home, monkeypatch
+):
+    held, asked = hub
+    toy_text_source(held)
+    in_cache(held, cache, "me/mine")
+    add("hf:me/mine")
+    shutil.rmtree(cache)
+    asked.clear()
+    assert at_hand(Modality.TEXT)[-1].uri == "hf:me/mine" and asked == []
+    monkeypatch.setattr(packages, "cards", dict)  # nothing else is installed
+    assert default(Modality.TEXT) == "hf:me/mine"
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert at_hand(Modality.TEXT) == []
+    with pytest.raises(SourceUnavailable, match="No source for text is on this machine"):
+        default(Modality.TEXT)
 
 
 def test_a_cache_that_is_damaged_is_no_unknown_source(cache, tmp_path):

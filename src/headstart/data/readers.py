@@ -341,12 +341,12 @@ def _with_names(
 
     One that declares none has those of another split, `declared`, if it holds their numbers.
     """
-    label, *others = chosen.labels
-    cells, others_say = table.columns[label], (declared or {}).get(label, ())
-    names = table.class_names.get(label, ())
-    if not names and are_numbers_of(cells, others_say):
-        names = others_say
-    if others or not names:
+    if len(chosen.labels) > 1:
+        return table
+    (label,) = chosen.labels
+    cells, lent = table.columns[label], (declared or {}).get(label, ())
+    names = table.class_names.get(label) or (lent if are_numbers_of(cells, lent) else ())
+    if not names:
         return table
     cells = [named(cell, names) for cell in cells]
     return dataclasses.replace(table, columns={**table.columns, label: cells})

@@ -238,8 +238,9 @@ def at_hand(modality: Modality) -> list[Source]:
     """
     found = [one for one in shelf() if one.source.modality is modality]
     here = [one.source for one in found if one.on_disk]
-    is_online = not why_offline()
-    far = [one.source for one in found if not one.on_disk and is_online]
+    if why_offline():
+        return here
+    far = [one.source for one in found if not one.on_disk]
     return here + [one for one in far if one.uri.startswith(("hf:", "timm:"))]
 
 

@@ -250,7 +250,7 @@ def _descend(
     from headstart.steps.loop import descend
 
     rows, held_out = _held_out(features, data, seed)
-    targets, weight = targets_of(data), data.take(rows).weight
+    targets, weight = targets_of(data), None if data.weight is None else data.weight[rows]
     head = fresh_mlp(features.take(rows), task, targets=targets[rows], weight=weight, seed=seed)
     tail = Tail(None, features.boundary, replace(head, spread=1.0, level=0.0).module())
     learned = _in_its_units(targets, head)

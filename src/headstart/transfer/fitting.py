@@ -46,7 +46,6 @@ REUSED = (
     "validation scores are optimistic. A test split says more."
 )
 
-
 #: What is said of rows beside where a network is trained from random weights.
 UNWEIGHED = "Trained from random weights, rows beside count as much as those of the data."
 

@@ -340,7 +340,7 @@ def _why_not(source: Source, data: Dataset, finetune: str) -> str:
         return "no: rows of numbers have no trunk to move"
     if finetune != "auto":
         return ""
-    n = _n_learns(data.take(data.counted()))
+    n = int(np.count_nonzero(_learns(data) & data.counted()))
     if not source.is_trainable:
         return "no: this source can only be used frozen"
     if n < ROWS_TO_FINETUNE:
@@ -392,7 +392,7 @@ def _rehearsed(
 
     phase = (phase or default_phase(plan.source.uri, data.modality)).check()
     seen = rehearse(plan.source, boundary, phase, data)
-    n = _n_learns(data)
+    n = int(np.count_nonzero(_learns(data)))
     asked = (plan.source.weights_sha256, seen.boundary, phase, n, device(), n_threads())
     seconds_a_row = _as_timed_first(seen.seconds_a_row, repr(asked), run)
     passes = phase.epochs * (FEW_FOLDS if plan.is_few else 1)  # each fold leaves one part out
@@ -430,8 +430,8 @@ def _counted(plan: Plan, data: Dataset, holds_out: bool) -> Plan:
     return dataclasses.replace(plan, n_rows=n_rows, holds_out=holds_out)
 
 
-def _n_learns(data: Dataset) -> int:
-    return len(data) - _count(data, TEST) - _count(data, VALIDATION)
+def _learns(data: Dataset) -> NDArray[np.bool_]:
+    return ~(_is(data, TEST) | _is(data, VALIDATION))
 
 
 def _count(data: Dataset, part: str) -> int:
